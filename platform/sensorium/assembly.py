@@ -1,0 +1,289 @@
+"""An experiment made into objects: splits, modalities, a task; and a trained model loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sensorium.contracts.data import Sample
+from sensorium.contracts.dataset import Dataset, Split
+from sensorium.contracts.modality import Modality
+from sensorium.contracts.task import Task
+from sensorium.engine import optimizers
+from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
+from sensorium.engine.loader import collate, transform
+from sensorium.engine.loop import Work
+from sensorium.engine.order import mix
+from sensorium.engine.state import load_weights
+from sensorium.errors import MediaError, UserError, unknown
+from sensorium.experiment import Loaded, check
+from sensorium.plugins import Plugins
+
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The samples of a split at some of its indices."""
+
+    split: Split
+    indices: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.split[self.indices[index]]
+
+
+@dataclass
+class Assembly:
+    """Everything that a run works on.
+
+    Attributes:
+        loaded: The experiment with its plugins.
+        splits: Name -> split, limited and without what was skipped.
+        modalities: Field -> modality, with what it learnt.
+        task: The model, with initial weights.
+        skipped: Split -> indices of samples left out because their media are broken.
+    """
+
+    loaded: Loaded
+    splits: dict[str, Split]
+    modalities: dict[str, Modality]
+    task: Task
+    skipped: dict[str, list[int]]
+
+    def work(self) -> Work:
+        """Returns what the engine works on."""
+        experiment = self.loaded.experiment
+        return Work(
+            task=self.task,
+            splits=self.splits,
+            fields=self.modalities,
+            training=experiment.training,
+            evaluation=experiment.evaluation,
+            threads=experiment.run.threads,
+            documents=documents(self.loaded, self.modalities),
+            sharded=experiment.run.parallel == "fsdp",
+        )
+
+    def learnt(self) -> dict[str, Any]:
+        """Returns what another process needs to assemble the same without looking at the data."""
+        return {"modalities": states(self.modalities), "skipped": self.skipped}
+
+
+def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembly:
+    """Opens the data, lets the modalities learn, builds the model and tries it on two samples.
+
+    Args:
+        loaded: The experiment.
+        learnt: What `Assembly.learnt` returned in another process; nothing is tried then.
+
+    Raises:
+        UserError: Data are missing or broken, fields do not match, or parts do not fit together.
+    """
+    experiment = loaded.experiment
+    dataset: Dataset = experiment.dataset.build()
+    modalities: dict[str, Modality] = {name: config.build() for name, config in experiment.modalities.items()}
+    _match_fields(dataset, modalities, loaded)
+    skipped: dict[str, list[int]] = {} if learnt is None else dict(learnt["skipped"])
+    splits = _open(dataset, modalities, skipped, experiment.run.threads, look=learnt is None)
+    if experiment.evaluation.split not in splits:
+        raise unknown("split", experiment.evaluation.split, splits, "evaluation.split")
+    if learnt is None:
+        _learn(modalities, splits["train"])
+    else:
+        restore(modalities, learnt["modalities"])
+    task = build_task(loaded, modalities)
+    assembly = Assembly(loaded, splits, modalities, task, skipped)
+    if learnt is None:
+        _check_training(assembly)
+        _try(assembly)
+    return assembly
+
+
+def build_task(loaded: Loaded, modalities: Mapping[str, Modality]) -> Task:
+    """Returns the model with the initial weights of the run's seed."""
+    torch.manual_seed(mix(loaded.experiment.run.seed))
+    task: Task = loaded.experiment.model.build(modalities)
+    return task
+
+
+@dataclass
+class Model:
+    """A trained model: the task with its weights, ready to predict."""
+
+    loaded: Loaded
+    modalities: dict[str, Modality]
+    task: Task
+    checkpoint: Checkpoint
+
+
+def load_model(folder: str | Path) -> Model:
+    """Returns the model that lies in a local checkpoint or model folder.
+
+    Raises:
+        UserError: The folder is no whole checkpoint, or its plugins are not installed.
+    """
+    checkpoint = open_checkpoint(folder)
+    loaded = check(checkpoint.document("experiment"), Plugins())
+    modalities: dict[str, Modality] = {n: config.build() for n, config in loaded.experiment.modalities.items()}
+    restore(modalities, checkpoint.document("modalities"))
+    task = build_task(loaded, modalities)
+    load_weights(task, checkpoint.tensors("model"), str(folder))
+    task.requires_grad_(False).eval()
+    return Model(loaded, modalities, task, checkpoint)
+
+
+def open_split(loaded: Loaded, modalities: Mapping[str, Modality], name: str) -> Split:
+    """Returns one split of the experiment's dataset, limited and without broken media if it says so."""
+    dataset: Dataset = loaded.experiment.dataset.build()
+    splits = _open(dataset, modalities, {}, loaded.experiment.run.threads, look=True, only=name)
+    if name not in splits:
+        raise unknown("split", name, dataset.splits)
+    return splits[name]
+
+
+def documents(loaded: Loaded, modalities: Mapping[str, Modality]) -> dict[str, Any]:
+    """Returns what each checkpoint holds beside tensors and position."""
+    return {
+        "experiment": loaded.plain(),
+        "modalities": states(modalities),
+        "plugins": loaded.plugins.versions,
+    }
+
+
+def states(modalities: Mapping[str, Modality]) -> dict[str, Any]:
+    """Returns field -> what its modality has learnt."""
+    return {name: modality.state() for name, modality in modalities.items()}
+
+
+def restore(modalities: Mapping[str, Modality], saved: Mapping[str, Any]) -> None:
+    """Gives modalities back what they had learnt."""
+    for name, modality in modalities.items():
+        modality.restore(saved[name])
+
+
+def _match_fields(dataset: Dataset, modalities: Mapping[str, Modality], loaded: Loaded) -> None:
+    for field, modality in modalities.items():
+        if field not in dataset.fields:
+            raise unknown("field", field, dataset.fields, f"modalities (the dataset is {type(dataset).__name__})")
+        kind = dataset.fields[field]
+        if kind != modality.form and not isinstance(modality, loaded.plugins.find("modality", kind)):
+            raise UserError(
+                f"The dataset's field {field!r} holds {kind}; the experiment reads it as {modality.form}.",
+                "A field is read by a modality of its kind.",
+                f"Set modalities.{field}.name={kind}.",
+            )
+
+
+def _open(
+    dataset: Dataset,
+    modalities: Mapping[str, Modality],
+    skipped: dict[str, list[int]],
+    threads: int,
+    look: bool,
+    only: str | None = None,
+) -> dict[str, Split]:
+    for name in dataset.config.limit:
+        if name not in dataset.splits:
+            raise unknown("split", name, dataset.splits, "dataset.limit")
+    splits: dict[str, Split] = {}
+    for name in _SPLITS:
+        if name not in dataset.splits or only not in (None, name):
+            continue
+        split = dataset.open(name)
+        chosen: Sequence[int] = range(min(len(split), dataset.config.limit.get(name, len(split))))
+        if dataset.config.broken == "skip":
+            if look:
+                skipped[name] = _broken(Subset(split, chosen), modalities, threads)
+            left_out = set(skipped.get(name, ()))
+            chosen = [index for index in chosen if index not in left_out]
+        if not chosen:
+            raise UserError(
+                f"The split {name!r} of the dataset is empty.",
+                f"{len(split)} samples were found, {len(skipped.get(name, ()))} of them broken.",
+                "Check dataset.root and dataset.limit.",
+            )
+        splits[name] = split if len(chosen) == len(split) else Subset(split, chosen)
+    return splits
+
+
+def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> list[int]:
+    decoded = {name: modality for name, modality in modalities.items() if not modality.learns}
+
+    def fails(index: int) -> bool:
+        try:
+            transform(split[index], decoded)
+        except MediaError:
+            return True
+        return False
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [index for index, bad in enumerate(pool.map(fails, range(len(split)))) if bad]
+
+
+def _learn(modalities: Mapping[str, Modality], train: Split) -> None:
+    for field, modality in modalities.items():
+        if modality.learns:
+            modality.fit(_column(train, field))
+
+
+def _column(split: Split, field: str) -> Iterable[Any]:
+    return (split[index][field] for index in range(len(split)))
+
+
+def _check_training(assembly: Assembly) -> None:
+    experiment, stages = assembly.loaded.experiment, assembly.task.stages()
+    training = experiment.training
+    optimizers.check(training.optimizer, "training.optimizer")
+    by_name = {stage.name: [objective.name for objective in stage.objectives] for stage in stages}
+    for name, own in training.stages.items():
+        if name not in by_name:
+            raise unknown("stage", name, by_name, "training.stages")
+        if own.optimizer is not None:
+            optimizers.check(own.optimizer, f"training.stages.{name}.optimizer")
+        for objective, optimizer in own.optimizers.items():
+            if objective not in by_name[name]:
+                raise unknown("objective", objective, by_name[name], f"training.stages.{name}.optimizers")
+            optimizers.check(optimizer, f"training.stages.{name}.optimizers.{objective}")
+    if training.early_stopping and ("validation" not in assembly.splits or not experiment.evaluation.epochs):
+        raise UserError(
+            "Early stopping has nothing to look at.",
+            "It needs a validation split and evaluation.epochs above 0.",
+            f"The dataset's splits are {', '.join(assembly.splits)}.",
+        )
+    most = experiment.run.workers if isinstance(experiment.run.workers, int) else experiment.run.workers[1]
+    if training.global_batch < most * training.accumulate:
+        raise UserError(
+            f"The global batch of {training.global_batch} cannot be cut among {most} workers"
+            f" and {training.accumulate} parts each.",
+            "Each part needs a sample.",
+            "Raise training.global_batch.",
+        )
+
+
+@torch.no_grad()
+def _try(assembly: Assembly) -> None:
+    """Sends two samples through every objective, so that what does not fit is known before Ray starts."""
+    train = assembly.splits["train"]
+    samples = [train[index] for index in range(min(2, len(train)))]
+    batch = collate([(sample, transform(sample, assembly.modalities)) for sample in samples], assembly.modalities)
+    task = assembly.task
+    task.eval()
+    try:
+        for stage in task.stages():
+            for objective in stage.objectives:
+                objective.losses(objective.forward(batch), batch)
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
+        raise UserError(
+            f"The parts of the model do not fit together: {type(cause).__name__}: {cause}.",
+            "Two samples of the training split were sent through it.",
+            "Compare the sizes in `modalities` and `model`; `--debug` shows where.",
+        ) from cause

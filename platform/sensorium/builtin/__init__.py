@@ -1,0 +1,76 @@
+"""The parts that come along, registered through the hooks that every plugin uses."""
+
+from __future__ import annotations
+
+from sensorium.hookspecs import hookimpl
+
+HERE = "sensorium.builtin"
+
+
+@hookimpl
+def sensorium_modalities() -> dict[str, str]:
+    """Pictures, words, sound, classes and plain vectors."""
+    return {
+        "image": f"{HERE}.modalities.image:Image",
+        "text": f"{HERE}.modalities.text:Text",
+        "audio": f"{HERE}.modalities.audio:Audio",
+        "label": f"{HERE}.modalities.label:Label",
+        "vector": f"{HERE}.modalities.vector:Vector",
+    }
+
+
+@hookimpl
+def sensorium_encoders() -> dict[str, str]:
+    """Networks from one modality to Features."""
+    return {
+        "torchvision": f"{HERE}.encoders.torchvision:Backbone",
+        "convnet": f"{HERE}.encoders.convnet:ConvNet",
+        "vit": f"{HERE}.encoders.vit:ViT",
+        "text_transformer": f"{HERE}.encoders.text_transformer:TextTransformer",
+        "rnn": f"{HERE}.encoders.rnn:RNN",
+    }
+
+
+@hookimpl
+def sensorium_fusions() -> dict[str, str]:
+    """Ways to join the features of several fields."""
+    return {
+        "projection": f"{HERE}.fusions:Projection",
+        "concatenation": f"{HERE}.fusions:Concatenation",
+        "product": f"{HERE}.fusions:Product",
+    }
+
+
+@hookimpl
+def sensorium_losses() -> dict[str, str]:
+    """Losses over pairs, which see the whole global batch, and over classes."""
+    return {
+        "infonce": f"{HERE}.losses.infonce:InfoNCE",
+        "siglip": f"{HERE}.losses.siglip:SigLIP",
+        "triplet": f"{HERE}.losses.triplet:Triplet",
+        "cross_entropy": f"{HERE}.losses.cross_entropy:CrossEntropy",
+    }
+
+
+@hookimpl
+def sensorium_datasets() -> dict[str, str]:
+    """Readers of well-known layouts, and real digits that need no download."""
+    return {
+        "digits": f"{HERE}.datasets.digits:Digits",
+        "mnist": f"{HERE}.datasets.mnist:MNIST",
+        "coco_captions": f"{HERE}.datasets.coco:CocoCaptions",
+        "flickr": f"{HERE}.datasets.flickr:Flickr",
+        "manifest": f"{HERE}.datasets.manifest:Manifest",
+        "webdataset": f"{HERE}.datasets.webdataset:WebDataset",
+        "esc50": f"{HERE}.datasets.esc50:ESC50",
+        "fsdd": f"{HERE}.datasets.fsdd:FSDD",
+    }
+
+
+@hookimpl
+def sensorium_metrics() -> dict[str, str]:
+    """Figures over a whole split."""
+    return {
+        "retrieval": f"{HERE}.metrics:Retrieval",
+        "accuracy": f"{HERE}.metrics:Accuracy",
+    }

@@ -1,0 +1,92 @@
+"""COCO captions: photographs with five sentences each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sensorium import Dataset, UserError, unknown
+from sensorium.builtin.datasets.files import Columns, decode, require, require_media
+
+
+class CocoCaptions(Dataset):
+    """Photographs with captions in COCO's layout; one sample for each caption, the image as group.
+
+    Format: X. Chen et al., Microsoft COCO Captions, 2015, arXiv:1504.00325; cocodataset.org.
+    """
+
+    fields: ClassVar[dict[str, str]] = {"image": "image", "text": "text"}
+    config: Config
+
+    class Config(Dataset.Config):
+        """Options of COCO captions."""
+
+        root: str
+        """Folder that holds the annotations and the images."""
+
+        annotations: dict[str, str] = field(
+            default_factory=lambda: {
+                "train": "annotations/captions_train2017.json",
+                "validation": "annotations/captions_val2017.json",
+            }
+        )
+        """Split -> file of captions, below `root`. A split exists when its file does."""
+
+        images: dict[str, str] = field(default_factory=lambda: {"train": "train2017", "validation": "val2017"})
+        """Split -> folder of images, below `root`."""
+
+        def __post_init__(self) -> None:
+            if self.annotations.keys() != self.images.keys():
+                raise ValueError("annotations and images must name the same splits.")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.root = require(Path(config.root), "folder", "Set `root` to the folder that holds annotations/.")
+        files = config.annotations.items()
+        self.splits = tuple(split for split, name in files if (self.root / name).is_file())
+        if not self.splits:
+            name = next(iter(config.annotations.values()), "annotations")
+            require(self.root / name, "file of captions", "Set `annotations` to the files that are there.")
+
+    def open(self, split: str) -> Columns:
+        """Returns one split, in the order of its captions."""
+        if split not in self.config.annotations:
+            raise unknown("split", split, self.splits, "CocoCaptions")
+        hint = f"Splits that are there: {', '.join(self.splits)}."
+        path = require(self.root / self.config.annotations[split], "file of captions", hint)
+        folder = self.root / self.config.images[split]
+        images, annotations = _records(path)
+        columns: dict[str, list[str]] = {"id": [], "group": [], "image": [], "text": []}
+        try:
+            files = {image["id"]: str(folder / image["file_name"]) for image in images}
+            for record in annotations:
+                columns["id"].append(f"{record['image_id']}#{record['id']}")
+                columns["group"].append(str(record["image_id"]))
+                columns["image"].append(files[record["image_id"]])
+                columns["text"].append(record["caption"].strip())
+        except (KeyError, TypeError, AttributeError) as cause:
+            raise UserError(
+                f"{path} has a record that does not fit, after {len(columns['text'])} captions: "
+                f"{type(cause).__name__} {cause}.",
+                "`images` have id and file_name; `annotations` have id, image_id of such an image, and caption.",
+                "Choose the file of captions (captions_*.json), or mend it.",
+            ) from cause
+        require_media(columns["image"], path)
+        return Columns(columns, path)
+
+
+def _records(path: Path) -> tuple[list[Any], list[Any]]:
+    try:
+        content = json.loads(decode(path.read_bytes(), path))
+        return content["images"], content["annotations"]
+    except json.JSONDecodeError as cause:
+        wrong = f"{path}:{cause.lineno} is no JSON: {cause.msg}."
+        raise UserError(wrong, "Expected one JSON object.", "Fetch the file again.") from cause
+    except (KeyError, TypeError) as cause:
+        raise UserError(
+            f"{path} has no lists `images` and `annotations`.",
+            "Expected a file of captions in COCO's format.",
+            "Choose the file of captions (captions_*.json).",
+        ) from cause

@@ -1,0 +1,214 @@
+"""What the readers share: files that must be there, tables, and a split as columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from sensorium import Sample, UserError
+
+BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+class Columns:
+    """A split held as one sequence for each field of its samples.
+
+    Args:
+        columns: Field -> list or array of the values of all samples, among them `id`.
+        source: File or folder that they come from, for messages.
+
+    Raises:
+        UserError: There are no samples, or an id occurs twice.
+    """
+
+    def __init__(self, columns: Mapping[str, Any], source: object) -> None:
+        ids = columns["id"]
+        if not len(ids):
+            raise UserError(
+                f"{source} holds no samples.",
+                "A split has at least one.",
+                "Choose another file or folder, or leave the split out.",
+            )
+        if len(set(ids)) < len(ids):
+            seen: set[str] = set()
+            twice = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise UserError(
+                f"{source} holds the sample {twice!r} more than once.",
+                "Ids are unique in a split.",
+                "Remove or rename one of them.",
+            )
+        self.columns = dict(columns)
+
+    def __len__(self) -> int:
+        return len(self.columns["id"])
+
+    def __getitem__(self, index: int) -> Sample:
+        # Copies, so that nobody changes an array of the data set itself.
+        return {name: copy(column[index]) for name, column in self.columns.items()}
+
+
+def listing(names: Iterable[str], most: int = 5) -> str:
+    """Returns the first names in order, and how many more there are."""
+    known = sorted(names)
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    return ", ".join(known[:most]) + more if known else "nothing"
+
+
+def require(path: Path, what: str, hint: str) -> Path:
+    """Returns `path`, with `~` expanded.
+
+    Raises:
+        UserError: It does not exist; says what the nearest folder above it holds.
+    """
+    path = path.expanduser()
+    if path.exists():
+        return path
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    there = listing(entry.name for entry in folder.iterdir())
+    raise UserError(f"There is no {what} at {path}.", f"{folder} holds {there}.", hint)
+
+
+def require_media(paths: Iterable[str], source: object) -> None:
+    """Checks that all files exist, by listing each of their folders once.
+
+    Raises:
+        UserError: Some do not exist; names the first and how many.
+    """
+    there: dict[Path, set[str]] = {}
+    missing = []
+    for path in map(Path, dict.fromkeys(paths)):
+        folder = path.parent
+        if folder not in there:
+            there[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        if path.name not in there[folder]:
+            missing.append(path)
+    if missing:
+        folder = missing[0].parent
+        raise UserError(
+            f"{source} names files that are not there, {len(missing)} in all: {listing(map(str, missing), 3)}.",
+            f"{folder} holds {listing(there[folder])}." if folder.is_dir() else f"There is no folder {folder}.",
+            f"Fetch what is missing, or correct the names in {source}.",
+        )
+
+
+def decode(data: bytes, source: object) -> str:
+    """Returns UTF-8 text without a byte order mark.
+
+    Raises:
+        UserError: The bytes are something else.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as cause:
+        line = data.count(b"\n", 0, cause.start) + 1
+        raise UserError(
+            f"{source}:{line} is no UTF-8 text: {cause.reason}.",
+            "Text files are in UTF-8.",
+            "Convert it, for example with iconv.",
+        ) from cause
+
+
+def lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yields the number, from 1, and the text of each line that is not blank."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line.rstrip("\r")
+
+
+def csv_rows(text: str, source: object, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yields the line and the cells by column of each row of a CSV file with a header.
+
+    Args:
+        text: The file's text.
+        source: Its name, for messages.
+        columns: The columns that must be there, without an empty cell.
+
+    Raises:
+        UserError: A column is missing, a row has too many or too few cells or an empty one, or
+            quotes do not match; names file and line.
+    """
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = list(reader.fieldnames or ())
+        absent = [column for column in columns if column not in header]
+        if absent:
+            raise UserError(
+                f"{source}:1 has no column {listing(absent)}.",
+                f"It has {listing(header, 20)}.",
+                "Correct the header, or the names in the experiment.",
+            )
+        for row in reader:
+            place = f"{source}:{reader.reader.line_num}"
+            if None in row or None in row.values():
+                raise UserError(
+                    f"{place} does not have {len(header)} cells, as the header has.",
+                    "Each row has one cell for each column.",
+                    "Put cells that hold a comma in double quotes.",
+                )
+            for column in columns:
+                if not row[column].strip():
+                    raise empty_cell(place, column)
+            yield reader.reader.line_num, row
+    except csv.Error as cause:
+        raise UserError(
+            f"{source}:{reader.reader.line_num} is no CSV: {cause}.",
+            "A quote inside a quoted cell is doubled.",
+            "Correct the line.",
+        ) from cause
+
+
+def empty_cell(place: str, column: str) -> UserError:
+    """Returns the error for a row without a value for a column."""
+    return UserError(
+        f"{place} has no value for {column!r}.",
+        "Every sample has a value in every field.",
+        "Fill it in, or remove the row.",
+    )
+
+
+def filesystem(uri: str) -> tuple[Any, str]:
+    """Returns the fsspec file system of a path or URI, and the path on it.
+
+    Raises:
+        UserError: Nothing is installed that reads such a URI.
+    """
+    try:
+        system, path = fsspec.url_to_fs(uri)
+    except (ImportError, ValueError) as cause:
+        raise UserError(
+            f"{uri} cannot be read: {cause}.",
+            f"Kinds of URI that fsspec knows: {listing(fsspec.available_protocols(), 60)}.",
+            "Install the package that reads it (s3fs for s3://, gcsfs for gs://), or use a local path.",
+        ) from cause
+    return system, path
+
+
+def expand(pattern: str) -> list[str]:
+    """Returns the paths or URIs that a pattern with {000..009} or * stands for, in order.
+
+    Raises:
+        UserError: There is no such file; on other file systems, a * that fits none.
+    """
+    match = BRACES.search(pattern)
+    if match:
+        first, last = match.groups()
+        numbers = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+        parts = [expand(pattern[: match.start()] + number + pattern[match.end() :]) for number in numbers]
+        found = [shard for part in parts for shard in part]
+    else:
+        system, path = filesystem(pattern)
+        found = sorted(system.glob(path)) if "*" in path or "?" in path else [path]
+        if "://" in pattern:
+            found = [system.unstrip_protocol(name) for name in found]
+        else:
+            found = [str(require(Path(name), "file", "Correct the pattern.")) for name in found or [path]]
+    if not found:
+        raise UserError(f"There is no file {pattern}.", "Expected one at least.", "Correct the pattern.")
+    return found

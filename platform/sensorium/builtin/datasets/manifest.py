@@ -1,0 +1,167 @@
+"""Manifest: one's own data, as a CSV or JSON-lines file that names text, labels and media."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sensorium import Dataset, UserError, unknown
+from sensorium.builtin.datasets.files import (
+    Columns,
+    csv_rows,
+    decode,
+    empty_cell,
+    filesystem,
+    lines,
+    listing,
+    require,
+    require_media,
+)
+
+INLINE = ("text", "label", "vector")
+"""Modalities whose values stand in the file itself; a value of any other is the path of a file."""
+
+Row = dict[str, Any]
+
+
+class Manifest(Dataset):
+    """Samples from a CSV (with a header) or JSON-lines file, one a row, local or at any fsspec URI.
+
+    Columns `id` and `group`, where there are any, give the samples' ids and groups. Paths of media
+    are relative to the file's own folder, unless they are absolute or URIs.
+    """
+
+    config: Config
+
+    class Config(Dataset.Config):
+        """Options of a manifest."""
+
+        fields: dict[str, str]
+        """Column -> modality that reads it: image, audio, text, label, vector, or a plugin's."""
+
+        train: str = ""
+        """Path or URI of the training split, ending in .csv or .jsonl; empty when there is none."""
+
+        validation: str = ""
+        """Path or URI of the validation split; empty when there is none."""
+
+        test: str = ""
+        """Path or URI of the test split; empty when there is none."""
+
+        def __post_init__(self) -> None:
+            if not (self.train or self.test):
+                raise ValueError("train or test must name a file.")
+            if not self.fields or {"id", "group"} & self.fields.keys():
+                raise ValueError("fields must name at least one column, and neither id nor group.")
+            for name in (self.train, self.validation, self.test):
+                if name and not name.endswith((".csv", ".jsonl")):
+                    raise ValueError(f"{name!r} must end in .csv or .jsonl.")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.files = {"train": config.train, "validation": config.validation, "test": config.test}
+        self.splits = tuple(split for split, name in self.files.items() if name)
+        self.fields = dict(config.fields)  # type: ignore[misc]
+
+    def open(self, split: str) -> Columns:
+        """Returns one split, in the order of its file."""
+        if split not in self.splits:
+            raise unknown("split", split, self.splits, "Manifest")
+        source = self.files[split]
+        rows = _csv if source.endswith(".csv") else _json_lines
+        columns: dict[str, list[Any]] = {name: [] for name in ("id", "group", *self.fields)}
+        extra: list[str] | None = None
+        for place, row in rows(_read(source), source, tuple(self.fields)):
+            if extra is None:
+                extra = [name for name in ("id", "group") if name in row]
+            for name in extra:
+                if row.get(name) in (None, ""):
+                    raise empty_cell(place, name)
+                columns[name].append(str(row[name]))
+            for name, modality in self.fields.items():
+                columns[name].append(_value(row[name], modality, source, f"{place}, {name!r},"))
+        count = len(next(columns[name] for name in self.fields))
+        columns["id"] = columns["id"] or [str(index) for index in range(count)]
+        if not columns["group"]:
+            del columns["group"]
+        for name, modality in self.fields.items():
+            if modality not in INLINE:
+                require_media((path for path in columns[name] if "://" not in path), source)
+        return Columns(columns, source)
+
+
+def _read(source: str) -> str:
+    if "://" not in source:
+        return decode(require(Path(source), "manifest", "Correct the path.").read_bytes(), source)
+    system, path = filesystem(source)
+    try:
+        return decode(system.cat_file(path), source)
+    except OSError as cause:
+        raise UserError(
+            f"{source} cannot be read: {type(cause).__name__}: {cause}.",
+            "Expected a CSV or JSON-lines file.",
+            "Check the address and your right to read it.",
+        ) from cause
+
+
+def _csv(text: str, source: str, columns: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
+    for line, row in csv_rows(text, source, columns):
+        yield f"{source}:{line}", row
+
+
+def _json_lines(text: str, source: str, columns: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
+    for number, line in lines(text):
+        place = f"{source}:{number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as cause:
+            raise UserError(
+                f"{place} is no JSON: {cause.msg} at column {cause.colno}.",
+                "Each line is one JSON object.",
+                "Correct the line.",
+            ) from cause
+        if not isinstance(row, dict):
+            raise UserError(f"{place} is no JSON object.", "Each line is one.", "Correct the line.")
+        for column in columns:
+            if column not in row:
+                raise UserError(
+                    f"{place} has no {column!r}.",
+                    f"It has {listing(row, 20)}.",
+                    "Correct the line, or `fields` in the experiment.",
+                )
+            if row[column] is None or row[column] == [] or not str(row[column]).strip():
+                raise empty_cell(place, column)
+        yield place, row
+
+
+def _value(raw: Any, modality: str, source: str, place: str) -> Any:
+    if modality == "vector":
+        return _vector(raw, place)
+    if modality == "label" and isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    if not isinstance(raw, str):
+        raise UserError(f"{place} is {raw!r}.", f"A value for {modality} is a string.", "Correct the value.")
+    return raw if modality in INLINE else _resolve(raw.strip(), source)
+
+
+def _vector(raw: Any, place: str) -> list[float]:
+    try:
+        numbers = json.loads(raw) if isinstance(raw, str) else raw
+        return [float(number) for number in numbers]
+    except (TypeError, ValueError) as cause:
+        raise UserError(
+            f"{place} is no vector: {str(raw)[:60]!r}.",
+            "A vector is a JSON list of numbers, such as [0.5, 1].",
+            "Correct the value.",
+        ) from cause
+
+
+def _resolve(path: str, source: str) -> str:
+    """Returns a path as it stands in the file `source`, relative to the folder of that file."""
+    if "://" in path or Path(path).is_absolute():
+        return path
+    if "://" in source:
+        return f"{source.rpartition('/')[0]}/{path}"
+    return str(Path(source).expanduser().parent / path)

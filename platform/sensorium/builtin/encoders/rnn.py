@@ -1,0 +1,68 @@
+"""A recurrent network over tokens or over the frames of a spectrogram.
+
+Shapes: B samples, C channels, F bins, T tokens or frames, N hidden channels of both directions, D channels.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from sensorium import Encoder, Features, Modality, Padded
+from sensorium.builtin.encoders.inputs import embedding, fixed
+
+
+class RNN(Encoder):
+    """A GRU or LSTM; its state after the last real step stands for the whole sequence."""
+
+    takes = ("tokens", "spectrogram")
+
+    class Config(Encoder.Config):
+        """Cell and sizes."""
+
+        cell: Literal["gru", "lstm"] = "gru"
+        """GRU (Cho et al., 2014) or LSTM (Hochreiter and Schmidhuber, 1997)."""
+
+        bidirectional: bool = True
+        """Also reads from the end to the beginning, and joins both states."""
+
+        hidden: int = 128
+        """Channels of the state of each direction, and of the vector of a token."""
+
+        layers: int = 1
+        """Layers on top of one another."""
+
+        dim: int = 128
+        """D, channels of the result."""
+
+        def __post_init__(self) -> None:
+            if min(self.hidden, self.layers, self.dim) < 1:
+                raise ValueError("hidden, layers and dim are at least 1.")
+
+    def __init__(self, config: RNN.Config, modality: Modality) -> None:
+        super().__init__(config, modality)
+        self.dim = config.dim
+        self.embed: nn.Module = nn.Identity()
+        if modality.form == "tokens":
+            self.embed, width = embedding(modality, config.hidden), config.hidden
+        else:
+            width = fixed(modality, 0) * fixed(modality, 1)
+        cell = {"gru": nn.GRU, "lstm": nn.LSTM}[config.cell]
+        self.cell = cell(width, config.hidden, config.layers, batch_first=True, bidirectional=config.bidirectional)
+        self.project = nn.Linear(config.hidden * (1 + config.bidirectional), config.dim)
+
+    def forward(self, batch: Padded) -> Features:
+        """Returns pooled (B, D) and tokens (B, T, D)."""
+        steps: Tensor = self.embed(batch.data)
+        if steps.ndim == 4:
+            steps = steps.flatten(1, 2).transpose(1, 2)  # (B, C, F, T) -> (B, T, C * F)
+        packed = pack_padded_sequence(steps, batch.mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
+        outputs, state = self.cell(packed)
+        padded, _ = pad_packed_sequence(outputs, batch_first=True, total_length=batch.mask.shape[1])
+        last = state[0] if isinstance(state, tuple) else state  # (layers * directions, B, N / directions)
+        directions = 1 + self.cell.bidirectional
+        joined = torch.cat(last[-directions:].unbind(0), 1)  # (B, N)
+        return Features(self.project(joined), self.project(padded), batch.mask)

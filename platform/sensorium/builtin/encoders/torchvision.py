@@ -1,0 +1,134 @@
+"""The classification networks of torchvision, without their classifiers.
+
+Shapes: B samples, H rows and W columns of the last feature map, T = H * W, D channels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from sensorium import Encoder, Features, Modality, UserError, unknown
+from sensorium.builtin.encoders.inputs import fixed
+
+HEADS = ("avgpool", "classifier", "fc", "head")
+"""Names under which torchvision's networks keep what comes after their last feature map."""
+
+AUXILIARY = {"googlenet", "inception_v3"}
+"""Networks with further classifiers on the way and a normalisation of their own."""
+
+CHANNELS_IN_GROUP = 16
+"""Channels that group normalisation takes together (Wu and He, ECCV 2018, table 3)."""
+
+
+class Backbone(Encoder):
+    """A network of torchvision by name, up to its last feature map, pooled by its mean.
+
+    A sample's result never depends on the rest of the batch: with `weights` the statistics of batch
+    normalisation stay as they were trained, without them it is replaced by group normalisation.
+    """
+
+    takes = ("image",)
+
+    class Config(Encoder.Config):
+        """Which network."""
+
+        model: str = "resnet18"
+        """Name in torchvision.models, for instance resnet50, convnext_tiny, vit_b_16."""
+
+        weights: str | None = None
+        """Name of trained weights of the model, for instance DEFAULT or IMAGENET1K_V1, which are
+        downloaded; the picture's size, mean and std should be theirs. None starts from random ones."""
+
+    def __init__(self, config: Backbone.Config, modality: Modality) -> None:
+        super().__init__(config, modality)
+        known = set(models.list_models(module=models)) - AUXILIARY
+        if config.model not in known:
+            raise unknown("torchvision model", config.model, known)
+        choices = models.get_model_weights(config.model).__members__
+        if config.weights is not None and config.weights not in choices:
+            raise unknown("set of weights", config.weights, choices, f"the model {config.model}")
+        height, width = fixed(modality, 1), fixed(modality, 2)
+        try:
+            self.body = _body(config.model, config.weights, (height, width))
+            if config.weights is None:
+                replace_batch_norm(self.body)
+            with torch.no_grad():
+                self.dim = self.eval()(torch.zeros(1, 3, height, width)).pooled.shape[1]
+            self.train()
+        except (RuntimeError, ValueError, AssertionError) as cause:
+            raise UserError(
+                f"The torchvision model {config.model!r} does not take pictures of {height} x {width}: {cause}.",
+                hint="Choose another size of picture, or another model.",
+            ) from cause
+        except OSError as cause:
+            raise UserError(
+                f"The weights {config.weights!r} of {config.model!r} cannot be fetched: {cause}.",
+                hint="Check the network, or put the file into the folder of torch.hub.",
+            ) from cause
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Sets the mode of training; the statistics of trained weights stay as they are."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(self, picture: Tensor) -> Features:
+        """Returns pooled (B, D), tokens (B, T, D) and their grid (H, W); grey pictures count as RGB."""
+        features: Features = self.body(picture.expand(-1, 3, -1, -1))
+        return features
+
+
+class Map(nn.Sequential):
+    """Layers up to a feature map (B, D, H, W)."""
+
+    def forward(self, picture: Tensor) -> Features:
+        """Returns the places of the map as tokens, and their mean."""
+        grid = super().forward(picture)
+        tokens = grid.flatten(2).transpose(1, 2)
+        return Features(tokens.mean(1), tokens, None, tuple(grid.shape[2:]))
+
+
+class Patches(nn.Module):
+    """A vision transformer with a class token, which is what it pools to."""
+
+    def __init__(self, network: models.VisionTransformer) -> None:
+        super().__init__()
+        self.embed, self.class_token, self.encoder = network.conv_proj, network.class_token, network.encoder
+
+    def forward(self, picture: Tensor) -> Features:
+        """Returns the patches as tokens, and the class token."""
+        grid = self.embed(picture)
+        tokens = torch.cat([self.class_token.expand(len(grid), -1, -1), grid.flatten(2).transpose(1, 2)], 1)
+        tokens = self.encoder(tokens)
+        return Features(tokens[:, 0], tokens[:, 1:], None, tuple(grid.shape[2:]))
+
+
+def replace_batch_norm(module: nn.Module) -> None:
+    """Puts group normalisation in the place of each batch normalisation in a module."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            channels = child.num_features
+            setattr(module, name, nn.GroupNorm(channels // math.gcd(channels, CHANNELS_IN_GROUP), channels))
+        else:
+            replace_batch_norm(child)
+
+
+def _body(model: str, weights: str | None, size: tuple[int, int]) -> nn.Module:
+    if model.startswith("vit"):
+        return Patches(models.get_model(model, weights=weights, image_size=size[0]))
+    options: dict[str, Any] = {"input_size": size} if model.startswith("maxvit") else {}
+    layers: list[nn.Module] = []
+    for name, child in models.get_model(model, weights=weights, **options).named_children():
+        if name in HEADS:
+            break
+        layers.extend(child if isinstance(child, nn.ModuleList) else [child])
+    if model.startswith("densenet"):
+        layers.append(nn.ReLU())  # which torchvision applies as a function
+    return Map(*layers)

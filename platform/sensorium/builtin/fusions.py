@@ -1,0 +1,88 @@
+"""Fusions of whole samples: into one space, side by side, or by product.
+
+Shapes: B samples, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sensorium import Features, Fusion
+
+
+class Projection(Fusion):
+    """Each field into one common space, where similarity is a dot product (Radford et al. 2021)."""
+
+    class Config(Fusion.Config):
+        """The common space."""
+
+        dim: int = 512
+        """Number of channels of the common space."""
+
+        normalise: bool = True
+        """Whether each row is scaled to unit length, so that dot products are cosines."""
+
+        def __post_init__(self) -> None:
+            _check(self.dim)
+
+    config: Projection.Config
+
+    def __init__(self, config: Projection.Config, dims: Mapping[str, int]) -> None:
+        super().__init__(config, dims)
+        self.dims = dict.fromkeys(dims, config.dim)
+        self.maps = nn.ModuleDict({field: nn.Linear(d, config.dim, bias=False) for field, d in dims.items()})
+
+    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """Returns each field that is given as `pooled` (B, dim)."""
+        rows = {field: self.maps[field](each.pooled) for field, each in features.items()}
+        if self.config.normalise:
+            rows = {field: F.normalize(each, dim=-1) for field, each in rows.items()}
+        return {field: Features(each) for field, each in rows.items()}
+
+
+class Concatenation(Fusion):
+    """All fields side by side, in the order of the fields."""
+
+    def __init__(self, config: Concatenation.Config, dims: Mapping[str, int]) -> None:
+        super().__init__(config, dims)
+        self.fields = tuple(dims)
+        self.dims = {"joint": sum(dims.values())}
+
+    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """Returns `joint` with `pooled` (B, sum of D)."""
+        return {"joint": Features(torch.cat([features[field].pooled for field in self.fields], dim=-1))}
+
+
+class Product(Fusion):
+    """Point-wise product of the fields, each through a linear map and tanh.
+
+    Antol et al. 2015, section 4, the model `deeper LSTM Q norm I`.
+    """
+
+    class Config(Fusion.Config):
+        """The space in which fields are multiplied."""
+
+        dim: int = 1024
+        """Number of channels of the product."""
+
+        def __post_init__(self) -> None:
+            _check(self.dim)
+
+    def __init__(self, config: Product.Config, dims: Mapping[str, int]) -> None:
+        super().__init__(config, dims)
+        self.dims = {"joint": config.dim}
+        self.maps = nn.ModuleDict({field: nn.Linear(d, config.dim) for field, d in dims.items()})
+
+    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """Returns `joint` with `pooled` (B, dim)."""
+        rows = [torch.tanh(layer(features[field].pooled)) for field, layer in self.maps.items()]
+        return {"joint": Features(torch.stack(rows).prod(0))}
+
+
+def _check(dim: int) -> None:
+    if dim < 1:
+        raise ValueError("The number of channels must be at least 1.")

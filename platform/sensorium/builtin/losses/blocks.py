@@ -1,0 +1,142 @@
+"""What losses over all pairs of a batch share: they work tile by tile and keep no square.
+
+A chunked loss saves nothing under autograd, which keeps every chunk for the backward pass. Here the
+gradient is summed up tile by tile in the forward pass, and the backward pass only scales it.
+
+With several workers each sees all N pairs, and takes the mean over its own B of them. The engine
+weighs the worker's mean by B / N and sums gradients over workers. So a worker returns, for its own
+rows, the gradient of the whole loss times N / B, through the terms of other workers as well.
+
+Shapes: B pairs of this worker, N pairs of all workers, D channels, R x C rows and columns of a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sensorium import Loss, workers
+
+BLOCK = 1024
+"""Rows and columns of a tile at most: 4 MiB in float32, which stays in the processor's cache."""
+
+Tile = tuple[slice, slice, Tensor]
+"""Own rows, columns among all, and the numbers of their pairs (R, C)."""
+
+
+class PairLoss(Loss):
+    """A loss over all pairs of the global batch that computes its gradient itself."""
+
+    form: ClassVar[str] = "pairs"
+
+    def forward(self, a: Tensor, b: Tensor, groups: Tensor) -> Tensor:
+        """Returns the mean over the B samples of this worker, computed in float32 or wider.
+
+        Args:
+            a: (B, D), unit-length rows of one field.
+            b: (B, D), unit-length rows of the other; row i belongs to row i of `a`.
+            groups: (B,) int64; samples of one number are positives of one another.
+        """
+        inputs = (a, b, *self.parameters())
+        wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+        with torch.no_grad(), torch.autocast(a.device.type, enabled=False):
+            loss, gradients = self.evaluate(Pairs(a, b, groups), wanted)
+        return _Known.apply(loss, *inputs, *gradients) if wanted else loss
+
+    def evaluate(self, pairs: Pairs, wanted: bool) -> tuple[Tensor, Sequence[Tensor]]:
+        """Returns the loss and, where wanted, the gradients of a, b and each parameter."""
+        raise NotImplementedError
+
+
+class _Known(torch.autograd.Function):
+    """Takes a loss, its inputs and as many gradients; hands the gradients on, scaled."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, *tensors: Tensor) -> Tensor:
+        half = len(tensors) // 2
+        ctx.dtypes = [tensor.dtype for tensor in tensors[:half]]
+        ctx.save_for_backward(*tensors[half:])
+        return loss.clone()
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = ctx.saved_tensors
+        # Scaled before it is narrowed: in float16 a share of a large batch would vanish.
+        scaled = [
+            (gradient * upstream).to(dtype) if needed else None
+            for gradient, dtype, needed in zip(gradients, ctx.dtypes, ctx.needs_input_grad[1:], strict=False)
+        ]
+        return None, *scaled, *(None for _ in gradients)
+
+
+class Pairs:
+    """The rows of this worker, and those of all workers that they are compared with.
+
+    Attributes:
+        own: a and b of this worker, (B, D) each, in float32 or wider.
+        every: a and b of all workers, (N, D) each; gathered without gradient.
+        alone: True when this worker is the only one, so that `own` and `every` are the same.
+        sides: What to sweep over to meet each pair of an own row: own a with every b is side 0,
+            own b with every a is side 1, which is the transpose of side 0 for a worker alone.
+        start: Place of the first own pair among all.
+        groups: (N,), the group of each pair.
+        distinct: True when no two pairs share a group.
+    """
+
+    def __init__(self, a: Tensor, b: Tensor, groups: Tensor) -> None:
+        wide = torch.promote_types(a.dtype, torch.float32)
+        self.alone = workers.size() == 1
+        self.sides = (0,) if self.alone else (0, 1)
+        self.own = [rows.detach().to(wide) for rows in (a, b)]
+        self.every = self.own if self.alone else [workers.gather_rows(rows).to(wide) for rows in (a, b)]
+        labels = torch.stack([groups, torch.full_like(groups, workers.rank())], 1)
+        self.groups, ranks = workers.gather_rows(labels.to(a.device)).unbind(1)
+        self.start = int((ranks < workers.rank()).sum())
+        self.distinct = len(self.groups.unique()) == len(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.own[0])
+
+    def tiles(self, side: int, scale: float = 1.0, bias: float = 0.0) -> Iterator[Tile]:
+        """Yields scale * similarity + bias of each pair of a side. The next tile overwrites it."""
+        x, y = self.own[side], self.every[1 - side]
+        buffer = x.new_empty(min(BLOCK, len(x)) * min(BLOCK, len(y)))
+        for rows in _slices(len(x)):
+            for columns in _slices(len(y)):
+                shape = (rows.stop - rows.start, columns.stop - columns.start)
+                tile = buffer[: shape[0] * shape[1]].view(shape).fill_(bias)
+                yield rows, columns, tile.addmm_(x[rows], y[columns].T, alpha=scale)
+
+    def positives(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+        """Returns the places in a tile, rows and columns, of pairs of one group."""
+        own = slice(rows.start + self.start, rows.stop + self.start)
+        if self.distinct:
+            first, last = max(own.start, columns.start), min(own.stop, columns.stop)
+            place = torch.arange(first, max(first, last), device=self.groups.device)
+            return place - own.start, place - columns.start
+        row, column = (self.groups[own, None] == self.groups[columns]).nonzero(as_tuple=True)
+        return row, column
+
+    def gradients(self, slopes: Callable[[int], Iterator[Tile]]) -> list[Tensor]:
+        """Returns the gradients of a and b, (B, D) each.
+
+        Args:
+            slopes: Side -> its tiles of the derivative of the whole loss by each similarity.
+        """
+        gradients = [torch.zeros_like(rows) for rows in self.own]
+        for side in self.sides:
+            for rows, columns, tile in slopes(side):
+                gradients[side][rows].addmm_(tile, self.every[1 - side][columns])
+                if self.alone:
+                    gradients[1][columns].addmm_(tile.T, self.own[0][rows])
+        return gradients
+
+
+def _slices(length: int) -> Iterator[slice]:
+    for start in range(0, length, BLOCK):
+        yield slice(start, min(start + BLOCK, length))

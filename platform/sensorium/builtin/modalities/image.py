@@ -1,0 +1,260 @@
+"""Pictures: from files, bytes or arrays to normalised tensors, and back to PNG.
+
+Shapes: C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import ExifTags, ImageOps
+from PIL import Image as Pillow
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from sensorium import MediaError, Modality
+from sensorium.builtin.modalities.source import opened
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Formats that are read; others of Pillow's start programs (EPS) or are rare."""
+
+BROKEN = (OSError, SyntaxError, ValueError, struct.error, Pillow.DecompressionBombError)
+"""What Pillow raises for bytes that are no picture."""
+
+
+class Image(Modality):
+    """Pictures of one size, grey or RGB, normalised by a mean and a deviation."""
+
+    form = "image"
+    media_type = "image/png"
+
+    class Config(Modality.Config):
+        """Size, normalisation and augmentation. Augmentation is off unless asked for."""
+
+        size: int | tuple[int, int] = 224
+        """Side of a square in pixels, or rows and columns."""
+
+        channels: Literal[1, 3] = 3
+        """1 for grey, 3 for RGB; pictures are converted to it."""
+
+        mean: list[float] = field(default_factory=lambda: [0.5])
+        """Subtracted from pixels in [0, 1]: one number, or one for each channel."""
+
+        std: list[float] = field(default_factory=lambda: [0.5])
+        """What pixels are divided by after the mean is subtracted: one number, or one for each channel."""
+
+        crop_scale: float = 0.0
+        """Smallest share of the area that a random crop of a random aspect keeps, in (0, 1]; 0 crops the centre."""
+
+        flip: float = 0.0
+        """Probability of mirroring left and right."""
+
+        rotate: float = 0.0
+        """Largest rotation either way in degrees."""
+
+        shift: float = 0.0
+        """Largest move along each axis as a share of the side."""
+
+        zoom: float = 0.0
+        """Largest change of scale as a share: 0.1 draws from 0.9 to 1.1."""
+
+        jitter: float = 0.0
+        """Largest change of brightness, contrast and saturation as a share."""
+
+        max_pixels: int = 100_000_000
+        """Pixels in a file's header above which it is refused before it is decoded."""
+
+        def __post_init__(self) -> None:
+            for name in ("mean", "std"):
+                if len(getattr(self, name)) not in (1, self.channels):
+                    raise ValueError(f"{name} holds one number, or one for each of the {self.channels} channels.")
+            if min(self.std) <= 0:
+                raise ValueError("std is above 0.")
+            if min(_sides(self.size)) < 1:
+                raise ValueError("size is at least 1 pixel.")
+            for name in ("crop_scale", "flip", "shift", "zoom", "jitter"):
+                if not 0 <= getattr(self, name) <= 1:
+                    raise ValueError(f"{name} lies between 0 and 1.")
+            if self.zoom == 1:
+                raise ValueError("zoom is below 1.")
+
+    config: Image.Config
+
+    def __init__(self, config: Image.Config) -> None:
+        super().__init__(config)
+        self.size = _sides(config.size)
+        self.shape = (config.channels, *self.size)
+        self.mean = torch.tensor(config.mean).view(-1, 1, 1)
+        self.std = torch.tensor(config.std).view(-1, 1, 1)
+
+    def decode(self, raw: Any) -> Tensor:
+        """Returns the pixels (C, h, w): uint8, or float32 in [0, 1].
+
+        Args:
+            raw: A path, URI or bytes of a picture, a Pillow image, an array (h, w) or (h, w, C), or
+                a tensor (h, w) or (C, h, w). Arrays hold uint8, uint16, or floats in [0, 1].
+
+        Raises:
+            MediaError: It is no readable picture, or is larger than `max_pixels`.
+        """
+        if isinstance(raw, Tensor):
+            return self._pixels(raw, "the tensor given")
+        if isinstance(raw, np.ndarray):
+            return self._array(raw, "the array given")
+        if isinstance(raw, Pillow.Image):
+            return self._picture(raw, "the picture given")
+        if not isinstance(raw, (str, Path, bytes, bytearray, memoryview)):
+            raise MediaError(f"{type(raw).__name__} is no picture.", "A path, bytes, array or tensor was expected.")
+        with opened(raw) as (file, name):
+            try:
+                with Pillow.open(file, formats=FORMATS) as picture:
+                    return self._picture(picture, name)
+            except BROKEN as cause:
+                raise MediaError(
+                    f"{name}: is no readable picture ({cause}).",
+                    f"A whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} was expected.",
+                    "Replace the file or leave it out.",
+                ) from cause
+
+    def transform(self, value: Tensor, random: Generator | None) -> Tensor:
+        """Returns the picture as (C, H, W): cropped, resized, augmented if `random`, normalised."""
+        draws = None if random is None else torch.rand(12, generator=random).tolist()
+        top, left, height, width = self._crop(value.shape[1], value.shape[2], draws and draws[:4])
+        picture = value[:, top : top + height, left : left + width]
+        if (height, width) != self.size:
+            picture = F.interpolate(picture[None], self.size, mode="bicubic", antialias=True)[0]
+        picture = picture.float() / 255 if picture.dtype == torch.uint8 else picture.clamp(0, 1)
+        if draws is not None:
+            picture = self._augment(picture, draws[4:])
+        return (picture - self.mean) / self.std
+
+    def collate(self, values: Sequence[Tensor]) -> Tensor:
+        """Returns (B, C, H, W)."""
+        return torch.stack(list(values))
+
+    def encode(self, value: Tensor) -> bytes:
+        """Returns a normalised picture (C, H, W) as PNG; what lies outside the range is clipped."""
+        pixels = (value.detach().cpu().float() * self.std + self.mean).clamp(0, 1).mul(255).round().byte()
+        buffer = io.BytesIO()
+        Pillow.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def _picture(self, picture: Pillow.Image, name: str) -> Tensor:
+        width, height = picture.size
+        if width * height > self.config.max_pixels:
+            raise MediaError(
+                f"{name}: has {width} x {height} pixels.",
+                f"At most {self.config.max_pixels} were expected.",
+                "Make it smaller, or raise max_pixels.",
+            )
+        mode = "L" if self.config.channels == 1 else "RGB"
+        # A JPEG is decoded at the smallest of 1/1, 1/2, 1/4, 1/8 that leaves twice the pixels that are needed.
+        side = math.ceil(2 * max(self.size) / math.sqrt(self.config.crop_scale or 1))
+        picture.draft(mode, (side, side))
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            picture = ImageOps.exif_transpose(picture)
+        if picture.mode == "F" or picture.mode.startswith("I"):
+            return self._array(np.asarray(picture), name)
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, "white"), picture)
+        if picture.mode != mode:
+            picture = picture.convert(mode)
+        return self._array(np.asarray(picture), name)
+
+    def _array(self, array: np.ndarray[Any, Any], name: str) -> Tensor:
+        if array.dtype.kind not in "buif":
+            raise MediaError(f"{name}: holds {array.dtype}.", "Numbers were expected.")
+        native = array.astype(array.dtype.newbyteorder("="), order="C")  # a copy, which may be written to
+        tensor = torch.from_numpy(native)
+        return self._pixels(tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor, name)
+
+    def _pixels(self, pixels: Tensor, name: str) -> Tensor:
+        pixels = pixels[None] if pixels.ndim == 2 else pixels
+        if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or pixels.numel() == 0:
+            raise MediaError(
+                f"{name}: has the shape {tuple(pixels.shape)}.",
+                "One picture with 1 or 3 channels was expected: an array (h, w) or (h, w, C), a tensor (C, h, w).",
+            )
+        if pixels.dtype == torch.uint16:
+            pixels = pixels.float() / 65535
+        elif pixels.is_floating_point():
+            pixels = pixels.float()
+            low, high = pixels.aminmax()
+            if not (low >= 0 and high <= 1):  # also when one is not a number
+                raise MediaError(
+                    f"{name}: has pixels from {low:.4g} to {high:.4g}.",
+                    "Floats in [0, 1] were expected.",
+                    "Divide by the largest value that is possible, or give uint8.",
+                )
+        elif pixels.dtype != torch.uint8:
+            raise MediaError(f"{name}: has pixels of {pixels.dtype}.", "uint8, uint16 or floats were expected.")
+        if pixels.shape[0] == self.config.channels:
+            return pixels
+        if self.config.channels == 3:
+            return pixels.expand(3, -1, -1)
+        scale = 255 if pixels.dtype == torch.uint8 else 1
+        grey: Tensor = torch.tensordot(torch.tensor(LUMA) / scale, pixels.float(), 1)
+        return grey[None].clamp(max=1)
+
+    def _crop(self, height: int, width: int, draws: Sequence[float] | None) -> tuple[int, int, int, int]:
+        """Returns top, left, height and width of the part of the picture that is kept."""
+        aspect = self.size[1] / self.size[0]
+        h, w = min(height, width / aspect), min(width, height * aspect)
+        down = across = 0.5
+        if draws is not None and self.config.crop_scale:
+            share, stretch, down, across = draws
+            area = height * width * (1 - share * (1 - self.config.crop_scale))
+            aspect *= (4 / 3) ** (2 * stretch - 1)
+            h, w = min(height, math.sqrt(area / aspect)), min(width, math.sqrt(area * aspect))
+        rows, columns = max(1, round(h)), max(1, round(w))
+        return round((height - rows) * down), round((width - columns) * across), rows, columns
+
+    def _augment(self, picture: Tensor, draws: Sequence[float]) -> Tensor:
+        options, mirror = self.config, draws[0]
+        angle, zoom, down, across, brightness, contrast, saturation = (2 * draw - 1 for draw in draws[1:])
+        if mirror < options.flip:
+            picture = picture.flip(2)
+        if options.rotate or options.shift or options.zoom:
+            move = (options.shift * down, options.shift * across)
+            picture = affine(picture, options.rotate * angle, 1 + options.zoom * zoom, move)
+        if options.jitter:
+            picture = picture * (1 + options.jitter * brightness)
+            picture = torch.lerp(picture.mean(), picture, 1 + options.jitter * contrast)
+            picture = torch.lerp(picture.mean(0, keepdim=True), picture, 1 + options.jitter * saturation).clamp(0, 1)
+        return picture
+
+
+def affine(picture: Tensor, degrees: float, zoom: float, move: tuple[float, float]) -> Tensor:
+    """Returns a picture rotated about its centre, magnified and moved, in one bilinear resampling.
+
+    Args:
+        picture: (C, H, W). Outside it, its border goes on.
+        degrees: Angle against the clock.
+        zoom: Factor of magnification.
+        move: Downwards and to the right, as shares of height and width.
+    """
+    _, height, width = picture.shape
+    cos, sin = math.cos(math.radians(degrees)) / zoom, math.sin(math.radians(degrees)) / zoom
+    # Maps a place in the result to its place in the source, in units of half a side.
+    across = [cos, -sin * height / width]
+    down = [sin * width / height, cos]
+    y, x = (-2 * share for share in move)
+    matrix = [[*row, row[0] * x + row[1] * y] for row in (across, down)]
+    grid = F.affine_grid(torch.tensor([matrix]), [1, 1, height, width], align_corners=False)
+    return F.grid_sample(picture[None], grid, padding_mode="border", align_corners=False)[0]
+
+
+def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

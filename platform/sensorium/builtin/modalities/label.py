@@ -1,0 +1,97 @@
+"""Labels: names of classes to indices, and probabilities of classes to their names.
+
+Shapes: B samples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from sensorium import MediaError, Modality, UserError, unknown
+
+
+class Label(Modality):
+    """One of the classes that the training split names.
+
+    Attributes:
+        names: The classes in the order of their indices: numbers by value, then words by letter.
+    """
+
+    form = "label"
+    learns = True
+    shape = ()
+
+    def __init__(self, config: Label.Config) -> None:
+        super().__init__(config)
+        self.restore({"names": []})
+
+    def decode(self, raw: Any) -> str:
+        """Returns the name; a whole number is its own.
+
+        Raises:
+            MediaError: It is neither a string nor a whole number.
+        """
+        if not isinstance(raw, (str, Integral)) or isinstance(raw, bool):
+            raise MediaError(
+                f"The label {raw!r:.60} is a {type(raw).__name__}.", "A string or a whole number was expected."
+            )
+        return str(raw)
+
+    def transform(self, value: str, random: Generator | None) -> Tensor:
+        """Returns the index as a scalar, int64.
+
+        Raises:
+            MediaError: The training split did not have this name.
+        """
+        if value not in self._indices:
+            self._check_learnt()
+            cause = unknown("label", value, self.names)
+            raise MediaError(cause.wrong, cause.expected, cause.hint)
+        return torch.tensor(self._indices[value])
+
+    def collate(self, values: Sequence[Tensor]) -> Tensor:
+        """Returns (B,)."""
+        return torch.stack(list(values))
+
+    def encode(self, value: Tensor) -> str | dict[str, float]:
+        """Returns the name of an index, or name -> probability from the highest for probabilities (C,)."""
+        self._check_learnt()
+        if value.ndim == 0:
+            return self.names[int(value)]
+        order = torch.argsort(value, descending=True, stable=True).tolist()
+        return {self.names[index]: float(value[index]) for index in order}
+
+    def fit(self, values: Iterable[Any]) -> None:
+        """Learns the names."""
+        names = {self.decode(value) for value in values}
+        if not names:
+            raise UserError("There are no labels to learn names from.", "The training split is empty.")
+        self.restore({"names": sorted(names, key=_order)})
+
+    def state(self) -> dict[str, Any]:
+        """Returns the names."""
+        return {"names": self.names}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` returned."""
+        self.names: list[str] = list(state["names"])
+        self._indices = {name: index for index, name in enumerate(self.names)}
+        self.vocabulary = len(self.names)
+
+    def _check_learnt(self) -> None:
+        if not self.names:
+            raise UserError(
+                "The label modality knows no names yet.",
+                "They are learnt from the training split, or restored with a checkpoint.",
+                "Call fit or restore first.",
+            )
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    number = name.isdecimal()
+    return not number, int(name) if number else 0, name

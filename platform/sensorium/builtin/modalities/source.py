@@ -1,0 +1,48 @@
+"""Opens what a raw value names: a path, a URI, or bytes themselves."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from sensorium import MediaError
+
+Source = str | Path | bytes | bytearray | memoryview
+
+
+@contextmanager
+def opened(raw: Source) -> Iterator[tuple[BinaryIO, str]]:
+    """Yields a seekable binary file and its name for messages.
+
+    Args:
+        raw: A path, a URI that fsspec knows (`s3://bucket/key`), or a file's content.
+
+    Raises:
+        MediaError: It is not there, is empty, or may not be read.
+    """
+    name = "the bytes given" if isinstance(raw, (bytes, bytearray, memoryview)) else str(raw)
+    try:
+        file = _open(raw)
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+    except (OSError, ValueError, ImportError) as cause:
+        reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+        raise MediaError(f"{name}: cannot be opened ({reason}).", "", "Check the path.") from cause
+    with file:
+        if not size:
+            raise MediaError(f"{name}: is empty (0 bytes).", "", "Replace the file or leave it out.")
+        yield file, name
+
+
+def _open(raw: Source) -> BinaryIO:
+    if isinstance(raw, (bytes, bytearray, memoryview)):
+        return io.BytesIO(raw)
+    if "://" in str(raw):
+        import fsspec
+
+        with fsspec.open(str(raw), "rb") as remote:
+            return io.BytesIO(remote.read())
+    return Path(raw).open("rb")

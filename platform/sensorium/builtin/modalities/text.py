@@ -1,0 +1,138 @@
+"""Text: strings to token ids, with a vocabulary that is learnt from the training split, and back.
+
+Shapes: B samples, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Generator, Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from sensorium import MediaError, Modality, Padded, UserError
+
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+PAD, BOS, EOS, UNK = range(4)
+BYTES = 256
+
+
+class Text(Modality):
+    """Text as words, or as byte pairs that can spell any string."""
+
+    form = "tokens"
+    media_type = "text/plain"
+    learns = True
+
+    class Config(Modality.Config):
+        """How text is cut into tokens."""
+
+        tokenizer: Literal["words", "bpe"] = "words"
+        """`words` knows the words and signs of the training split, others become <unk>; `bpe` merges
+        frequent pairs of bytes (Sennrich et al., ACL 2016) and loses nothing."""
+
+        vocabulary_size: int = 8192
+        """Largest number of ids; the four of <pad>, <bos>, <eos>, <unk> and the 256 bytes of `bpe` count."""
+
+        max_length: int = 64
+        """Largest number of tokens of a text, <bos> and <eos> included; the rest is cut off."""
+
+        lowercase: bool = False
+        """Takes capital letters for small ones."""
+
+        def __post_init__(self) -> None:
+            least = len(SPECIAL) + (BYTES if self.tokenizer == "bpe" else 1)
+            if self.vocabulary_size < least:
+                raise ValueError(f"vocabulary_size is at least {least} for {self.tokenizer}.")
+            if self.max_length < 3:
+                raise ValueError("max_length is at least 3: <bos>, one token, <eos>.")
+
+    config: Text.Config
+
+    def __init__(self, config: Text.Config) -> None:
+        super().__init__(config)
+        self.shape = (config.max_length,)
+        self._learnt: Tokenizer | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that was learnt or restored."""
+        if self._learnt is None:
+            raise UserError(
+                "The text modality has no vocabulary yet.",
+                "It is learnt from the training split, or restored with a checkpoint.",
+                "Call fit or restore first.",
+            )
+        return self._learnt
+
+    def decode(self, raw: Any) -> str:
+        """Returns the string.
+
+        Raises:
+            MediaError: It is none, or holds half a surrogate pair.
+        """
+        if not isinstance(raw, str):
+            raise MediaError(f"{raw!r:.60} is a {type(raw).__name__}.", "A string was expected.")
+        try:
+            raw.encode()
+        except UnicodeEncodeError as cause:
+            raise MediaError(f"{raw!r:.60} is no valid Unicode.", str(cause)) from cause
+        return raw
+
+    def transform(self, value: str, random: Generator | None) -> Tensor:
+        """Returns the ids (T,) int64: <bos>, at most `max_length` - 2 tokens, <eos>."""
+        ids = self.tokenizer.encode(value).ids[: self.config.max_length - 2]
+        return torch.tensor([BOS, *ids, EOS])
+
+    def collate(self, values: Sequence[Tensor]) -> Padded:
+        """Returns the ids (B, T), with <pad> after the end of each text."""
+        lengths = torch.tensor([len(value) for value in values])
+        data = pad_sequence(list(values), batch_first=True, padding_value=PAD)
+        return Padded(data, torch.arange(data.shape[1]) < lengths[:, None])
+
+    def encode(self, value: Tensor) -> str:
+        """Returns the string that ids (T,) stand for, up to the first <eos>."""
+        ids = value.tolist()
+        end = ids.index(EOS) if EOS in ids else len(ids)
+        text: str = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
+        return text
+
+    def fit(self, values: Iterable[Any]) -> None:
+        """Learns the vocabulary. It does not depend on the order of the values."""
+        texts = [self.decode(value) for value in values]
+        if not texts:
+            raise UserError("There is no text to learn a vocabulary from.", "The training split is empty.")
+        options: dict[str, Any] = {
+            "vocab_size": self.config.vocabulary_size,
+            "special_tokens": list(SPECIAL),
+            "show_progress": False,
+        }
+        if self.config.tokenizer == "bpe":
+            tokenizer = Tokenizer(models.BPE())
+            tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            tokenizer.decoder = decoders.ByteLevel()
+            trainer: Any = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options)
+        else:
+            tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL[UNK]))
+            tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            trainer = trainers.WordLevelTrainer(**options)
+        if self.config.lowercase:
+            tokenizer.normalizer = normalizers.Lowercase()
+        tokenizer.train_from_iterator(texts, trainer)
+        self._use(tokenizer)
+
+    def state(self) -> dict[str, Any]:
+        """Returns the tokenizer as its own JSON."""
+        return {"tokenizer": self.tokenizer.to_str()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` returned."""
+        self._use(Tokenizer.from_str(state["tokenizer"]))
+
+    def _use(self, tokenizer: Tokenizer) -> None:
+        # Somebody's "<eos>" in a text is five letters, not the end. The JSON does not keep this switch.
+        tokenizer.encode_special_tokens = True
+        self._learnt, self.vocabulary = tokenizer, tokenizer.get_vocab_size()

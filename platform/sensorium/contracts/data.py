@@ -1,0 +1,124 @@
+"""The data on its way through a model: Sample, Batch, Features, Rows.
+
+Shapes: B samples of a batch, T steps or tokens, D channels of a feature, H and W rows and columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Sample = dict[str, Any]
+"""One example, field -> raw value (a path, bytes, a string, an array), as the dataset gives it.
+
+`id` is a string that is unique in its split. `group`, where given, is a string: samples of one
+group describe the same thing and count as positives of one another.
+"""
+
+Rows = dict[str, Any]
+"""What an evaluation keeps of each sample: name -> tensor (N, ...) or list of N, in dataset order."""
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Values of unequal length, padded to the longest.
+
+    Attributes:
+        data: (B, ..., T), or (B, T) for token ids.
+        mask: (B, T), True where `data` is real.
+    """
+
+    data: Tensor
+    mask: Tensor
+
+
+@dataclass
+class Batch:
+    """Samples put together for one forward pass.
+
+    Attributes:
+        samples: The B samples as the dataset gave them.
+        fields: Field -> what its modality collated: a tensor (B, ...), a `Padded`, or a
+            structure of a modality's own.
+    """
+
+    samples: Sequence[Sample]
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.fields
+
+    @property
+    def ids(self) -> list[str]:
+        """The samples' ids, in order."""
+        return [sample["id"] for sample in self.samples]
+
+    @property
+    def groups(self) -> Tensor:
+        """Group of each sample as a number that is the same on every worker, (B,) int64."""
+        names = [str(sample.get("group", sample["id"])) for sample in self.samples]
+        return torch.tensor([stable_hash(name) for name in names], dtype=torch.int64)
+
+    def to(self, device: torch.device) -> Batch:
+        """Returns the batch with its tensors on `device`."""
+        return replace(self, fields=map_tensors(self.fields, lambda t: t.to(device, non_blocking=True)))
+
+    def split(self, parts: int) -> list[Batch]:
+        """Returns the batch cut along B into at most `parts` batches of nearly equal size."""
+        sizes = [len(chunk) for chunk in torch.arange(len(self)).tensor_split(parts) if len(chunk)]
+        batches, start = [], 0
+        for size in sizes:
+            cut = slice(start, start + size)
+            fields = map_tensors(self.fields, lambda t, cut=cut: t[cut])
+            batches.append(Batch(self.samples[cut], fields))
+            start += size
+        return batches
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder returns.
+
+    Attributes:
+        pooled: (B, D), one vector a sample.
+        tokens: (B, T, D), one vector a place in space or time; row by row for a grid.
+        mask: (B, T), True where a token is real; None when all are.
+        grid: (H, W) with H * W = T when the tokens lie on a grid, else None.
+    """
+
+    pooled: Tensor
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+    grid: tuple[int, ...] | None = None
+
+
+def stable_hash(text: str) -> int:
+    """Returns a 63-bit number that depends on the text alone, in every process alike."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def map_tensors(tree: Any, function: Any) -> Any:
+    """Returns `tree` with `function` applied to each tensor in dicts, lists, tuples, dataclasses."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, Mapping):
+        return {key: map_tensors(value, function) for key, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(map_tensors(value, function) for value in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map_tensors(value, function) for value in tree)
+    if hasattr(tree, "__dataclass_fields__") and not isinstance(tree, type):
+        changed = {name: map_tensors(getattr(tree, name), function) for name in tree.__dataclass_fields__}
+        return replace(tree, **changed)
+    return tree

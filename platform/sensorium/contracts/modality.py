@@ -1,0 +1,70 @@
+"""Modality: a kind of data, from raw bytes to a batch and back to what a person understands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from torch import Generator
+
+from sensorium.contracts.component import Component
+
+
+class Modality(Component):
+    """A kind of data. Values pass `decode`, `transform` and `collate` on their way into a model.
+
+    Attributes:
+        form: What `collate` returns, as encoders name what they take: `image` (B, C, H, W),
+            `spectrogram` Padded (B, C, F, T), `waveform` Padded (B, C, T), `tokens` Padded (B, T)
+            of int64 ids, `label` (B,) int64, `vector` (B, D); or a form of its own.
+        media_type: MIME type of what `encode` returns.
+        shape: Shape of one transformed value, None where it varies.
+        vocabulary: Number of distinct ids for `tokens` and `label`; 0 for continuous values.
+        learns: True when `fit` must see the training set before the first batch.
+    """
+
+    kind = "modality"
+    learns: ClassVar[bool] = False
+    media_type: str = "application/json"
+    form: str
+    shape: tuple[int | None, ...]
+    vocabulary: int = 0
+
+    def __init__(self, config: Modality.Config) -> None:
+        self.config = config
+
+    def decode(self, raw: Any) -> Any:
+        """Returns the value that a path, bytes or an in-memory object holds.
+
+        Raises:
+            MediaError: The bytes are no readable example; names the file and the cause.
+        """
+        return raw
+
+    def transform(self, value: Any, random: Generator | None) -> Any:
+        """Returns the decoded value as a tensor of `shape`.
+
+        Args:
+            value: What `decode` returned.
+            random: Source of all randomness of augmentation, seeded by sample and epoch.
+                None asks for the evaluation's transform, which has none.
+        """
+        raise NotImplementedError
+
+    def collate(self, values: Sequence[Any]) -> Any:
+        """Returns transformed values as one batch, padded with a mask where they vary."""
+        raise NotImplementedError
+
+    def encode(self, value: Any) -> Any:
+        """Returns one value as `media_type`: bytes, a string, or what JSON can hold."""
+        raise NotImplementedError
+
+    def fit(self, values: Iterable[Any]) -> None:
+        """Learns state (a vocabulary, a mean) from the raw values of the training split."""
+
+    def state(self) -> dict[str, Any]:
+        """Returns the learnt state as what JSON can hold. It is part of every checkpoint."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` returned."""

@@ -1,0 +1,115 @@
+"""Task: joins modalities, encoders, fusions, decoders and losses into something to learn.
+
+Shapes: B samples of a batch, N samples of a split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from sensorium.contracts.component import Component, Config
+from sensorium.contracts.data import Batch, Rows
+from sensorium.contracts.dataset import Split
+from sensorium.contracts.metric import Metric
+from sensorium.contracts.modality import Modality
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One loss and the parts that it updates.
+
+    Attributes:
+        name: Name in logs and in the experiment.
+        updates: Names of the task's direct submodules whose parameters it trains.
+        forward: Batch -> outputs, a structure of tensors with B first. It works sample by sample:
+            whatever looks across samples belongs into `losses`.
+        losses: Outputs and batch -> terms by name; each (B,), or a scalar mean over the B samples.
+            Their sum is what the objective minimises.
+    """
+
+    name: str
+    updates: Sequence[str]
+    forward: Callable[[Batch], Any]
+    losses: Callable[[Any, Batch], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Objectives that are trained together for some epochs, in this order at each step.
+
+    What no objective of the stage names is frozen and in evaluation mode.
+    """
+
+    name: str
+    objectives: Sequence[Objective]
+
+
+class Task(Component, nn.Module):
+    """A model with its losses, figures and predictions. Its direct submodules are its parts.
+
+    The usual task has one stage with one objective: `forward` and `losses` are all it writes.
+
+    Attributes:
+        experiment: The default experiment: a YAML file beside the module, or the content itself.
+        modalities: Field -> modality, of all fields that the experiment names.
+        inputs: Field -> modality of what `predict` takes.
+        optional: Inputs that `predict` can do without.
+        outputs: Name -> modality of what `predict` returns.
+    """
+
+    kind = "task"
+    experiment: ClassVar[str | Mapping[str, Any]] = "experiment.yaml"
+    optional: frozenset[str] = frozenset()
+    inputs: Mapping[str, Modality]
+    outputs: Mapping[str, Modality]
+
+    class Config(Config):
+        """Options that every task has."""
+
+        metrics: list[Metric.Config] = field(default_factory=list)
+        """Figures of an evaluation."""
+
+    def __init__(self, config: Task.Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = modalities
+        self.metrics: list[Metric] = [metric.build() for metric in config.metrics]
+
+    def stages(self) -> Sequence[Stage]:
+        """Returns what is trained, in order."""
+        parts = [name for name, _ in self.named_children()]
+        return [Stage("train", [Objective(self.objective, parts, self.forward, self.losses)])]
+
+    objective: ClassVar[str] = "main"
+
+    def forward(self, batch: Batch) -> Any:
+        """Returns the outputs for a batch."""
+        raise NotImplementedError
+
+    def losses(self, outputs: Any, batch: Batch) -> Mapping[str, Tensor]:
+        """Returns the terms of the loss by name, each (B,) or a scalar mean."""
+        raise NotImplementedError
+
+    def rows(self, outputs: Any, batch: Batch) -> Rows:
+        """Returns what the figures need of each sample: name -> tensor (B, ...) or list of B."""
+        raise NotImplementedError
+
+    def figures(self, rows: Rows) -> dict[str, float]:
+        """Returns the figures over a whole split, from the rows of all N samples."""
+        return {name: value for metric in self.metrics for name, value in metric(rows).items()}
+
+    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+        """Returns pictures of an evaluation: file name -> PNG. Row i belongs to sample i of the split."""
+        return {}
+
+    def examples(self, rows: Rows, split: Split) -> list[str]:
+        """Returns sentences that show what the model does on a few samples of a split."""
+        return []
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns name -> values of `outputs` (B, ...), for the fields that `batch` holds."""
+        raise NotImplementedError

@@ -1,0 +1,65 @@
+"""The processes that train together. Everything works alike in a single process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    """Returns the number of this worker, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """Returns the number of workers."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Returns the rows of all workers in the order of their ranks, without gradient.
+
+    Args:
+        rows: (B, ...), B may differ between workers.
+
+    Returns:
+        (sum of B, ...).
+    """
+    rows = rows.detach()
+    if size() == 1:
+        return rows
+    counts = torch.zeros(size(), dtype=torch.int64, device=rows.device)
+    counts[rank()] = len(rows)
+    dist.all_reduce(counts)
+    sizes: list[int] = counts.tolist()
+    longest = max(sizes)
+    padded = rows.new_zeros((longest, *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    gathered = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(gathered, padded)
+    return torch.cat([part[:count] for part, count in zip(gathered, sizes, strict=True)])
+
+
+def add(values: Tensor) -> Tensor:
+    """Returns the sum of a tensor over all workers, without gradient; may change `values` itself."""
+    if size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Returns the value of each worker, in the order of their ranks, on every worker."""
+    if size() == 1:
+        return [value]
+    values: list[Any] = [None] * size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def barrier() -> None:
+    """Waits until every worker is here."""
+    if size() > 1:
+        dist.barrier()

@@ -1,0 +1,317 @@
+"""Checkpoints: safetensors and JSON in a folder that is complete or not there.
+
+A folder is written beside its place, every file's SHA-256 goes into `manifest.json`, which is
+written last; then the folder is renamed. Nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sensorium.errors import SensoriumError, UserError
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"step-(\d{8})$")
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder whose files are as they were written.
+
+    Attributes:
+        folder: Local folder.
+        uri: Where it lies on storage; the folder itself when that is local.
+    """
+
+    folder: Path
+    uri: str
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps that it holds."""
+        return int(self.document("state")["step"])
+
+    def document(self, name: str) -> Any:
+        """Returns what `<name>.json` holds."""
+        return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Returns what `<name>.safetensors` holds.
+
+        Raises:
+            UserError: It is no safetensors file.
+        """
+        path = self.folder / f"{name}.safetensors"
+        try:
+            tensors: dict[str, Tensor] = load_file(path)
+            return tensors
+        except (SafetensorError, OSError) as cause:
+            raise UserError(
+                f"{path} holds no tensors: {cause}.", "Weights are safetensors.", "Take another checkpoint."
+            ) from cause
+
+
+def open_checkpoint(folder: str | Path) -> Checkpoint:
+    """Returns a local checkpoint or model after comparing every file with the manifest.
+
+    Raises:
+        UserError: It is no checkpoint, is incomplete, was changed, or holds a foreign file.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(
+            f"{folder} is no folder.",
+            "A model is a checkpoint folder, runs:/… or models:/name@alias.",
+            "Check the path.",
+        )
+    reason = _fault(path)
+    if reason:
+        raise UserError(
+            f"{folder} is no whole checkpoint: {reason}.",
+            "Nothing of it is read, because files may have been torn or exchanged.",
+            "Take the checkpoint before it.",
+        )
+    return Checkpoint(path, str(folder))
+
+
+def _fault(folder: Path) -> str:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        expected: dict[str, str] = manifest["sha256"]
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing"
+    except (ValueError, KeyError, TypeError):
+        return f"{MANIFEST} is broken"
+    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    for name in sorted(present - set(expected)):
+        return f"{name} does not belong to it"
+    for name, digest in expected.items():
+        if not name.endswith((".safetensors", ".json")):
+            return f"{name} is neither safetensors nor JSON"
+        if name not in present:
+            return f"{name} is missing"
+        if _sha256(folder / name) != digest:
+            return f"{name} is not as it was written"
+    return ""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Store:
+    """The checkpoints of one run, on a local folder or any fsspec URI.
+
+    Writing happens in a thread: `save` copies the tensors and returns. One save is under way at a
+    time; a failure of it is raised by the next call.
+
+    Args:
+        uri: Folder or URI of the run's checkpoints.
+        keep: Number of latest checkpoints kept.
+    """
+
+    def __init__(self, uri: str, keep: int = 2) -> None:
+        self.uri, self.keep = uri.removeprefix("file://"), keep
+        self.remote = "://" in self.uri
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._written: tuple[str, int] | None = None
+        self._buffers: dict[tuple[str, str], Tensor] = {}
+
+    def save(
+        self, step: int, tensors: Mapping[str, Tensors], documents: Mapping[str, Any], kept: int | None = None
+    ) -> None:
+        """Copies the state and has it written as the checkpoint of a step.
+
+        Args:
+            step: Optimizer steps done.
+            tensors: File -> name -> tensor, on any device.
+            documents: File -> what JSON can hold.
+            kept: Step of a checkpoint to spare beside the latest ones: the best one.
+
+        Raises:
+            SensoriumError: The save before this one failed (a full disk, a lost mount).
+        """
+        self.wait()
+        copies = {
+            file: {name: self._copy(file, name, t) for name, t in named.items()} for file, named in tensors.items()
+        }
+        frozen = json.loads(json.dumps(documents))
+        self._thread = threading.Thread(target=self._write, args=(step, copies, frozen, kept), name="checkpoint")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Waits until the save under way is on storage.
+
+        Raises:
+            SensoriumError: It failed; says why. The checkpoints before it are untouched.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise SensoriumError(
+                f"A checkpoint could not be written to {self.uri}: {failure}.",
+                "The checkpoints before it are whole.",
+                "Make room or mend the storage, then go on with `--resume`.",
+            ) from failure
+
+    def written(self) -> tuple[str, int] | None:
+        """Returns folder and step of the last save, once, when it is complete; else None."""
+        if self._thread is not None and self._thread.is_alive():
+            return None
+        done, self._written = self._written, None
+        return done
+
+    def latest(self) -> Checkpoint | None:
+        """Returns the latest checkpoint that is whole, passing over torn ones; None if there is none."""
+        for name in sorted(self._names(), reverse=True):
+            folder = self._fetch(name)
+            if not _fault(folder):
+                return Checkpoint(folder, self._place(name))
+        return None
+
+    def get(self, step: int) -> Checkpoint:
+        """Returns the checkpoint of a step.
+
+        Raises:
+            UserError: It is not there or not whole.
+        """
+        name = _name(step)
+        found = open_checkpoint(self._fetch(name))
+        return Checkpoint(found.folder, self._place(name))
+
+    def _copy(self, file: str, name: str, tensor: Tensor) -> Tensor:
+        # Buffers are kept from save to save: fresh memory costs more than the copy itself.
+        buffer = self._buffers.get((file, name))
+        if buffer is None or buffer.shape != tensor.shape or buffer.dtype != tensor.dtype:
+            buffer = torch.empty(tensor.shape, dtype=tensor.dtype)
+            self._buffers[file, name] = buffer
+        return buffer.copy_(tensor.detach())
+
+    def _write(self, step: int, tensors: Mapping[str, Tensors], documents: Mapping[str, Any], kept: int | None) -> None:
+        name = _name(step)
+        try:
+            write(self._place(name), tensors, documents)
+            self._prune(kept)
+            self._written = (self._place(name), step)
+        except BaseException as failure:  # noqa: BLE001 (handed to the training thread, which raises it)
+            self._failure = failure
+
+    def _prune(self, kept: int | None) -> None:
+        for name in sorted(self._names())[: -self.keep]:
+            if kept is None or name != _name(kept):
+                self._remove(name)
+
+    def place(self, step: int) -> str:
+        """Returns folder or URI of a step's checkpoint."""
+        return self._place(_name(step))
+
+    def _place(self, name: str) -> str:
+        return f"{self.uri.rstrip('/')}/{name}"
+
+    def _files(self) -> Any:
+        import fsspec
+
+        return fsspec.core.url_to_fs(self.uri)
+
+    def _names(self) -> list[str]:
+        if self.remote:
+            files, root = self._files()
+            listed = [Path(path).name for path in files.ls(root, detail=False)] if files.exists(root) else []
+        else:
+            listed = [path.name for path in Path(self.uri).iterdir()] if Path(self.uri).is_dir() else []
+        return [name for name in listed if _NAME.match(name)]
+
+    def _fetch(self, name: str) -> Path:
+        if not self.remote:
+            return Path(self.uri) / name
+        files, root = self._files()
+        folder = Path(tempfile.mkdtemp(prefix="sensorium-")) / name
+        folder.mkdir()
+        for path in files.ls(f"{root}/{name}", detail=False):
+            files.get_file(path, str(folder / Path(path).name))
+        return folder
+
+    def _remove(self, name: str) -> None:
+        if self.remote:
+            files, root = self._files()
+            files.rm(f"{root}/{name}", recursive=True)
+            return
+        # The manifest goes first, so that a torn removal leaves no checkpoint that seems whole.
+        (Path(self.uri) / name / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(Path(self.uri) / name)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def write(place: str, tensors: Mapping[str, Tensors], documents: Mapping[str, Any]) -> None:
+    """Writes a folder, local or at an fsspec URI, that is complete or counts for nothing."""
+    if "://" not in place:
+        publish(Path(place), lambda folder: _fill(folder, tensors, documents))
+        return
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(place)
+    with tempfile.TemporaryDirectory() as folder:
+        _fill(Path(folder), tensors, documents)
+        files.makedirs(root, exist_ok=True)
+        for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == MANIFEST):  # the manifest last
+            files.put_file(str(path), f"{root}/{path.name}")
+
+
+def _fill(folder: Path, tensors: Mapping[str, Tensors], documents: Mapping[str, Any]) -> None:
+    """Writes files and, last, the manifest with their hashes."""
+    for name, named in tensors.items():
+        save_file({key: tensor.contiguous() for key, tensor in named.items()}, folder / f"{name}.safetensors")
+    for name, content in documents.items():
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    digests = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_text(json.dumps({"sha256": digests}, indent=1), encoding="utf-8")
+    for path in folder.iterdir():
+        _sync(path)
+
+
+def publish(place: Path, write: Callable[[Path], None]) -> None:
+    """Has `write` fill a folder beside `place` and renames it, so that `place` is whole or absent."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        write(partial)
+        if place.exists():
+            shutil.rmtree(place)
+        partial.replace(place)
+        _sync(place.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,111 @@
+"""A pass over a split, cut among the workers, every sample counted once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sensorium.contracts import workers
+from sensorium.contracts.data import Batch, Rows, map_tensors, stable_hash
+from sensorium.contracts.run import Evaluation
+from sensorium.contracts.task import Task
+from sensorium.engine.loader import Loader
+from sensorium.engine.order import share
+
+
+@torch.no_grad()
+def evaluate(
+    task: Task, loader: Loader, split: str, device: torch.device, batch: int, step: int = 0, contributions: bool = False
+) -> Evaluation:
+    """Returns the figures of a split.
+
+    Args:
+        task: The model; put into evaluation mode for the pass.
+        loader: Reads the split.
+        split: Its name.
+        device: Where the model lies.
+        batch: Samples of a forward pass, over all workers.
+        step: Optimizer steps done so far.
+        contributions: Whether to tell, for each of several inputs, by how much the figures fall
+            when that field's values are dealt out to other samples: `contribution.<field>.<figure>`.
+    """
+    modes = {name: module.training for name, module in task.named_modules()}
+    task.eval()
+    rows = gather(task, loader, device, batch)
+    shuffled = {}
+    if contributions and len(task.inputs) > 1:
+        shuffled = {field: gather(task, loader, device, batch, field) for field in task.inputs}
+    for name, module in task.named_modules():
+        module.training = modes[name]
+    result: list[Any] = [None]
+    if workers.rank() == 0:
+        figures = task.figures(rows)
+        for field, others in shuffled.items():
+            without = task.figures(others)
+            figures |= {f"contribution.{field}.{name}": figures[name] - without[name] for name in without}
+        result = [
+            Evaluation(step, split, figures, task.pictures(rows, loader.split), task.examples(rows, loader.split))
+        ]
+    if workers.size() > 1:
+        torch.distributed.broadcast_object_list(result, src=0)
+    evaluation: Evaluation = result[0]
+    return evaluation
+
+
+def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffled: str | None = None) -> Rows:
+    """Returns the rows of all samples of a split, in its order, on every worker.
+
+    Args:
+        task: The model.
+        loader: Reads the split.
+        device: Where the model lies.
+        batch: Samples of a forward pass, over all workers.
+        shuffled: Field whose values are dealt out to other samples of the same forward pass.
+    """
+    mine = share(list(range(len(loader.split))), workers.rank(), workers.size())
+    size = max(1, batch // workers.size())
+    most = math.ceil(math.ceil(len(loader.split) / workers.size()) / size)
+    cuts = [mine[turn * size : (turn + 1) * size] for turn in range(most)]
+    # All workers go forward equally often, which a model in shards needs; a turn too many counts nothing.
+    plan: Iterator[tuple[int | None, list[int]]] = ((None, cut or [0]) for cut in cuts)
+    parts: list[Rows] = []
+    for cut, ready in zip(cuts, loader.stream(plan), strict=True):
+        moved = ready.to(device)
+        if shuffled is not None:
+            moved = _deal(moved, shuffled)
+        rows = task.rows(task(moved), moved)
+        if cut:
+            parts.append({"id": ready.ids, "group": ready.groups, **_to_cpu(rows)})
+    gathered = workers.gather_objects(parts)
+    return _concatenate([part for of_worker in gathered for part in of_worker])
+
+
+def _deal(batch: Batch, field: str) -> Batch:
+    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(stable_hash(batch.ids[0])))
+
+    def dealt(tensor: Tensor) -> Tensor:
+        return tensor[order.to(tensor.device)]
+
+    return Batch(batch.samples, {**batch.fields, field: map_tensors(batch.fields[field], dealt)})
+
+
+def _to_cpu(rows: Rows) -> Rows:
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu()
+
+    return {name: map_tensors(value, moved) for name, value in rows.items()}
+
+
+def _concatenate(parts: list[Rows]) -> Rows:
+    if not parts:
+        return {}
+    return {
+        name: torch.cat([part[name] for part in parts])
+        if isinstance(first, Tensor)
+        else [item for part in parts for item in part[name]]
+        for name, first in parts[0].items()
+    }

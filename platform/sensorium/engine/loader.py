@@ -1,0 +1,92 @@
+"""From samples to batches: threads decode and transform ahead of the training."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from sensorium.contracts.data import Batch, Sample
+from sensorium.contracts.dataset import Split
+from sensorium.contracts.modality import Modality
+from sensorium.engine.order import mix, share
+from sensorium.errors import MediaError
+
+AHEAD = 2
+"""Batches that are prepared while one is used."""
+
+
+class Loader:
+    """Reads batches of a split. Threads suffice: decoding and resizing release Python's lock.
+
+    Args:
+        split: Where samples come from.
+        modalities: Field -> modality, of the fields to read.
+        threads: Number of threads.
+        seed: Seed of augmentation. Each sample's randomness follows from seed, epoch and index,
+            so it does not depend on the worker or the thread that reads it.
+    """
+
+    def __init__(self, split: Split, modalities: Mapping[str, Modality], threads: int, seed: int = 0) -> None:
+        self.split, self.modalities, self.seed = split, modalities, seed
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def stream(self, plan: Iterable[tuple[int | None, list[int]]]) -> Generator[Batch, None, None]:
+        """Yields the batch for each (epoch, indices) of a plan; epoch None asks for no augmentation."""
+        waiting: deque[list[Future[list[tuple[Sample, dict[str, Any]]]]]] = deque()
+        for epoch, indices in plan:
+            parts = (share(indices, part, self.threads) for part in range(self.threads))
+            waiting.append([self._pool.submit(self._read, epoch, part) for part in parts if part])
+            if len(waiting) > AHEAD:
+                yield self._collate(waiting.popleft())
+        while waiting:
+            yield self._collate(waiting.popleft())
+
+    def _read(self, epoch: int | None, indices: Sequence[int]) -> list[tuple[Sample, dict[str, Any]]]:
+        return [self.read(index, epoch) for index in indices]
+
+    def read(self, index: int, epoch: int | None) -> tuple[Sample, dict[str, Any]]:
+        """Returns one sample, raw and transformed."""
+        sample = self.split[index]
+        random = None
+        if epoch is not None:
+            random = torch.Generator().manual_seed(mix(self.seed, epoch, index))
+        return sample, transform(sample, self.modalities, random)
+
+    def _collate(self, parts: list[Future[list[tuple[Sample, dict[str, Any]]]]]) -> Batch:
+        return collate([pair for part in parts for pair in part.result()], self.modalities)
+
+
+def transform(
+    sample: Sample, modalities: Mapping[str, Modality], random: torch.Generator | None = None
+) -> dict[str, Any]:
+    """Returns the decoded and transformed fields of one sample.
+
+    Raises:
+        MediaError: A field cannot be read; names the sample, the field and the cause.
+    """
+    values = {}
+    for field, modality in modalities.items():
+        try:
+            values[field] = modality.transform(modality.decode(sample[field]), random)
+        except MediaError as cause:
+            raise MediaError(
+                f"Sample {sample['id']}, field {field!r}: {cause.wrong}", cause.expected, cause.hint
+            ) from cause
+    return values
+
+
+def collate(pairs: Sequence[tuple[Sample, dict[str, Any]]], modalities: Mapping[str, Modality]) -> Batch:
+    """Returns transformed samples as one batch."""
+    fields = {field: modality.collate([values[field] for _, values in pairs]) for field, modality in modalities.items()}
+    return Batch([sample for sample, _ in pairs], fields)

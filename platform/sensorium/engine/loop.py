@@ -1,0 +1,323 @@
+"""The loop of a training: stages, epochs, steps, evaluations, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sensorium.contracts import workers
+from sensorium.contracts.dataset import Split
+from sensorium.contracts.modality import Modality
+from sensorium.contracts.run import Evaluation, Run, Step
+from sensorium.contracts.task import Objective, Stage, Task
+from sensorium.engine import optimizers, parallel
+from sensorium.engine import state as states
+from sensorium.engine.checkpoint import Checkpoint, Store
+from sensorium.engine.clock import Clock
+from sensorium.engine.evaluation import evaluate
+from sensorium.engine.loader import Loader
+from sensorium.engine.norms import join_norms
+from sensorium.engine.order import Order, mix
+from sensorium.engine.settings import Evaluation as EvaluationSettings
+from sensorium.engine.settings import Optimizer, Training
+from sensorium.engine.step import Stepper
+from sensorium.engine.watch import Watch
+from sensorium.errors import SensoriumError
+
+
+@dataclass
+class Position:
+    """Where a training stands. Everything random follows from it and the seed."""
+
+    step: int = 0
+    """Optimizer steps done in the run."""
+    stage: int = 0
+    """Number of the stage under way."""
+    epoch: int = 0
+    """Epoch of the stage under way."""
+    done: int = 0
+    """Steps done in the epoch under way."""
+    best: float | None = None
+    """Best figure so far of early stopping."""
+    best_step: int | None = None
+    """Step at which it was seen."""
+    worse: int = 0
+    """Evaluations since then."""
+
+
+@dataclass
+class Work:
+    """What a training works on.
+
+    Attributes:
+        task: The model, on its device.
+        splits: Name -> split; `train` at least.
+        fields: Field -> modality, of what is read.
+        training: How to learn.
+        evaluation: How to measure.
+        threads: Threads that read samples.
+        documents: What each checkpoint holds besides: file -> what JSON can hold.
+        sharded: Whether to cut the model among the workers.
+    """
+
+    task: Task
+    splits: Mapping[str, Split]
+    fields: Mapping[str, Modality]
+    training: Training
+    evaluation: EvaluationSettings
+    threads: int = 4
+    documents: Mapping[str, Any] = field(default_factory=dict)
+    sharded: bool = False
+
+
+class Loop:
+    """Trains one task to the end of its last stage.
+
+    Args:
+        work: What to train on.
+        run: The run that this execution belongs to.
+        store: Where checkpoints go.
+        device: Where the model lies.
+        hook: The plugins' events.
+        saved: Called on every worker with folder and step of each checkpoint that is complete.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        run: Run,
+        store: Store,
+        device: torch.device,
+        hook: Any,
+        saved: Callable[[str, int], None] = lambda folder, step: None,
+    ) -> None:
+        self.work, self.run, self.store, self.device = work, run, store, device
+        self.hook, self.saved = hook, saved
+        self.stages = list(work.task.stages())
+        self.order = Order(len(work.splits["train"]), work.training.global_batch, run.seed)
+        self.position = Position()
+        self.watch = Watch()
+        self.clock = Clock()
+        self._state: dict[str, Any] | None = None
+        self._saving: int | None = None
+        join_norms(work.task)
+
+    def train(self, resume: Checkpoint | None = None) -> Checkpoint | None:
+        """Trains from the start or from a checkpoint.
+
+        Returns:
+            The last checkpoint, or the best one with early stopping; None when there was no step.
+
+        Raises:
+            SensoriumError: A loss is not finite, media cannot be read, a checkpoint cannot be written.
+        """
+        if resume is not None:
+            self.position = Position(**resume.document("state"))
+        if self.work.sharded and workers.size() > 1:
+            parallel.shard(self.work.task, self.device)
+        if resume is not None:
+            states.load_weights(self.work.task, resume.tensors("model"), resume.uri)
+        while self.position.stage < len(self.stages):
+            self._stage(self.stages[self.position.stage], resume)
+            resume = None
+        self.watch.check()
+        self._finish_save()
+        return self._result()
+
+    def _stage(self, stage: Stage, resume: Checkpoint | None) -> None:
+        steppers = self._prepare(stage)
+        if resume is not None and self.position.epoch + self.position.done > 0:
+            scalars = resume.document("optimizer")
+            states.load_optimizer_state(steppers, resume.tensors("optimizer"), scalars)
+        epochs = self.epochs(stage)
+        with self._loader("train") as loader:
+            batches = loader.stream(self._plan(epochs))
+            while self.position.epoch < epochs and not self._stopped():
+                self._epoch(stage, steppers, batches, epochs)
+            batches.close()
+        self.position = Position(
+            self.position.step, self.position.stage + 1, 0, 0, self.position.best, self.position.best_step
+        )
+        self._save(steppers)
+
+    def _epoch(self, stage: Stage, steppers: Sequence[Stepper], batches: Any, epochs: int) -> None:
+        while self.position.done < self.order.steps:
+            self._step(stage, steppers, next(batches), epochs)
+            every = self.work.training.checkpoints.steps
+            if every and self.position.step % every == 0 and self.position.done < self.order.steps:
+                self._save(steppers)
+        self.position.epoch += 1
+        self.position.done = 0
+        every = self.work.evaluation.epochs
+        if every and self.position.epoch % every == 0 and "validation" in self.work.splits:
+            self._judge(self.evaluate("validation"), steppers)
+        if self.position.epoch < epochs and self.position.epoch % self.work.training.checkpoints.epochs == 0:
+            self._save(steppers)
+
+    def _step(self, stage: Stage, steppers: Sequence[Stepper], batch: Any, epochs: int) -> None:
+        number = self.position.epoch * self.order.steps + self.position.done
+        moved = batch.to(self.device)
+        losses: dict[str, Tensor] = {}
+        rates: dict[str, float] = {}
+        for turn, stepper in enumerate(steppers):
+            if len(steppers) > 1:
+                for other in steppers:
+                    other.open(False)
+                stepper.open(True)
+            rate = optimizers.factor(self._settings(stage, stepper.objective)[1], number, epochs * self.order.steps)
+            seed = mix(self.run.seed, self.position.stage, number, turn)
+            losses |= stepper.step(moved, self.order.global_batch, rate, seed)
+            rates[stepper.objective.name] = stepper.optimizer.param_groups[0]["lr"]
+        self.watch.check()  # of the step before: waiting for this one would idle the device
+        self.position.step += 1
+        self.position.done += 1
+        means = self._means(losses, len(batch) / self.order.global_batch)
+        self.watch.expect(self.position.step, means, losses, batch.ids)
+        self.clock.step(self.order.global_batch)
+        step = Step(
+            number=self.position.step,
+            stage=stage.name,
+            epoch=self.position.epoch,
+            losses=means,
+            learning_rates=rates,
+            ids=batch.ids,
+            samples=self.order.global_batch,
+        )
+        self.hook.sensorium_step_finished(run=self.run, step=step)
+        if self._saving is not None:
+            self._announce()
+
+    @staticmethod
+    def _means(losses: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+        """Returns the means over the global batch; in one small collective call."""
+        values = torch.stack([loss.float().mean() for loss in losses.values()]) * share
+        return dict(zip(losses, workers.add(values).unbind(), strict=True))
+
+    def epochs(self, stage: Stage) -> int:
+        """Returns the number of epochs of a stage."""
+        own = self.work.training.stages.get(stage.name)
+        return own.epochs if own is not None and own.epochs is not None else self.work.training.epochs
+
+    def evaluate(self, split: str, contributions: bool = False) -> Evaluation:
+        """Measures the model on a split and tells the plugins."""
+        with self.clock.paused(), self._loader(split) as loader:
+            evaluation = evaluate(
+                self.work.task,
+                loader,
+                split,
+                self.device,
+                self.work.evaluation.batch,
+                self.position.step,
+                contributions,
+            )
+            self.hook.sensorium_evaluated(run=self.run, evaluation=evaluation)
+        return evaluation
+
+    def _loader(self, split: str) -> Loader:
+        return Loader(self.work.splits[split], self.work.fields, self.work.threads, self.run.seed)
+
+    def _settings(self, stage: Stage, objective: Objective) -> tuple[Optimizer, Any]:
+        training = self.work.training
+        own = training.stages.get(stage.name)
+        if own is None:
+            return training.optimizer, training.schedule
+        optimizer = own.optimizers.get(objective.name) or own.optimizer or training.optimizer
+        return optimizer, own.schedule or training.schedule
+
+    def _prepare(self, stage: Stage) -> list[Stepper]:
+        """Freezes what no objective of the stage names, and makes the steppers."""
+        task = self.work.task
+        task.requires_grad_(False)
+        task.eval()
+        steppers = [
+            Stepper(
+                task,
+                objective,
+                self.work.training,
+                self._settings(stage, objective)[0],
+                self.device,
+                self.work.sharded,
+            )
+            for objective in stage.objectives
+        ]
+        updated = {name for objective in stage.objectives for name in objective.updates}
+        for name, part in task.named_children():
+            part.train(name in updated)
+        for stepper in steppers:
+            stepper.open(True)
+        return steppers
+
+    def _plan(self, epochs: int) -> Iterator[tuple[int | None, list[int]]]:
+        first, done = self.position.epoch, self.position.done
+        # A number of its own for each epoch of the run, so that stages do not repeat an order.
+        base = sum(self.epochs(stage) for stage in self.stages[: self.position.stage])
+        for epoch in range(first, epochs):
+            for step in range(done if epoch == first else 0, self.order.steps):
+                yield base + epoch, self.order.share(base + epoch, step, workers.rank(), workers.size())
+
+    def _judge(self, evaluation: Evaluation, steppers: Sequence[Stepper]) -> None:
+        rule = self.work.training.early_stopping
+        if rule is None:
+            return
+        if rule.metric not in evaluation.metrics:
+            known = ", ".join(sorted(evaluation.metrics))
+            raise SensoriumError(
+                f"Early stopping looks for the figure {rule.metric!r}, which there is not.", f"Known: {known}."
+            )
+        value = evaluation.metrics[rule.metric]
+        best = self.position.best
+        if best is None or (value > best if rule.mode == "max" else value < best):
+            self.position.best, self.position.best_step, self.position.worse = value, self.position.step, 0
+            self._save(steppers)
+        else:
+            self.position.worse += 1
+
+    def _stopped(self) -> bool:
+        rule = self.work.training.early_stopping
+        return rule is not None and self.position.worse >= rule.patience
+
+    def _save(self, steppers: Sequence[Stepper]) -> None:
+        """Begins a checkpoint of the present state, once the one before it is on storage."""
+        state = dict(vars(self.position))
+        if state == self._state:
+            return
+        self.watch.check()
+        with self.clock.paused():
+            self._finish_save()
+            tensors, scalars = states.optimizer_state(list(steppers))
+            model = states.weights(self.work.task)
+            if workers.rank() == 0:
+                self.store.save(
+                    self.position.step,
+                    {"model": model, "optimizer": tensors},
+                    {**self.work.documents, "state": state, "optimizer": scalars},
+                    self.position.best_step,
+                )
+            self._state, self._saving = state, self.position.step
+
+    def _finish_save(self) -> None:
+        """Waits for the save under way; all workers get here at the same step."""
+        if self._saving is None:
+            return
+        step, self._saving = self._saving, None
+        if workers.rank() == 0:
+            self.store.wait()
+            self._announce()
+        workers.barrier()
+        self.saved(self.store.place(step), step)
+
+    def _announce(self) -> None:
+        done = self.store.written()
+        if done is not None:
+            self.hook.sensorium_checkpoint_saved(run=self.run, checkpoint=done[0], step=done[1])
+
+    def _result(self) -> Checkpoint | None:
+        best = self.position.best_step if self.work.training.early_stopping else None
+        found = self.store.get(best) if best is not None else self.store.latest()
+        if best is not None and found is not None:
+            states.load_weights(self.work.task, found.tensors("model"), found.uri)
+        return found

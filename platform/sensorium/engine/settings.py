@@ -1,0 +1,130 @@
+"""What the engine is told: the sections `training` and `evaluation` of an experiment."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any, Literal
+
+from sensorium.contracts.component import Config
+
+
+def _positive(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and value <= 0:
+            raise ValueError(f"{name} must be above 0, not {value}")
+
+
+class Optimizer(Config):
+    """How parameters are updated."""
+
+    name: str = "adamw"
+    """Class of torch.optim, in lower case: adamw, adam, sgd, …"""
+    lr: float = 1e-3
+    """Learning rate after warm-up."""
+    weight_decay: float = 0.0
+    """Decay of weights a step, times the learning rate; biases, norms and scalars are spared."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the torch class, such as betas or momentum."""
+
+    def __post_init__(self) -> None:
+        _positive(lr=self.lr)
+
+
+class Schedule(Config):
+    """How the learning rate changes over the steps of a stage."""
+
+    name: Literal["constant", "linear", "cosine"] = "cosine"
+    """Shape of the decay after warm-up."""
+    warmup: float = 0.05
+    """Share of the stage's steps over which the rate rises from 0."""
+    final: float = 0.0
+    """Share of the learning rate that is left at the last step."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1 or not 0 <= self.final <= 1:
+            raise ValueError("warmup must lie in [0, 1) and final in [0, 1]")
+
+
+class Stage(Config):
+    """What a stage does otherwise than the rest of the training."""
+
+    epochs: int | None = None
+    """Passes over the training split."""
+    optimizer: Optimizer | None = None
+    """Optimizer of all the stage's objectives."""
+    optimizers: dict[str, Optimizer] = field(default_factory=dict)
+    """Objective -> its optimizer."""
+    schedule: Schedule | None = None
+    """Learning rate over the stage."""
+
+
+class Checkpoints(Config):
+    """When the state of the training is saved."""
+
+    epochs: int = 1
+    """Epochs between checkpoints; there is always one at the end of a stage."""
+    steps: int | None = None
+    """Optimizer steps between further checkpoints."""
+    keep: int = 2
+    """Number of latest checkpoints kept, beside the best one."""
+
+    def __post_init__(self) -> None:
+        _positive(epochs=self.epochs, steps=self.steps, keep=self.keep)
+
+
+class EarlyStopping(Config):
+    """Stops when a figure no longer gets better, and keeps the model that was best."""
+
+    metric: str
+    """Figure of the validation split."""
+    mode: Literal["max", "min"] = "max"
+    """Whether larger or smaller is better."""
+    patience: int = 5
+    """Evaluations without a better figure before the stage ends."""
+
+
+class Training(Config):
+    """How the model learns."""
+
+    epochs: int = 10
+    """Passes over the training split, for each stage."""
+    global_batch: int = 64
+    """Samples of an optimizer step, over all workers; what is left of an epoch below it is not used."""
+    accumulate: int = 1
+    """Parts that each worker cuts its share into, to need less memory; the gradient stays the same."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the forward pass; weights and losses stay in float32."""
+    clip_norm: float | None = 1.0
+    """Largest L2 norm of an objective's gradient; larger ones are scaled down."""
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    """Optimizer of every objective."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """Learning rate over each stage."""
+    stages: dict[str, Stage] = field(default_factory=dict)
+    """Stage -> what it does otherwise."""
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    """When the state is saved."""
+    early_stopping: EarlyStopping | None = None
+    """When to stop before the last epoch."""
+
+    def __post_init__(self) -> None:
+        _positive(global_batch=self.global_batch, accumulate=self.accumulate, clip_norm=self.clip_norm)
+        if self.epochs < 0:
+            raise ValueError(f"epochs must be 0 or more, not {self.epochs}")
+
+
+class Evaluation(Config):
+    """How the model is measured."""
+
+    epochs: int = 0
+    """Epochs between evaluations on the validation split; 0 for none."""
+    split: Literal["test", "validation", "train"] = "test"
+    """Split of the final evaluation."""
+    batch: int = 256
+    """Samples of a forward pass, over all workers."""
+    contributions: bool = True
+    """Whether the final evaluation also tells what each input contributes: the figures with the
+    field's values dealt out to other samples, for tasks of more than one input."""
+
+    def __post_init__(self) -> None:
+        _positive(batch=self.batch)

@@ -1,0 +1,95 @@
+"""The state of a training as tensors and JSON, and back; whole also when the model lies in shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from sensorium.engine.step import Stepper
+from sensorium.errors import UserError
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Returns a tensor as one piece; a collective call when it lies in shards."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _put(target: Tensor, source: Tensor) -> None:
+    if isinstance(target, DTensor):
+        source = distribute_tensor(source.to(target.device), target.device_mesh, target.placements)
+    target.copy_(source)
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """Returns name -> tensor of all parameters and buffers."""
+    return {name: whole(tensor.detach()) for name, tensor in model.state_dict().items()}
+
+
+@torch.no_grad()
+def load_weights(model: nn.Module, saved: Mapping[str, Tensor], where: str) -> None:
+    """Puts saved weights into a model.
+
+    Raises:
+        UserError: Names or shapes differ from the model's.
+    """
+    own = model.state_dict()
+    names = sorted(set(own) ^ set(saved))
+    shapes = [name for name in own if name in saved and own[name].shape != saved[name].shape]
+    if names or shapes:
+        differing = ", ".join([*names, *shapes][:5])
+        raise UserError(
+            f"The weights in {where} do not fit the model: {differing} differ.",
+            "Both follow from the experiment in the same folder.",
+            "Install the versions of the plugins that plugins.json names.",
+        )
+    for name, tensor in own.items():
+        _put(tensor, saved[name])
+
+
+def optimizer_state(steppers: list[Stepper]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Returns the optimizers' tensors, `objective/parameter/what`, and what else they hold."""
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {"scaler": {}, "numbers": {}}
+    for stepper in steppers:
+        names = stepper.named()
+        for parameter, state in stepper.optimizer.state.items():
+            for key, value in state.items():
+                place = f"{stepper.objective.name}/{names[id(parameter)]}/{key}"
+                if isinstance(value, Tensor):
+                    tensors[place] = whole(value.detach())
+                else:
+                    scalars["numbers"][place] = value
+        scalars["scaler"][stepper.objective.name] = stepper.scaler.state_dict()
+    return tensors, scalars
+
+
+@torch.no_grad()
+def load_optimizer_state(steppers: list[Stepper], tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+    """Puts back what `optimizer_state` returned."""
+    for stepper in steppers:
+        for name, parameter in stepper.parameters.items():
+            prefix = f"{stepper.objective.name}/{name}/"
+            state: dict[str, Any] = {}
+            for place, value in tensors.items():
+                if place.startswith(prefix):
+                    key = place.removeprefix(prefix)
+                    state[key] = _like(parameter, value)
+            for place, number in scalars["numbers"].items():
+                if place.startswith(prefix):
+                    state[place.removeprefix(prefix)] = number
+            if state:
+                stepper.optimizer.state[parameter] = state
+        if scalars["scaler"].get(stepper.objective.name):
+            stepper.scaler.load_state_dict(scalars["scaler"][stepper.objective.name])
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    if value.shape != parameter.shape:  # a counter, kept where torch made it
+        return value.clone()
+    if isinstance(parameter, DTensor):
+        return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
+    return value.to(parameter.device, copy=True)

@@ -1,0 +1,187 @@
+"""One optimizer step of one objective: forward, loss, backward, update.
+
+Shapes: B samples of this worker, G samples of the global batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sensorium.contracts import workers
+from sensorium.contracts.data import Batch, map_tensors
+from sensorium.contracts.task import Objective, Task
+from sensorium.engine import optimizers, parallel
+from sensorium.engine.order import mix
+from sensorium.engine.settings import Optimizer, Training
+from sensorium.errors import SensoriumError
+
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Stepper:
+    """Trains the parts of one objective.
+
+    Args:
+        task: The model.
+        objective: What to minimise, and which parts.
+        settings: Precision, accumulation, clipping.
+        optimizer: How the parameters are updated.
+        device: Where the model lies.
+        sharded: Whether the model is cut among the workers (FSDP2) rather than copied (DDP).
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        objective: Objective,
+        settings: Training,
+        optimizer: Optimizer,
+        device: torch.device,
+        sharded: bool = False,
+    ) -> None:
+        self.objective, self.settings, self.device = objective, settings, device
+        self.parameters = parameters_of(task, objective)
+        for parameter in task.parameters():
+            parameter.requires_grad_(False)
+        self.open(True)
+        self.optimizer = optimizers.build(optimizer, self.parameters)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        self.model = parallel.Forward(task, objective) if sharded else parallel.replicate(task, objective, device)
+
+    def open(self, trains: bool) -> None:
+        """Says whether this objective's parameters gather gradients."""
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(trains)
+
+    def step(self, batch: Batch, global_batch: int, rate: float, seed: int) -> dict[str, Tensor]:
+        """Updates the parameters once.
+
+        Args:
+            batch: This worker's B samples.
+            global_batch: G, the samples of all workers.
+            rate: Share of the learning rate at this step.
+            seed: Seed of all randomness of the forward pass, the same on every worker.
+
+        Returns:
+            Objective/term -> its value for this worker's samples, (B,) or scalar, on the device.
+        """
+        for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = base * rate
+        # DDP takes the mean over workers: with this weight the sum over samples / G comes out.
+        weight = len(batch) * workers.size() / global_batch
+        seed_all(mix(seed, workers.rank()))
+        parts = batch.split(self.settings.accumulate) if self.settings.accumulate > 1 else [batch]
+        terms = self._whole(batch, weight) if len(parts) == 1 else self._in_parts(batch, parts, weight, seed)
+        self.scaler.unscale_(self.optimizer)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return {f"{self.objective.name}/{name}": value.detach() for name, value in terms.items()}
+
+    def _whole(self, batch: Batch, weight: float) -> Mapping[str, Tensor]:
+        with self._precision():
+            terms = self.objective.losses(self.model(batch), batch)
+        self.scaler.scale(total(terms) * weight).backward()
+        return terms
+
+    def _in_parts(self, batch: Batch, parts: Sequence[Batch], weight: float, seed: int) -> Mapping[str, Tensor]:
+        """Does the same in less memory, at the price of a second forward pass.
+
+        First the outputs of all parts without a graph, then the loss of the whole and its gradient
+        by the outputs, then part by part forward again and backward from there (Gao et al. 2021,
+        GradCache). Losses across samples come out as without parts.
+        """
+        with torch.no_grad():
+            outputs = [self._part(part, seed, number) for number, part in enumerate(parts)]
+        whole = map_tensors(_join(outputs), lambda t: t.requires_grad_() if t.is_floating_point() else t)
+        leaves = [tensor for tensor in _tensors(whole) if tensor.requires_grad]
+        with self._precision():
+            terms = self.objective.losses(whole, batch)
+        own = list(self.parameters.values())
+        loss = self.scaler.scale(total(terms) * weight)
+        gradients = torch.autograd.grad(loss, [*leaves, *own], allow_unused=True)
+        of_leaves, of_own = gradients[: len(leaves)], gradients[len(leaves) :]
+        start = 0
+        for number, part in enumerate(parts):
+            last = number == len(parts) - 1
+            with contextlib.nullcontext() if last else self._unsynchronised():
+                roots = [t for t in _tensors(self._part(part, seed, number)) if t.is_floating_point()]
+                cut = slice(start, start + len(part))
+                pairs = [
+                    (root, gradient[cut])
+                    for root, gradient in zip(roots, of_leaves, strict=True)
+                    if gradient is not None and root.requires_grad
+                ]
+                if last:  # parameters of the loss itself, such as a temperature
+                    pairs += [(p, g) for p, g in zip(own, of_own, strict=True) if g is not None]
+                torch.autograd.backward([root for root, _ in pairs], [gradient for _, gradient in pairs])
+            start += len(part)
+        return terms
+
+    def _unsynchronised(self) -> contextlib.AbstractContextManager[Any]:
+        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else contextlib.nullcontext()
+
+    def _part(self, part: Batch, seed: int, number: int) -> Any:
+        seed_all(mix(seed, workers.rank(), number))
+        with self._precision():
+            return self.model(part)
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        kind = _TYPES[self.settings.precision]
+        return torch.autocast(self.device.type, dtype=kind, enabled=kind is not torch.float32)
+
+    def named(self) -> dict[int, str]:
+        """Returns the name of each parameter by its identity, to save the optimizer's state."""
+        return {id(parameter): name for name, parameter in self.parameters.items()}
+
+
+def parameters_of(task: Task, objective: Objective) -> dict[str, nn.Parameter]:
+    """Returns name -> parameter of the parts that an objective updates.
+
+    Raises:
+        SensoriumError: A part does not exist; a mistake of the task plugin.
+    """
+    parts = dict(task.named_children())
+    missing = [name for name in objective.updates if name not in parts]
+    if missing:
+        raise SensoriumError(
+            f"The objective {objective.name!r} updates {', '.join(missing)}, which the task does not have.",
+            f"Its parts are {', '.join(parts)}.",
+            "Mend the task's `stages`.",
+        )
+    return {
+        name: parameter
+        for name, parameter in task.named_parameters()
+        if name.split(".", 1)[0] in set(objective.updates)
+    }
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """Returns the sum of the terms, each taken as its mean over the samples."""
+    return torch.stack([term.float().mean() for term in terms.values()]).sum()
+
+
+def seed_all(seed: int) -> None:
+    """Seeds torch's generators on all devices."""
+    torch.manual_seed(seed)
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    map_tensors(tree, found.append)
+    return found
+
+
+def _join(trees: Sequence[Any]) -> Any:
+    """Returns structures of tensors as one, joined along the first dimension."""
+    columns = zip(*(_tensors(tree) for tree in trees), strict=True)
+    return map_tensors(trees[0], lambda _: torch.cat(next(columns)))

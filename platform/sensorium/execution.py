@@ -1,0 +1,75 @@
+"""One run in one process: train, evaluate, write the model. A Ray worker does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from sensorium.assembly import Assembly
+from sensorium.contracts import workers
+from sensorium.contracts.run import Outcome, Run
+from sensorium.engine import state
+from sensorium.engine.checkpoint import Store, write
+from sensorium.engine.loop import Loop
+
+
+def device() -> torch.device:
+    """Returns the GPU that this process is to use, else the processor."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def execute(assembly: Assembly, run: Run, saved: Callable[[str, int], None] = lambda folder, step: None) -> Outcome:
+    """Trains, from the run's last whole checkpoint if there is one, and measures the result.
+
+    Args:
+        assembly: What to work on.
+        run: The run; its folder says where checkpoints lie.
+        saved: Called on every worker with folder and step of each complete checkpoint.
+
+    Raises:
+        SensoriumError: The training failed; the plugins have been told.
+    """
+    loaded, hook = assembly.loaded, assembly.loaded.plugins.hook
+    store = Store(f"{run.folder}/checkpoints", loaded.experiment.training.checkpoints.keep)
+    resume = store.latest()
+    assembly.task.to(device())
+    loop = Loop(assembly.work(), run, store, device(), hook, saved)
+    steps = sum(loop.epochs(stage) * loop.order.steps for stage in loop.stages)
+    loop.run = run = replace(run, steps=steps, resumed_from=resume.step if resume else 0)
+    try:
+        hook.sensorium_run_started(run=run)
+        checkpoint = loop.train(resume)
+        split = loaded.experiment.evaluation.split
+        evaluation = loop.evaluate(split, loaded.experiment.evaluation.contributions)
+        model = f"{run.folder}/model"
+        weights = state.weights(assembly.task)
+        if workers.rank() == 0:
+            write(model, {"model": weights}, {**loop.work.documents, "metrics": dict(evaluation.metrics)})
+    except Exception as error:
+        hook.sensorium_run_finished(run=run, outcome=Outcome("failed", error=str(error)))
+        raise
+    outcome = Outcome(
+        "finished",
+        metrics=evaluation.metrics,
+        model=model,
+        checkpoint=checkpoint.uri if checkpoint else "",
+        samples_per_second=loop.clock.rate,
+        examples=evaluation.examples,
+    )
+    hook.sensorium_run_finished(run=run, outcome=outcome)
+    return outcome
+
+
+def plain(outcome: Outcome) -> dict[str, Any]:
+    """Returns an outcome as what JSON can hold."""
+    return {
+        "status": outcome.status,
+        "metrics": dict(outcome.metrics),
+        "model": outcome.model,
+        "checkpoint": outcome.checkpoint,
+        "samples_per_second": outcome.samples_per_second,
+        "examples": list(outcome.examples),
+    }

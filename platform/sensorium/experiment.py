@@ -1,0 +1,346 @@
+"""The experiment file: read, checked against the plugins, written back."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from sensorium.contracts.component import Component, Config
+from sensorium.contracts.dataset import Dataset
+from sensorium.contracts.modality import Modality
+from sensorium.contracts.task import Task
+from sensorium.engine.settings import Evaluation, Training
+from sensorium.errors import UserError, unknown
+from sensorium.plugins import Plugins
+
+
+class Tracking(Config):
+    """Where the run is recorded."""
+
+    uri: str | None = None
+    """MLflow store or server; None takes MLFLOW_TRACKING_URI, or mlflow.db in the working folder."""
+    experiment: str = "sensorium"
+    """MLflow experiment."""
+    register: str | None = None
+    """Name under which the model is registered; None registers none."""
+    every: int = 1
+    """Optimizer steps between recorded ones."""
+    system: bool = True
+    """Whether processor, memory and GPU use are recorded."""
+
+
+class Run(Config):
+    """Where and with what the run is executed."""
+
+    seed: int = 0
+    """Seed of order, initial weights and augmentation."""
+    workers: int | tuple[int, int] = 1
+    """Number of training processes; [least, most] lets Ray go on with fewer and grow again."""
+    resources: dict[str, float] = field(default_factory=dict)
+    """Resources of each worker, as Ray names them: CPU (cores), GPU (devices), …"""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Whether each worker holds the whole model, or a shard of it."""
+    threads: int = 4
+    """Threads that read and decode samples, for each worker."""
+    storage: str = "runs"
+    """Folder, or fsspec URI, below which runs are kept."""
+    max_failures: int = 3
+    """Restarts from the last checkpoint after workers or nodes were lost."""
+    timeout: float = 60.0
+    """Seconds after which a worker that answers nothing, or a collective, counts as hung."""
+
+    def __post_init__(self) -> None:
+        least, most = (self.workers, self.workers) if isinstance(self.workers, int) else self.workers
+        if not 1 <= least <= most:
+            raise ValueError("workers must be at least 1, and the least no more than the most")
+        if self.threads < 1 or self.timeout <= 0:
+            raise ValueError("threads and timeout must be above 0")
+
+
+class Experiment(Config):
+    """Everything that decides a run."""
+
+    task: str
+    """Name of the task."""
+    dataset: Dataset.Config
+    """Where samples come from."""
+    modalities: dict[str, Modality.Config]
+    """Field of the samples -> the kind of data it is."""
+    model: Task.Config
+    """The task's own options, with the parts it joins."""
+    plugins: tuple[str, ...] = ()
+    """Modules to load that are not installed, as Python names them."""
+    training: Training = Training()
+    """How the model learns."""
+    evaluation: Evaluation = Evaluation()
+    """How the model is measured."""
+    run: Run = Run()
+    """Where and with what the run is executed."""
+    tracking: Tracking = Tracking()
+    """Where the run is recorded."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An experiment with the plugins that it was checked against."""
+
+    experiment: Experiment
+    plugins: Plugins
+
+    def plain(self) -> dict[str, Any]:
+        """Returns the experiment as what YAML and JSON can hold, with nothing left to defaults."""
+        plain: dict[str, Any] = dump(self.experiment, self.plugins)
+        plain["model"].pop("name", None)
+        return plain
+
+
+def load(source: str, overrides: Sequence[str] = (), plugins: Plugins | None = None) -> Loaded:
+    """Reads a task's default experiment, or a file, with `key.path=value` put over it.
+
+    Raises:
+        UserError: A name, a key or a type is wrong; says where and what would be right.
+    """
+    plugins = plugins or Plugins()
+    data = read(source, plugins)
+    return check(override(data, overrides), plugins)
+
+
+def read(source: str, plugins: Plugins) -> dict[str, Any]:
+    """Returns the content of an experiment file, or of a task's default experiment, unchecked."""
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml", ".json") or path.is_file():
+        if not path.is_file():
+            raise UserError(
+                f"The experiment file {source!r} does not exist.",
+                hint="Check the path and the folder you are in.",
+            )
+        return dict(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+    task = plugins.find("task", source)
+    assert issubclass(task, Task)
+    if not isinstance(task.experiment, str):
+        return {"task": source, **task.experiment}
+    module = importlib.import_module(task.__module__)
+    assert module.__file__ is not None
+    file = Path(module.__file__).with_name(task.experiment)
+    return {"task": source, **parse_yaml(file.read_text(encoding="utf-8"), str(file))}
+
+
+def check(data: Mapping[str, Any], plugins: Plugins) -> Loaded:
+    """Returns plain data as a checked experiment.
+
+    Raises:
+        UserError: A name, a key or a type is wrong; says where and what would be right.
+    """
+    listed = data.get("plugins") or ()
+    if listed and tuple(listed) != plugins.modules:
+        plugins = Plugins(tuple(listed))
+    name = data.get("task")
+    if not isinstance(name, str):
+        raise UserError(
+            "The experiment names no task.",
+            f"`task:` is one of {', '.join(plugins.names('task'))}.",
+            "Add it.",
+        )
+    plugins.find("task", name, "task")
+    model = data.get("model") or {}
+    if not isinstance(model, Mapping):
+        raise _wrong_type("model", model, "a mapping of options")
+    named = {**data, "model": {**model, "name": name}}
+    experiment = parse(Experiment, named, plugins)
+    return Loaded(experiment, plugins)
+
+
+def parse(config: type[Any], data: Any, plugins: Plugins, where: str = "") -> Any:
+    """Returns `data` as an instance of a Config class, with its nested components resolved."""
+    if not isinstance(data, Mapping):
+        raise _wrong_type(where, data, "a mapping of options")
+    known = {entry.name: entry for entry in fields(config)}
+    for key in data:
+        if key not in known:
+            raise unknown("option", key, known, where or "the top of the experiment")
+    hints: dict[str, Any] = _hints(config)  # type: ignore[arg-type]
+    values = {}
+    for name, entry in known.items():
+        place = f"{where}.{name}" if where else name
+        if name in data:
+            values[name] = _value(hints[name], data[name], plugins, place)
+        elif entry.default is MISSING and entry.default_factory is MISSING:
+            raise UserError(f"{place} is missing.", f"It is {_describe(hints[name])}.", "Add it to the experiment.")
+    try:
+        return config(**values)
+    except ValueError as cause:
+        raise UserError(f"{where or 'The experiment'} does not fit: {cause}.") from cause
+
+
+def dump(value: Any, plugins: Plugins) -> Any:
+    """Returns a configuration as plain data; components carry their `name`."""
+    if isinstance(value, Config) and is_dataclass(value):
+        plain = {entry.name: dump(getattr(value, entry.name), plugins) for entry in fields(value)}
+        owner = getattr(type(value), "owner", None)
+        return {"name": plugins.name_of(owner), **plain} if owner is not None else plain
+    if isinstance(value, Mapping):
+        return {key: dump(item, plugins) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [dump(item, plugins) for item in value]
+    return value
+
+
+def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns `data` with `key.path=value` put over it; values are YAML.
+
+    A component that gets another `name` loses the options of the former one.
+    """
+    result: dict[str, Any] = json.loads(json.dumps(data))
+    pairs = []
+    for item in overrides:
+        path, equals, text = item.partition("=")
+        if not equals or not path:
+            raise UserError(
+                f"{item!r} is no override.",
+                "Overrides have the form key.path=value.",
+                "Example: training.epochs=3.",
+            )
+        pairs.append((path.strip().split("."), parse_yaml(text, item, mapping=False)))
+    for keys, value in sorted(pairs, key=lambda pair: pair[0][-1] != "name"):
+        _put(result, keys, value)
+    return result
+
+
+def _put(node: Any, path: list[str], value: Any) -> None:
+    *parents, last = path
+    for depth, key in enumerate(parents):
+        if isinstance(node, list):
+            node = node[_index(node, key, path)]
+        else:
+            if not isinstance(node.get(key), (dict, list)):
+                node[key] = {}
+            node = node[key]
+        if not isinstance(node, (dict, list)):
+            raise _wrong_type(".".join(path[: depth + 1]), node, "a mapping of options")
+    if isinstance(node, list):
+        node[_index(node, last, path)] = value
+        return
+    if last == "name" and node.get("name") != value:
+        node.clear()
+    node[last] = value
+
+
+def _index(items: list[Any], key: str, path: list[str]) -> int:
+    if not key.isdigit() or int(key) >= len(items):
+        raise UserError(
+            f"{'.'.join(path)} does not exist: {key!r} is no position in a list of {len(items)}.",
+            "Positions count from 0.",
+        )
+    return int(key)
+
+
+def _value(hint: Any, value: Any, plugins: Plugins, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType) and type(None) in arguments:
+        if value is None:
+            return None
+        rest = [argument for argument in arguments if argument is not type(None)]
+        return _value(rest[0] if len(rest) == 1 else Union[tuple(rest)], value, plugins, where)  # noqa: UP007
+    if isinstance(hint, type) and issubclass(hint, Config):
+        kind = _kind(hint)
+        return parse(hint, value, plugins, where) if kind is None else _component(kind, value, plugins, where)
+    if _holds_config(hint):
+        if origin is dict:
+            if not isinstance(value, Mapping):
+                raise _wrong_type(where, value, "a mapping")
+            return {str(key): _value(arguments[1], item, plugins, f"{where}.{key}") for key, item in value.items()}
+        if not isinstance(value, (list, tuple)):
+            raise _wrong_type(where, value, "a list")
+        return [_value(arguments[0], item, plugins, f"{where}.{i}") for i, item in enumerate(value)]
+    try:
+        return _adapter(hint).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, TypeError, ValueError) as cause:
+        raise _wrong_type(where, value, _describe(hint)) from cause
+
+
+def _component(kind: type[Component], value: Any, plugins: Plugins, where: str) -> Any:
+    options = {"name": value} if isinstance(value, str) else value
+    if not isinstance(options, Mapping) or not isinstance(options.get("name"), str):
+        names = ", ".join(plugins.names(kind.kind))
+        raise _wrong_type(where, value, f"the name of a {kind.kind}, or a mapping with `name`, one of {names}")
+    found = plugins.find(kind.kind, options["name"], where)
+    rest = {key: item for key, item in options.items() if key != "name"}
+    return parse(found.Config, rest, plugins, where)
+
+
+def _kind(hint: type[Config]) -> type[Component] | None:
+    return getattr(hint, "owner", None)
+
+
+def _holds_config(hint: Any) -> bool:
+    return any(
+        (isinstance(argument, type) and issubclass(argument, Config)) or _holds_config(argument)
+        for argument in get_args(hint)
+    )
+
+
+@cache
+def _hints(config: Any) -> dict[str, Any]:
+    return get_type_hints(config)
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint)
+
+
+def _describe(hint: Any) -> str:
+    if isinstance(hint, type) and issubclass(hint, Config):
+        kind = _kind(hint)
+        return f"a {kind.kind}" if kind else "a mapping of options"
+    if get_args(hint):
+        text = str(hint).replace("typing.", "").replace("Literal", "one of ")
+        return re.sub(r"sensorium\.[\w.]*\.(\w+)\.Config", r"\1", text)
+    names = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
+    name = getattr(hint, "__name__", str(hint))
+    return names.get(name, name)
+
+
+def _wrong_type(where: str, value: Any, expected: str) -> UserError:
+    return UserError(f"{where or 'The experiment'} is {value!r}.", f"Expected: {expected}.")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose numbers are those of YAML 1.2: 1e-3 is a number, `no` is a word."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
+    for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tfTF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf)$|^\.(nan|NaN)$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, where: str, mapping: bool = True) -> Any:
+    """Returns what a YAML text says.
+
+    Raises:
+        UserError: The text is no YAML, or no mapping where one is asked for.
+    """
+    try:
+        data = yaml.load(text, _Loader)
+    except yaml.YAMLError as cause:
+        raise UserError(f"{where} is no YAML: {' '.join(str(cause).split())}.") from cause
+    if mapping and not isinstance(data, Mapping):
+        raise _wrong_type(where, data, "a mapping with `task`, `dataset`, `modalities`, `model`, …")
+    return data

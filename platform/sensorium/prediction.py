@@ -1,0 +1,112 @@
+"""A trained model put to use: one answer, or the figures of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sensorium.assembly import Model, load_model, open_split
+from sensorium.contracts.data import Batch
+from sensorium.contracts.run import Evaluation
+from sensorium.engine.evaluation import evaluate as measure
+from sensorium.engine.loader import Loader
+from sensorium.errors import MediaError, UserError, unknown
+from sensorium.execution import device
+from sensorium.experiment import check, override
+
+
+class Predictor:
+    """Answers questions with a trained model: raw values in, what a person understands out."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.device = device()
+        model.task.to(self.device)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Predictor:
+        """Returns the predictor of a model folder.
+
+        Raises:
+            UserError: The folder is no whole checkpoint.
+        """
+        return cls(load_model(folder))
+
+    def ask(self, fields: Sequence[str]) -> dict[str, Any]:
+        """Returns the answer to `field=value` texts, as the command line gives them.
+
+        Raises:
+            UserError: A field is unknown, missing, or its value cannot be read.
+        """
+        given = {}
+        for item in fields:
+            name, equals, value = item.partition("=")
+            if not equals:
+                raise UserError(f"{item!r} is no input.", "Inputs have the form field=value or field=path.")
+            given[name] = value
+        return self([given])[0]
+
+    @torch.no_grad()
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Returns name -> encoded output for each of several examples of the same fields.
+
+        Raises:
+            UserError: A field is unknown, missing, or its value cannot be read.
+        """
+        task = self.model.task
+        for example in examples:
+            self._check(example)
+        names = list(examples[0])
+        batch = Batch([{"id": str(number), **example} for number, example in enumerate(examples)])
+        for name in names:
+            modality = task.inputs[name]
+            try:
+                values = [modality.transform(modality.decode(example[name]), None) for example in examples]
+            except MediaError as cause:
+                raise MediaError(f"Input {name!r}: {cause.wrong}", cause.expected, cause.hint) from cause
+            batch.fields[name] = modality.collate(values)
+        outputs = task.predict(batch.to(self.device))
+        return [
+            {name: task.outputs[name].encode(values[row].cpu()) for name, values in outputs.items()}
+            for row in range(len(examples))
+        ]
+
+    def _check(self, example: Mapping[str, Any]) -> None:
+        task = self.model.task
+        for name in example:
+            if name not in task.inputs:
+                raise unknown("input", name, task.inputs)
+        missing = [name for name in task.inputs if name not in example and name not in task.optional]
+        if missing or not example:
+            raise UserError(
+                f"Missing: {', '.join(missing) or 'an input'}.",
+                f"Inputs are {', '.join(task.inputs)}.",
+                "Give field=value.",
+            )
+
+
+def evaluate(folder: str | Path, split: str, overrides: Sequence[str] = ()) -> Evaluation:
+    """Returns the figures of a model on a split of its dataset; overrides may name another dataset.
+
+    Raises:
+        UserError: The folder is no whole checkpoint, or there is no such split.
+    """
+    model = load_model(folder)
+    loaded = model.loaded
+    if overrides:
+        loaded = check(override(loaded.plain(), overrides), loaded.plugins)
+    model.task.to(device())
+    samples = open_split(loaded, model.modalities, split)
+    settings = loaded.experiment
+    with Loader(samples, model.modalities, settings.run.threads) as loader:
+        return measure(
+            model.task,
+            loader,
+            split,
+            device(),
+            settings.evaluation.batch,
+            contributions=settings.evaluation.contributions,
+        )

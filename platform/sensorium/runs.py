@@ -1,0 +1,108 @@
+"""Runs on storage: a folder each, with what it takes to go on after everything else is gone."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sensorium.assembly import Assembly
+from sensorium.contracts.run import Run
+from sensorium.errors import SensoriumError, UserError
+
+RECORD = "run.json"
+FAILURE = "failure.json"
+
+
+def create(assembly: Assembly, tracking: Mapping[str, Any]) -> Run:
+    """Returns a new run and writes its record into its folder."""
+    experiment = assembly.loaded.experiment
+    name = f"{experiment.task}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    storage = experiment.run.storage
+    folder = f"{storage.rstrip('/')}/{name}" if "://" in storage else str(Path(storage).resolve() / name)
+    run = Run(
+        name=name,
+        folder=folder,
+        experiment=assembly.loaded.plain(),
+        seed=experiment.run.seed,
+        workers=experiment.run.workers if isinstance(experiment.run.workers, int) else experiment.run.workers[1],
+        tracking=tracking,
+    )
+    record = {"name": name, "experiment": run.experiment, "learnt": assembly.learnt(), "tracking": dict(tracking)}
+    _write(folder, RECORD, json.dumps(record, indent=1))
+    return run
+
+
+def reopen(run: str, storage: str) -> dict[str, Any]:
+    """Returns the record of a run, by its name or folder, with `folder` added.
+
+    Raises:
+        UserError: There is no such run; says which there are.
+    """
+    folder = run if "://" in run or Path(run).is_dir() else f"{storage.rstrip('/')}/{run}"
+    if "://" not in folder:
+        folder = str(Path(folder).resolve())
+    try:
+        record: dict[str, Any] = json.loads(_read(folder, RECORD))
+    except (FileNotFoundError, NotADirectoryError) as cause:
+        raise UserError(
+            f"There is no run {run!r}.",
+            f"Runs in {storage}: {', '.join(_names(storage)) or 'none'}.",
+            "Give one of them.",
+        ) from cause
+    return {**record, "folder": folder}
+
+
+def remember_failure(folder: str, error: SensoriumError) -> None:
+    """Writes down an error that a restart would only meet again."""
+    content = {"sentences": [error.wrong, error.expected, error.hint], "exit_status": error.exit_status}
+    _write(folder, FAILURE, json.dumps(content))
+
+
+def failure(folder: str) -> dict[str, Any] | None:
+    """Returns what `remember_failure` wrote, or None."""
+    try:
+        content: dict[str, Any] = json.loads(_read(folder, FAILURE))
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def forget_failure(folder: str) -> None:
+    """Lets a run be tried again after its mistake was mended."""
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(folder)
+    if files.exists(f"{root}/{FAILURE}"):
+        files.rm(f"{root}/{FAILURE}")
+
+
+def _write(folder: str, name: str, text: str) -> None:
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(folder)
+    try:
+        files.makedirs(root, exist_ok=True)
+        files.pipe_file(f"{root}/{name}", text.encode())
+    except OSError as cause:
+        raise UserError(
+            f"The storage {folder} cannot be written: {cause}.", hint="Set run.storage to a folder that can."
+        ) from cause
+
+
+def _read(folder: str, name: str) -> str:
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(folder)
+    text: str = files.cat_file(f"{root}/{name}").decode()
+    return text
+
+
+def _names(storage: str) -> list[str]:
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(storage)
+    return sorted(Path(path).name for path in files.ls(root, detail=False)) if files.isdir(root) else []

@@ -1,0 +1,1 @@
+"""Runs on Ray. The only place that imports it."""

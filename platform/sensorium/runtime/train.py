@@ -1,0 +1,164 @@
+"""Training by Ray Train: workers on any number of nodes, restarted from the last whole checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sensorium import runs
+from sensorium.assembly import Assembly, assemble
+from sensorium.contracts.run import Outcome, Run
+from sensorium.errors import SensoriumError, UserError
+from sensorium.execution import execute, plain
+from sensorium.experiment import check
+from sensorium.plugins import Plugins
+
+
+def train(assembly: Assembly, run: Run, address: str | None = None) -> Outcome:
+    """Trains on Ray workers.
+
+    Args:
+        assembly: What to work on, as this process has checked it; workers assemble their own.
+        run: The run, recorded on storage that every worker reaches.
+        address: Cluster to join; None starts one on this machine for the time of the training.
+
+    Raises:
+        UserError: The cluster cannot give the resources; said at once.
+        SensoriumError: The training failed.
+    """
+    settings = assembly.loaded.experiment.run
+    for variable in ("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"):
+        os.environ.setdefault(variable, str(settings.timeout))
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING", "0")
+
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    mine = not ray.is_initialized()
+    if mine:
+        _connect(address)
+    try:
+        per_worker = _resources(settings.resources)
+        least, most = (settings.workers,) * 2 if isinstance(settings.workers, int) else settings.workers
+        _check_resources(ray.cluster_resources(), per_worker, least)
+        gpu = per_worker.get("GPU", 0) > 0
+        elastic = {} if least == most else {"elastic_resize_monitor_interval_s": settings.timeout / 2}
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={
+                "run": {"name": run.name, "folder": run.folder, "tracking": dict(run.tracking)},
+                "experiment": dict(run.experiment),
+                "learnt": assembly.learnt(),
+            },
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=int(settings.timeout)),
+            scaling_config=ScalingConfig(
+                num_workers=least if least == most else (least, most),
+                use_gpu=gpu,
+                resources_per_worker=per_worker,
+                **elastic,
+            ),
+            run_config=RunConfig(
+                name=run.name,
+                storage_path=run.folder.rsplit("/", 1)[0] if "://" in run.folder else str(Path(run.folder).parent),
+                failure_config=FailureConfig(max_failures=settings.max_failures),
+                worker_runtime_env={"env_vars": _variables()},
+            ),
+        )
+        try:
+            result = trainer.fit()
+        except TrainingFailedError as cause:
+            raise SensoriumError(
+                f"The training failed on Ray: {_reason(cause)}.",
+                f"It was tried {settings.max_failures + 1} times at most (run.max_failures).",
+                f"Go on from the last checkpoint with `sensorium train --resume {run.name}`.",
+            ) from cause
+    finally:
+        if mine:
+            ray.shutdown()
+    returned: dict[str, Any] = result.return_value
+    if "failure" in returned:
+        failure = returned["failure"]
+        kind = UserError if failure["exit_status"] == UserError.exit_status else SensoriumError
+        raise kind(*failure["sentences"])
+    return Outcome(**returned)
+
+
+def _work(config: dict[str, Any]) -> dict[str, Any]:
+    """Does a worker's part. Runs in each Ray worker, anew after each restart."""
+    import ray.train
+
+    context = ray.train.get_context()
+    run = Run(
+        **config["run"],
+        experiment=config["experiment"],
+        seed=config["experiment"]["run"]["seed"],
+        rank=context.get_world_rank(),
+        workers=context.get_world_size(),
+    )
+    earlier = runs.failure(run.folder)
+    if earlier is not None:
+        return {"failure": earlier}
+
+    def saved(folder: str, step: int) -> None:
+        checkpoint = ray.train.Checkpoint(folder) if run.rank == 0 else None
+        mode = ray.train.CheckpointUploadMode.NO_UPLOAD
+        ray.train.report({"step": step}, checkpoint=checkpoint, checkpoint_upload_mode=mode)
+
+    plugins = Plugins(tuple(config["experiment"]["plugins"]))
+    try:
+        assembly = assemble(check(config["experiment"], plugins), config["learnt"])
+        return plain(execute(assembly, run, saved))
+    except SensoriumError as error:
+        runs.remember_failure(run.folder, error)
+        raise
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(address=address or "local", log_to_driver=True, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as cause:
+        raise UserError(
+            f"The Ray cluster {address!r} cannot be reached: {cause}.",
+            "An address looks like 10.0.0.1:6379 or ray://10.0.0.1:10001, or is `auto`.",
+            "`sensorium doctor` says what can be reached.",
+        ) from cause
+
+
+def _resources(asked: Mapping[str, float]) -> dict[str, float]:
+    import torch
+
+    return dict(asked) or {"CPU": 1.0, **({"GPU": 1.0} if torch.cuda.is_available() else {})}
+
+
+def _check_resources(there: Mapping[str, float], per_worker: Mapping[str, float], workers: int) -> None:
+    for name, amount in per_worker.items():
+        if amount * workers > there.get(name, 0.0):
+            raise UserError(
+                f"{workers} workers of {amount:g} {name} each need {amount * workers:g} {name};"
+                f" the cluster has {there.get(name, 0.0):g}.",
+                "Nothing was started.",
+                "Set run.workers or run.resources, or join a larger cluster with --address.",
+            )
+
+
+def _variables() -> dict[str, str]:
+    passed = {key: value for key, value in os.environ.items() if key.startswith(("SENSORIUM_", "MLFLOW_"))}
+    # Modules that `plugins:` names lie where this command was started.
+    passed["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), os.environ.get("PYTHONPATH", "")) if path)
+    return passed
+
+
+def _reason(cause: BaseException) -> str:
+    errors = getattr(cause, "worker_failures", None)
+    if errors:
+        rank, error = next(iter(errors.items()))
+        return f"worker {rank}: {str(error).strip().splitlines()[-1]}"
+    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

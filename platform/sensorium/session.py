@@ -1,0 +1,110 @@
+"""A training from the command line's point of view: checked, recorded, trained here or on Ray, stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sensorium import runs
+from sensorium.assembly import Assembly, assemble
+from sensorium.contracts.run import Run
+from sensorium.experiment import check, load, override
+from sensorium.plugins import Plugins
+from sensorium.tracking.uri import check_uri, default_uri
+
+
+@dataclass
+class Session:
+    """A run that is about to be executed.
+
+    Attributes:
+        assembly: What it works on.
+        run: The run, with its record on storage.
+    """
+
+    assembly: Assembly
+    run: Run
+
+    def train(self, local: bool = False, address: str | None = None) -> dict[str, Any]:
+        """Trains, stores the model, and returns what `train --json` prints.
+
+        Args:
+            local: Whether to stay in this process whatever the number of workers.
+            address: Ray cluster to train on; None trains one worker in this process, and more on a
+                Ray of this machine's own.
+
+        Raises:
+            SensoriumError: The training failed.
+        """
+        from sensorium.tracking import models
+
+        if address is None and (local or self.assembly.loaded.experiment.run.workers == 1):
+            from sensorium.execution import execute
+
+            outcome = execute(self.assembly, self.run)
+        else:
+            from sensorium.runtime.train import train
+
+            try:
+                outcome = train(self.assembly, self.run, address)
+            except BaseException as error:
+                models.fail(self.run, str(error))
+                raise
+        record = models.store(self.run, outcome.model, self.assembly.task)
+        return {
+            "run": self.run.name,
+            "run_id": record.run_id,
+            "model": outcome.model,
+            "checkpoint": outcome.checkpoint,
+            "metrics": dict(outcome.metrics),
+            "samples_per_second": outcome.samples_per_second,
+            "examples": list(outcome.examples),
+            "tracking_uri": self.run.tracking["uri"],
+            "model_uri": record.model_uri,
+        }
+
+
+def started(source: str, overrides: Sequence[str]) -> Session:
+    """Returns a session for a task's default experiment or a file.
+
+    Raises:
+        UserError: Something in the experiment does not fit; nothing has been started.
+    """
+    loaded = load(source, overrides)
+    tracking = loaded.experiment.tracking
+    uri = tracking.uri or default_uri()
+    check_uri(uri)
+    assembly = assemble(loaded)
+    settings = {
+        "uri": uri,
+        "experiment": tracking.experiment,
+        "every": tracking.every,
+        "system": tracking.system,
+        "register": tracking.register,
+        "plugins": loaded.plugins.versions,
+    }
+    return Session(assembly, runs.create(assembly, settings))
+
+
+def resumed(name: str, overrides: Sequence[str]) -> Session:
+    """Returns a session that goes on with a run from its last whole checkpoint.
+
+    Raises:
+        UserError: There is no such run.
+    """
+    storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
+    record = runs.reopen(name, storage)
+    plugins = Plugins(tuple(record["experiment"]["plugins"]))
+    loaded = check(override(record["experiment"], overrides), plugins)
+    runs.forget_failure(record["folder"])
+    workers = loaded.experiment.run.workers
+    run = Run(
+        name=record["name"],
+        folder=record["folder"],
+        experiment=loaded.plain(),
+        seed=loaded.experiment.run.seed,
+        tracking=record["tracking"],
+    )
+    run = replace(run, workers=workers if isinstance(workers, int) else workers[1])
+    return Session(assemble(loaded, record["learnt"]), run)

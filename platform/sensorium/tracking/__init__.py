@@ -1,0 +1,46 @@
+"""Records runs in MLflow, as a plugin of the run's events; rank 0 alone writes.
+
+The only place that imports MLflow, and only in the thread that writes or when a record is read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sensorium.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from sensorium.contracts.run import Evaluation, Outcome, Run, Step
+    from sensorium.tracking.recorder import Recorder
+
+_recorders: dict[str, Recorder] = {}
+
+
+@hookimpl
+def sensorium_run_started(run: Run) -> None:
+    """Begins the record, or goes on with the one that bears the run's name."""
+    if run.rank == 0 and run.tracking:
+        from sensorium.tracking.recorder import Recorder
+
+        _recorders[run.name] = Recorder(run)
+
+
+@hookimpl
+def sensorium_step_finished(run: Run, step: Step) -> None:
+    """Puts the losses and learning rates into the buffer."""
+    if recorder := _recorders.get(run.name):
+        recorder.step(step)
+
+
+@hookimpl
+def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
+    """Puts figures and pictures into the buffer."""
+    if recorder := _recorders.get(run.name):
+        recorder.evaluation(evaluation)
+
+
+@hookimpl
+def sensorium_run_finished(run: Run, outcome: Outcome) -> None:
+    """Writes what is left and ends the record."""
+    if recorder := _recorders.pop(run.name, None):
+        recorder.finish(outcome)

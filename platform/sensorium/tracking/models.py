@@ -1,0 +1,115 @@
+"""Trained models in MLflow: stored with signature, registered, and fetched by URI."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sensorium.errors import UserError
+
+if TYPE_CHECKING:
+    from sensorium.contracts.run import Run
+    from sensorium.contracts.task import Task
+
+FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a model was stored.
+
+    Attributes:
+        run_id: MLflow's id of the run.
+        model_uri: `runs:/…` or, when it was registered, `models:/name/version`.
+    """
+
+    run_id: str
+    model_uri: str
+
+
+def fetch(model: str) -> str:
+    """Returns the local folder of MODEL: the folder itself, or a download of `runs:/…` and `models:/…`.
+
+    Raises:
+        UserError: MLflow knows no such model.
+    """
+    if not model.startswith(("runs:/", "models:/")):
+        return model
+    import mlflow
+
+    from sensorium.tracking.records import FAULTS
+    from sensorium.tracking.uri import default_uri
+
+    mlflow.set_tracking_uri(default_uri())
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(model))
+    except FAULTS as cause:
+        raise UserError(
+            f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0]}",
+            "Forms are runs:/RUN_ID/model, models:/NAME/VERSION and models:/NAME@ALIAS.",
+            "Check MLFLOW_TRACKING_URI.",
+        ) from cause
+    inner = folder / "data" / FOLDER
+    return str(inner if inner.is_dir() else folder)
+
+
+def store(run: Run, model: str, task: Task) -> Stored:
+    """Stores a run's model folder in its record, with the signature of the task, and registers it if asked."""
+    import fsspec
+    import mlflow
+
+    from sensorium.tracking import records
+
+    uri = run.tracking["uri"]
+    record = records.find(uri, run.name)
+    assert record is not None, "the run's record was begun by rank 0"
+    mlflow.set_tracking_uri(uri)
+    name = run.tracking.get("register")
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / FOLDER
+        files, root = fsspec.core.url_to_fs(model)
+        files.get(f"{root.rstrip('/')}/", str(local) + "/", recursive=True)
+        with mlflow.start_run(run_id=record.run_id, log_system_metrics=False):
+            info = mlflow.pyfunc.log_model(
+                name=FOLDER,
+                loader_module="sensorium.tracking.pyfunc",
+                data_path=str(local),
+                signature=_signature(task),
+                pip_requirements=["sensorium"],
+                registered_model_name=name,
+            )
+    version = getattr(info, "registered_model_version", None)
+    return Stored(record.run_id, f"models:/{name}/{version}" if name else f"runs:/{record.run_id}/{FOLDER}")
+
+
+def fail(run: Run, error: str) -> None:
+    """Ends the record of a run whose workers could not do so themselves."""
+    from sensorium.tracking import records
+
+    try:
+        record = records.find(run.tracking["uri"], run.name)
+        if record is not None:
+            records.end(record, "FAILED", error)
+    except records.FAULTS as cause:
+        print(f"The record of {run.name} could not be ended: {cause}")
+
+
+def _signature(task: Task) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, Schema
+
+    def column(name: str, media_type: str, required: bool) -> ColSpec:
+        kind = "string" if media_type.startswith(("text/", "application/json")) else "binary"
+        return ColSpec(kind, name, required=required)
+
+    inputs = [column(n, m.media_type, n not in task.optional) for n, m in task.inputs.items()]
+    outputs = [column(n, m.media_type, False) for n, m in task.outputs.items()]
+    return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def as_text(value: Any) -> Any:
+    """Returns an output as the signature types it: bytes and strings as they are, the rest as JSON."""
+    return value if isinstance(value, (bytes, str)) else json.dumps(value)

@@ -1,0 +1,150 @@
+"""Records in MLflow: opened, written, ended; models stored in them and found again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# The recorder tries again by itself; a request that blocks for minutes would hide that from it.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+import requests
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from sensorium.contracts.run import Run
+
+FAULTS = (MlflowException, requests.RequestException, OSError, SQLAlchemyError)
+"""What MLflow raises when its store cannot be reached, or refuses."""
+_LASTING = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "RESOURCE_DOES_NOT_EXIST")
+TAG = "sensorium.run"
+
+for _name in ("alembic", "mlflow.store.db", "mlflow.system_metrics", "mlflow.tracking"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Record:
+    """An MLflow run.
+
+    Attributes:
+        client: Speaks to its store.
+        run_id: MLflow's id.
+    """
+
+    client: MlflowClient
+    run_id: str
+
+
+def lasting(fault: Exception) -> bool:
+    """Returns whether a fault will not pass by waiting: the store was reached and refused."""
+    return isinstance(fault, MlflowException) and fault.error_code in _LASTING
+
+
+def open_record(run: Run) -> Record:
+    """Returns the record that bears the run's name; makes it, with the experiment, if there is none."""
+    client = MlflowClient(run.tracking["uri"])
+    experiment = _experiment(client, run.tracking["uri"], run.tracking["experiment"])
+    found = client.search_runs([experiment], f"tags.`{TAG}` = '{run.name}'", max_results=1)
+    if found:
+        client.update_run(found[0].info.run_id, status="RUNNING")
+        if found[0].data.params:
+            return Record(client, found[0].info.run_id)
+    tags = {TAG: run.name, "mlflow.runName": run.name, "sensorium.seed": str(run.seed), **_commit()}
+    record = Record(client, (found[0] if found else client.create_run(experiment, tags=tags)).info.run_id)
+    versions = run.tracking.get("plugins", {})
+    labels = {"sensorium.version": version("sensorium"), **{f"plugin.{k}": v for k, v in versions.items()}}
+    client.log_batch(record.run_id, tags=[RunTag(key, value) for key, value in labels.items()])
+    client.log_text(record.run_id, yaml.safe_dump(dict(run.experiment), sort_keys=False), "experiment.yaml")
+    parameters = [Param(key, str(value)[:500]) for key, value in flat(run.experiment).items()]
+    for start in range(0, len(parameters), 100):
+        client.log_batch(record.run_id, params=parameters[start : start + 100])
+    return record
+
+
+def find(uri: str, name: str) -> Record | None:
+    """Returns the record of a run by the run's name."""
+    client = MlflowClient(uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, f"tags.`{TAG}` = '{name}'", max_results=1)
+    return Record(client, found[0].info.run_id) if found else None
+
+
+def add_metrics(record: Record, points: Sequence[tuple[str, float, float, int]]) -> None:
+    """Writes (name, value, seconds since 1970, step) points in one request."""
+    metrics = [Metric(name, value, int(when * 1000), step) for name, value, when, step in points]
+    record.client.log_batch(record.run_id, metrics=metrics)
+
+
+def add_picture(record: Record, name: str, png: bytes) -> None:
+    """Stores a PNG as an artifact."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(png)
+        parent = str(Path(name).parent)
+        record.client.log_artifact(record.run_id, str(path), None if parent == "." else f"pictures/{parent}")
+
+
+def end(record: Record, status: str, error: str = "") -> None:
+    """Ends the record as FINISHED or FAILED."""
+    if error:
+        record.client.set_tag(record.run_id, "sensorium.error", error[:4000])
+    record.client.set_terminated(record.run_id, status)
+
+
+def watch_system(record: Record) -> Any:
+    """Returns a running monitor of processor, memory and GPUs; `finish()` ends it."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(record.run_id, sampling_interval=5, tracking_uri=record.client.tracking_uri)
+    monitor.start()
+    return monitor
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested options as `key.path` -> value."""
+    result: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, (list, dict)) else value
+    return result
+
+
+def _experiment(client: MlflowClient, uri: str, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    place = None
+    if uri.startswith("sqlite:///"):
+        place = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+    try:
+        return str(client.create_experiment(name, artifact_location=place))
+    except MlflowException:  # another run was faster
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def _commit() -> dict[str, str]:
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"mlflow.source.git.commit": done.stdout.strip()}

@@ -1,0 +1,27 @@
+"""Where runs are recorded. Imports no MLflow: it is asked before every training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sensorium.errors import UserError
+
+
+def default_uri() -> str:
+    """Returns MLFLOW_TRACKING_URI, or a SQLite store in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def check_uri(uri: str) -> None:
+    """Refuses stores that MLflow no longer takes, before anything is trained.
+
+    Raises:
+        UserError: Says which forms there are.
+    """
+    if uri.split(":", 1)[0] not in ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks"):
+        raise UserError(
+            f"MLflow cannot record at {uri!r}.",
+            "A store is sqlite:///file.db, another database, or a server's http(s) address.",
+            "Set tracking.uri or MLFLOW_TRACKING_URI.",
+        )

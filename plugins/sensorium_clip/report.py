@@ -1,0 +1,111 @@
+"""What an evaluation of CLIP shows: a matrix, a grid of what was found, and two sentences.
+
+Shapes: N samples of a split, D channels of the space.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sensorium import Image, Modality, Rows, Split
+
+SHOWN = 8
+
+
+def pictures(
+    rows: Rows, split: Split, modalities: Mapping[str, Modality], fields: tuple[str, str | None]
+) -> dict[str, bytes]:
+    """Returns `similarity.png`, and `retrieval.png` where pictures are searched by words.
+
+    Args:
+        rows: Rows of the whole split.
+        split: Where the samples come from.
+        modalities: Field -> modality.
+        fields: The field that is seen or heard, and the one of words.
+    """
+    first, second = [name for name in rows if name.startswith("embedding.")]
+    some = _spread(len(rows[first]), 40)
+    made = {"similarity.png": _matrix(rows[first][some] @ rows[second][some].T, first, second)}
+    seen, words = fields
+    if words is not None and isinstance(modalities[seen], Image):
+        made["retrieval.png"] = _grid(rows, split, modalities[seen], seen, words)
+    return made
+
+
+def examples(rows: Rows, split: Split, names: Sequence[str], fields: tuple[str, str | None]) -> list[str]:
+    """Returns one recognition without training on labels, and one search by words."""
+    seen, words = fields
+    sentences = []
+    if "logits.zero_shot" in rows:
+        chosen = names[int(rows["logits.zero_shot"][0].argmax())]
+        truth = names[int(rows["target.zero_shot"][0])]
+        sentences.append(f"Zero-shot: {seen} {rows['id'][0]} is recognised as {chosen!r}; it is {truth!r}.")
+    if words is not None:
+        query = str(split[0][words])
+        found = _search(rows, 0, words, seen)
+        right = [rows["group"][i] == rows["group"][0] for i in found]
+        listing = ", ".join(
+            f"{rows['id'][i]} ({'right' if ok else 'wrong'})" for i, ok in zip(found, right, strict=True)
+        )
+        sentences.append(f"Retrieval: {query!r} finds {listing}.")
+    return sentences
+
+
+def _search(rows: Rows, query: int, of: str, among: str, count: int = 3) -> list[int]:
+    similarity: Tensor = rows[f"embedding.{among}"] @ rows[f"embedding.{of}"][query]
+    return similarity.topk(min(count, len(similarity))).indices.tolist()
+
+
+def _spread(total: int, count: int) -> Tensor:
+    return torch.linspace(0, total - 1, min(total, count)).long()
+
+
+def _matrix(similarity: Tensor, first: str, second: str) -> bytes:
+    figure, axes = _figure(5, 4.4)
+    drawn = axes.imshow(similarity.numpy(), cmap="magma")
+    axes.set_ylabel(first.partition(".")[2])
+    axes.set_xlabel(second.partition(".")[2])
+    figure.colorbar(drawn, label="cosine similarity")
+    return _png(figure)
+
+
+def _grid(rows: Rows, split: Split, image: Modality, seen: str, words: str) -> bytes:
+    queries = _spread(len(rows["id"]), SHOWN).tolist()
+    figure, _ = _figure(2.2 * 4, 2.6 * 2, axes=False)
+    for place, query in enumerate(queries):
+        axes = figure.add_subplot(2, 4, place + 1)
+        pixels = _pixels(image, split[query][seen])
+        axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
+        axes.axis("off")
+        best = _search(rows, query, seen, words, 1)[0]
+        right = rows["group"][best] == rows["group"][query]
+        axes.set_title(str(split[best][words])[:40], fontsize=7, color="green" if right else "red", wrap=True)
+    return _png(figure)
+
+
+def _pixels(image: Modality, raw: Any) -> Any:
+    from PIL import Image as Pictures
+
+    png = image.encode(image.transform(image.decode(raw), None))
+    with Pictures.open(io.BytesIO(png)) as opened:
+        import numpy
+
+        return numpy.asarray(opened)
+
+
+def _figure(width: float, height: float, axes: bool = True) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    return figure, figure.add_subplot() if axes else None
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

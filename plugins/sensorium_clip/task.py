@@ -1,0 +1,197 @@
+"""The task: two encoders, a common space, a loss over pairs; recognition and search without training.
+
+Shapes: B samples, N samples of a split, D channels of the space, C classes, P prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sensorium import (
+    Batch,
+    Encoder,
+    Fusion,
+    Label,
+    Loss,
+    Modality,
+    Rows,
+    Split,
+    Task,
+    Text,
+    UserError,
+    Vector,
+)
+from sensorium_clip.report import examples, pictures
+
+
+class Clip(Task):
+    """Two modalities in one space: search both ways, recognise what was never labelled."""
+
+    class Config(Task.Config):
+        """The parts, and how classes are put into words."""
+
+        encoders: dict[str, Encoder.Config]
+        """Field -> its encoder, for the two fields that make a pair."""
+        fusion: Fusion.Config
+        """What brings both into one space."""
+        loss: Loss.Config
+        """A loss over pairs."""
+        prompts: list[str] = field(default_factory=lambda: ["{}"])
+        """Templates that put a class name into words, with {} for the name; their embeddings are averaged."""
+        tags: list[str] = field(default_factory=list)
+        """Words that a prediction scores each sample by."""
+
+        def __post_init__(self) -> None:
+            if len(self.encoders) != 2:
+                raise ValueError(f"encoders must name two fields, not {len(self.encoders)}")
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        for name in config.encoders:
+            if name not in modalities:
+                raise UserError(
+                    f"model.encoders names the field {name!r}, which has no modality.",
+                    f"Fields: {', '.join(modalities)}.",
+                    "Add it to `modalities`.",
+                )
+        self.fields = tuple(config.encoders)
+        encoders = {name: encoder.build(modalities[name]) for name, encoder in config.encoders.items()}
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion: Fusion = config.fusion.build({name: encoder.dim for name, encoder in encoders.items()})
+        self.loss: Loss = config.loss.build()
+        if set(self.fusion.dims) != set(self.fields):
+            raise UserError("model.fusion mixes the fields.", "CLIP needs an embedding of each.", "Take `projection`.")
+        if self.loss.form != "pairs":
+            raise UserError(f"model.loss takes {self.loss.form}.", "CLIP needs a loss over pairs.", "Take `infonce`.")
+        self._words: dict[tuple[str, ...], Tensor] = {}
+        self._type_inputs_and_outputs()
+
+    def _type_inputs_and_outputs(self) -> None:
+        inputs = {name: self.modalities[name] for name in self.fields}
+        dim = next(iter(self.fusion.dims.values()))
+        outputs: dict[str, Modality] = {f"{name}_embedding": Vector(Vector.Config(size=dim)) for name in self.fields}
+        self.language = next((n for n in self.fields if isinstance(self.modalities[n], Text)), None)
+        self.seen = next((n for n in self.fields if n != self.language), self.fields[0])
+        self.classes = next((m for m in self.modalities.values() if isinstance(m, Label)), None)
+        if self.language is not None:
+            words = self.modalities[self.language]
+            inputs |= {"plus": words, "minus": words}
+            if self.classes is not None:
+                outputs["label"] = self.classes
+            if self.config.tags:
+                outputs["tags"] = _names(self.config.tags)
+        self.inputs, self.outputs = inputs, outputs
+        self.optional = frozenset(inputs)
+
+    # ---- training ----------------------------------------------------------------------------
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns field -> embeddings (B, D) of unit length, for the pair's fields in the batch."""
+        features = {name: self.encoders[name](batch[name]) for name in self.fields if name in batch}
+        return {name: joint.pooled for name, joint in self.fusion(features).items()}
+
+    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Returns the loss over the pairs of the global batch."""
+        first, second = (outputs[name] for name in self.fields)
+        return {"pairs": self.loss(first, second, batch.groups.to(first.device))}
+
+    # ---- evaluation --------------------------------------------------------------------------
+
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
+        """Returns embeddings with their keys, and similarities to the classes where there are any."""
+        rows: Rows = {f"embedding.{name}": embedding for name, embedding in outputs.items()}
+        rows |= {f"key.{name}": [_key(sample, name) for sample in batch.samples] for name in outputs}
+        if self.classes is not None and self.language is not None and "label" in batch:
+            rows["logits.zero_shot"] = outputs[self.seen] @ self.words(self.classes.names).T
+            rows["target.zero_shot"] = batch["label"]
+        return rows
+
+    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+        """Returns the similarity matrix, and what is found for a few queries."""
+        return pictures(rows, split, self.modalities, (self.seen, self.language))
+
+    def examples(self, rows: Rows, split: Split) -> list[str]:
+        """Returns one recognition and one search, in words."""
+        names = self.classes.names if self.classes is not None else []
+        return examples(rows, split, names, (self.seen, self.language))
+
+    # ---- use ---------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Clip:
+        """Sets the mode; embeddings of words are computed anew after each change of the weights."""
+        self._words = {}
+        super().train(mode)
+        return self
+
+    def words(self, names: Sequence[str]) -> Tensor:
+        """Returns one embedding for each name, the mean over the prompts (Radford et al. 2021, 3.1.4).
+
+        Args:
+            names: C names of classes, or tags.
+
+        Returns:
+            (C, D) of unit length.
+        """
+        key = tuple(names)
+        if key not in self._words:
+            texts = [prompt.replace("{}", name) for name in names for prompt in self.config.prompts]
+            embeddings = self.embed_texts(texts).view(len(names), len(self.config.prompts), -1)  # (C, P, D)
+            self._words[key] = F.normalize(embeddings.mean(1), dim=-1)
+        return self._words[key]
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Returns the embeddings (B, D) of B texts."""
+        assert self.language is not None
+        words = self.modalities[self.language]
+        values = [words.transform(words.decode(text), None) for text in texts]
+        batch = Batch([{"id": text} for text in texts], {self.language: words.collate(values)})
+        device = next(self.parameters()).device
+        embeddings: Tensor = self(batch.to(device))[self.language]
+        return embeddings
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns embeddings of the given fields, and class probabilities and tags of what is seen.
+
+        `plus` and `minus` move the embedding of what is seen by words: the picture of a dog, minus
+        "dog", plus "cat" (Kiros et al. 2014, 5.2).
+        """
+        outputs = self(batch)
+        seen = outputs.get(self.seen)
+        if seen is not None:
+            seen = outputs[self.seen] = self._moved(seen, batch)
+        result: dict[str, Any] = {f"{name}_embedding": embedding for name, embedding in outputs.items()}
+        if seen is not None and "label" in self.outputs and self.classes is not None:
+            result["label"] = self._chances(seen, self.classes.names)
+        if seen is not None and self.config.tags:
+            result["tags"] = self._chances(seen, self.config.tags)
+        return result
+
+    def _moved(self, seen: Tensor, batch: Batch) -> Tensor:
+        for name, sign in (("plus", 1.0), ("minus", -1.0)):
+            if name in batch:
+                words = self(Batch(batch.samples, {str(self.language): batch[name]}))[str(self.language)]
+                seen = seen + sign * words
+        return F.normalize(seen, dim=-1)
+
+    def _chances(self, seen: Tensor, names: Sequence[str]) -> Tensor:
+        scale = getattr(self.loss, "log_scale", torch.tensor(0.0)).exp()
+        return (scale * seen @ self.words(names).T).softmax(-1)
+
+
+def _names(names: Sequence[str]) -> Label:
+    label = Label(Label.Config())
+    label.fit(names)
+    return label
+
+
+def _key(sample: Mapping[str, Any], name: str) -> str:
+    value = sample[name]
+    return str(value) if isinstance(value, str) else str(sample["id"])

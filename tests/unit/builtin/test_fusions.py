@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from sensorium import Features
+from sensorium.builtin.fusions import Concatenation, Product, Projection
+
+FEATURES = {
+    "image": Features(torch.tensor([[3.0, 4.0], [0.0, 2.0]])),
+    "text": Features(torch.tensor([[1.0, 0.0], [-6.0, 8.0]]), tokens=torch.ones(2, 3, 2)),
+}
+DIMS = {"image": 2, "text": 2}
+
+
+def identity(fusion):
+    """Returns the fusion with each of its linear maps set to the identity."""
+    with torch.no_grad():
+        for name, parameter in fusion.named_parameters():
+            parameter.copy_(torch.zeros(2) if name.endswith("bias") else torch.eye(2))
+    return fusion
+
+
+def test_projection_gives_unit_rows_for_each_field():
+    fusion = identity(Projection(Projection.Config(dim=2), DIMS))
+    joint = fusion(FEATURES)
+    assert fusion.dims == {"image": 2, "text": 2}
+    torch.testing.assert_close(joint["image"].pooled, torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
+    torch.testing.assert_close(joint["text"].pooled, torch.tensor([[1.0, 0.0], [-0.6, 0.8]]))
+    assert joint["text"].tokens is None
+
+
+def test_projection_keeps_lengths_when_asked_and_takes_one_field_alone():
+    fusion = identity(Projection(Projection.Config(dim=2, normalise=False), DIMS))
+    joint = fusion({"text": FEATURES["text"]})
+    assert list(joint) == ["text"]
+    assert torch.equal(joint["text"].pooled, FEATURES["text"].pooled)
+
+
+def test_projection_maps_each_field_by_its_own_weights():
+    fusion = Projection(Projection.Config(dim=3), {"image": 2, "text": 5})
+    assert fusion.maps["image"].weight.shape == (3, 2)
+    assert fusion.maps["text"].weight.shape == (3, 5)
+
+
+def test_concatenation_follows_the_order_of_the_fields():
+    fusion = Concatenation(Concatenation.Config(), DIMS)
+    joint = fusion({"text": FEATURES["text"], "image": FEATURES["image"]})
+    assert fusion.dims == {"joint": 4}
+    assert joint["joint"].pooled.tolist() == [[3, 4, 1, 0], [0, 2, -6, 8]]
+
+
+def test_product_multiplies_bounded_fields():
+    fusion = identity(Product(Product.Config(dim=2), DIMS))
+    joint = fusion(FEATURES)["joint"].pooled
+    assert fusion.dims == {"joint": 2}
+    # tanh 3 * tanh 1 = 0.995055 * 0.761594; tanh 2 * tanh 8 = 0.964028 * 0.99999977.
+    torch.testing.assert_close(joint, torch.tensor([[0.757828, 0.0], [0.0, 0.964027]]), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fusion", [Projection, Product])
+def test_an_empty_space_is_refused(fusion):
+    with pytest.raises(ValueError, match="at least 1"):
+        fusion.Config(dim=0)
