@@ -68,7 +68,7 @@ def sensorium_step_finished(run: Run, step: Step) -> None:
 def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
     """Prints the figures of an evaluation in a line."""
     if run.rank == 0:
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in sorted(evaluation.metrics.items()))
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items() if "." not in name)
         _say(f"{evaluation.split} at step {evaluation.step}: {figures}")
 
 

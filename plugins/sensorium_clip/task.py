@@ -78,7 +78,7 @@ class Clip(Task):
         inputs = {name: self.modalities[name] for name in self.fields}
         dim = next(iter(self.fusion.dims.values()))
         outputs: dict[str, Modality] = {f"{name}_embedding": Vector(Vector.Config(size=dim)) for name in self.fields}
-        self.language = next((n for n in self.fields if isinstance(self.modalities[n], Text)), None)
+        self.language: str | None = next((n for n in self.fields if isinstance(self.modalities[n], Text)), None)
         self.seen = next((n for n in self.fields if n != self.language), self.fields[0])
         self.classes = next((m for m in self.modalities.values() if isinstance(m, Label)), None)
         if self.language is not None:

@@ -38,7 +38,9 @@ def evaluate(
     rows = gather(task, loader, device, batch)
     shuffled = {}
     if contributions and len(task.inputs) > 1:
-        shuffled = {field: gather(task, loader, device, batch, field) for field in task.inputs}
+        shuffled = {
+            field: gather(task, loader, device, batch, field) for field in task.inputs if field in loader.modalities
+        }
     for name, module in task.named_modules():
         module.training = modes[name]
     result: list[Any] = [None]

@@ -1,6 +1,6 @@
 """Records runs in MLflow, as a plugin of the run's events; rank 0 alone writes.
 
-The only place that imports MLflow, and only in the thread that writes or when a record is read.
+The only place that imports MLflow: in the process that writes, and when a record or model is read.
 """
 
 from __future__ import annotations

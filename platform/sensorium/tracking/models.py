@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,8 @@ def store(run: Run, model: str, task: Task) -> Stored:
         local = Path(folder) / FOLDER
         files, root = fsspec.core.url_to_fs(model)
         files.get(f"{root.rstrip('/')}/", str(local) + "/", recursive=True)
-        with mlflow.start_run(run_id=record.run_id, log_system_metrics=False):
+        with warnings.catch_warnings(), mlflow.start_run(run_id=record.run_id, log_system_metrics=False):
+            warnings.filterwarnings("ignore", "An input example was not provided")
             info = mlflow.pyfunc.log_model(
                 name=FOLDER,
                 loader_module="sensorium.tracking.pyfunc",

@@ -89,13 +89,19 @@ def add_metrics(record: Record, points: Sequence[tuple[str, float, float, int]])
     record.client.log_batch(record.run_id, metrics=metrics)
 
 
+def last_steps(record: Record) -> dict[str, int]:
+    """Returns metric -> the last step that is written of it."""
+    names = record.client.get_run(record.run_id).data.metrics
+    return {name: record.client.get_metric_history(record.run_id, name)[-1].step for name in names}
+
+
 def add_picture(record: Record, name: str, png: bytes) -> None:
-    """Stores a PNG as an artifact."""
+    """Stores a PNG as the artifact of that path."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(name).name
         path.write_bytes(png)
         parent = str(Path(name).parent)
-        record.client.log_artifact(record.run_id, str(path), None if parent == "." else f"pictures/{parent}")
+        record.client.log_artifact(record.run_id, str(path), parent)
 
 
 def end(record: Record, status: str, error: str = "") -> None:

@@ -180,6 +180,11 @@ class Audio(Modality):
                 while len(block := sound.read(BLOCK, dtype="float32", always_2d=True)):
                     blocks.append(block)
                 samples = np.concatenate(blocks) if blocks else np.zeros((0, sound.channels), np.float32)
+                if len(samples) < sound.frames and sound.format != "MP3":  # which states an estimate
+                    raise MediaError(
+                        f"{name}: breaks off after {len(samples)} of {sound.frames} samples.",
+                        hint="Replace the file or leave it out.",
+                    )
                 return torch.from_numpy(samples.T), sound.samplerate
         except soundfile.LibsndfileError as cause:
             raise MediaError(

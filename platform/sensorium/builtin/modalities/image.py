@@ -8,19 +8,21 @@ from __future__ import annotations
 import io
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import ExifTags, ImageOps
+from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from sensorium import MediaError, Modality
+from sensorium.builtin.modalities.changes import adjust, affine
 from sensorium.builtin.modalities.source import opened
 
 LUMA = (0.299, 0.587, 0.114)
@@ -93,6 +95,7 @@ class Image(Modality):
 
     def __init__(self, config: Image.Config) -> None:
         super().__init__(config)
+        self.mode = "L" if config.channels == 1 else "RGB"
         self.size = _sides(config.size)
         self.shape = (config.channels, *self.size)
         self.mean = torch.tensor(config.mean).view(-1, 1, 1)
@@ -113,19 +116,16 @@ class Image(Modality):
         if isinstance(raw, np.ndarray):
             return self._array(raw, "the array given")
         if isinstance(raw, Pillow.Image):
-            return self._picture(raw, "the picture given")
+            with _readable("the picture given"):
+                return self._picture(raw, "the picture given")
         if not isinstance(raw, (str, Path, bytes, bytearray, memoryview)):
             raise MediaError(f"{type(raw).__name__} is no picture.", "A path, bytes, array or tensor was expected.")
-        with opened(raw) as (file, name):
-            try:
-                with Pillow.open(file, formats=FORMATS) as picture:
-                    return self._picture(picture, name)
-            except BROKEN as cause:
-                raise MediaError(
-                    f"{name}: is no readable picture ({cause}).",
-                    f"A whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} was expected.",
-                    "Replace the file or leave it out.",
-                ) from cause
+        with opened(raw) as (file, name), _readable(name), Pillow.open(file, formats=FORMATS) as picture:
+            self._check_size(picture, name)
+            # A JPEG is decoded at the smallest of 1/1, 1/2, 1/4, 1/8 that leaves twice the pixels needed.
+            side = math.ceil(2 * max(self.size) / math.sqrt(self.config.crop_scale or 1))
+            picture.draft(self.mode, (side, side))
+            return self._picture(picture, name)
 
     def transform(self, value: Tensor, random: Generator | None) -> Tensor:
         """Returns the picture as (C, H, W): cropped, resized, augmented if `random`, normalised."""
@@ -150,7 +150,7 @@ class Image(Modality):
         Pillow.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).save(buffer, "PNG")
         return buffer.getvalue()
 
-    def _picture(self, picture: Pillow.Image, name: str) -> Tensor:
+    def _check_size(self, picture: Pillow.Image, name: str) -> None:
         width, height = picture.size
         if width * height > self.config.max_pixels:
             raise MediaError(
@@ -158,10 +158,8 @@ class Image(Modality):
                 f"At most {self.config.max_pixels} were expected.",
                 "Make it smaller, or raise max_pixels.",
             )
-        mode = "L" if self.config.channels == 1 else "RGB"
-        # A JPEG is decoded at the smallest of 1/1, 1/2, 1/4, 1/8 that leaves twice the pixels that are needed.
-        side = math.ceil(2 * max(self.size) / math.sqrt(self.config.crop_scale or 1))
-        picture.draft(mode, (side, side))
+
+    def _picture(self, picture: Pillow.Image, name: str) -> Tensor:
         if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             picture = ImageOps.exif_transpose(picture)
         if picture.mode == "F" or picture.mode.startswith("I"):
@@ -169,8 +167,8 @@ class Image(Modality):
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, "white"), picture)
-        if picture.mode != mode:
-            picture = picture.convert(mode)
+        if picture.mode != self.mode:
+            picture = picture.convert(self.mode)
         return self._array(np.asarray(picture), name)
 
     def _array(self, array: np.ndarray[Any, Any], name: str) -> Tensor:
@@ -230,31 +228,22 @@ class Image(Modality):
             move = (options.shift * down, options.shift * across)
             picture = affine(picture, options.rotate * angle, 1 + options.zoom * zoom, move)
         if options.jitter:
-            picture = picture * (1 + options.jitter * brightness)
-            picture = torch.lerp(picture.mean(), picture, 1 + options.jitter * contrast)
-            picture = torch.lerp(picture.mean(0, keepdim=True), picture, 1 + options.jitter * saturation).clamp(0, 1)
+            picture = adjust(picture, *(1 + options.jitter * draw for draw in (brightness, contrast, saturation)))
         return picture
-
-
-def affine(picture: Tensor, degrees: float, zoom: float, move: tuple[float, float]) -> Tensor:
-    """Returns a picture rotated about its centre, magnified and moved, in one bilinear resampling.
-
-    Args:
-        picture: (C, H, W). Outside it, its border goes on.
-        degrees: Angle against the clock.
-        zoom: Factor of magnification.
-        move: Downwards and to the right, as shares of height and width.
-    """
-    _, height, width = picture.shape
-    cos, sin = math.cos(math.radians(degrees)) / zoom, math.sin(math.radians(degrees)) / zoom
-    # Maps a place in the result to its place in the source, in units of half a side.
-    across = [cos, -sin * height / width]
-    down = [sin * width / height, cos]
-    y, x = (-2 * share for share in move)
-    matrix = [[*row, row[0] * x + row[1] * y] for row in (across, down)]
-    grid = F.affine_grid(torch.tensor([matrix]), [1, 1, height, width], align_corners=False)
-    return F.grid_sample(picture[None], grid, padding_mode="border", align_corners=False)[0]
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BROKEN as cause:
+        reason = "unknown format" if isinstance(cause, UnidentifiedImageError) else cause
+        raise MediaError(
+            f"{name}: is no readable picture ({reason}).",
+            f"A whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} was expected.",
+            "Replace the file or leave it out.",
+        ) from cause

@@ -1,0 +1,133 @@
+"""Writes one run's record, told what by lines of JSON on standard input; keeps trying while the store is away.
+
+Started by the recorder. When its input ends without a farewell, the training was killed: what has
+come is written, and the record stays open for the training that goes on.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sensorium.contracts.run import Run
+from sensorium.tracking import records
+
+BATCH = 900
+"""Points of one request; the server takes 1,000."""
+PATIENCE = 300.0
+"""Seconds for which a store that is away is waited for after the last message."""
+
+Value = TypeVar("Value")
+
+
+class Writer:
+    """Takes messages in a thread, so that the training never waits, and writes them in order."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.arrived = threading.Condition()
+        self.ended: float | None = None
+        self.losses: dict[str, list[tuple[int, float]]] = {}
+        self.written: dict[str, int] = {}
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def write(self) -> None:
+        """Writes until the input ends.
+
+        Raises:
+            Exception: What MLflow raised last, when the store stayed away or refused.
+        """
+        run = Run(**self._next(1)[0]["run"])
+        record = self._persist(lambda: records.open_record(run))
+        # Steps since the last checkpoint come once more after a restart, with the same values.
+        self.written = self._persist(lambda: records.last_steps(record))
+        monitor = records.watch_system(record) if run.tracking.get("system") else None
+        while messages := self._next():
+            points = [point for message in messages for point in message.get("points", ()) if self._is_new(point)]
+            self._write_points(record, points)
+            for message in messages:
+                if "picture" in message:
+                    png = base64.b64decode(message["png"])
+                    self._persist(lambda m=message, p=png: records.add_picture(record, m["picture"], p))  # type: ignore[misc]
+                if "finish" in message:
+                    if monitor is not None:
+                        monitor.finish()
+                    self._end(record, message)
+
+    def _is_new(self, point: Sequence[Any]) -> bool:
+        name, _, _, step = point
+        return bool(step > self.written.get(name, -1))
+
+    def _write_points(self, record: records.Record, points: Sequence[Any]) -> None:
+        for start in range(0, len(points), BATCH):
+            part = points[start : start + BATCH]
+            self._persist(lambda part=part: records.add_metrics(record, part))  # type: ignore[misc]
+        for name, value, _, step in points:
+            if name.startswith("train/"):
+                self.losses.setdefault(name, []).append((step, value))
+
+    def _end(self, record: records.Record, message: Mapping[str, Any]) -> None:
+        if self.losses:
+            self._persist(lambda: records.add_picture(record, "pictures/loss.png", curves(self.losses)))
+        status = "FINISHED" if message["finish"] == "finished" else "FAILED"
+        self._persist(lambda: records.end(record, status, message["error"]))
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            with self.arrived:
+                self.messages.append(json.loads(line))
+                self.arrived.notify()
+        with self.arrived:
+            self.ended = time.monotonic()
+            self.arrived.notify()
+
+    def _next(self, count: int | None = None) -> list[dict[str, Any]]:
+        """Returns the messages that have come, all or the first few; none when the input has ended."""
+        with self.arrived:
+            self.arrived.wait_for(lambda: self.messages or self.ended is not None)
+            taken = self.messages[:count]
+            del self.messages[: len(taken)]
+        return taken
+
+    def _persist(self, call: Callable[[], Value]) -> Value:
+        """Returns what a call returns, trying again while the store is away."""
+        pause = 0.5
+        while True:
+            try:
+                return call()
+            except records.FAULTS as cause:
+                late = self.ended is not None and time.monotonic() > self.ended + PATIENCE
+                if late or records.lasting(cause):
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+def curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
+    """Returns a PNG of the losses over the steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    for name, points in losses.items():
+        axes.plot([step for step, _ in points], [value for _, value in points], label=name)
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("loss")
+    axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    try:
+        Writer().write()
+    except Exception as error:  # noqa: BLE001 (the recorder reports the last line)
+        print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", file=sys.stderr)
+        sys.exit(1)
