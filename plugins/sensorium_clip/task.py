@@ -142,7 +142,8 @@ class Clip(Task):
         """
         key = tuple(names)
         if key not in self._words:
-            texts = [prompt.replace("{}", name) for name in names for prompt in self.config.prompts]
+            spoken = [name.replace("_", " ") for name in names]
+            texts = [prompt.replace("{}", name) for name in spoken for prompt in self.config.prompts]
             embeddings = self.embed_texts(texts).view(len(names), len(self.config.prompts), -1)  # (C, P, D)
             self._words[key] = F.normalize(embeddings.mean(1), dim=-1)
         return self._words[key]

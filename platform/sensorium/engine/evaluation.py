@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -66,19 +66,19 @@ def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffle
         loader: Reads the split.
         device: Where the model lies.
         batch: Samples of a forward pass, over all workers.
-        shuffled: Field whose values are dealt out to other samples of the same forward pass.
+        shuffled: Field whose values come from other samples, the same ones for any number of workers.
     """
     mine = share(list(range(len(loader.split))), workers.rank(), workers.size())
     size = max(1, batch // workers.size())
     most = math.ceil(math.ceil(len(loader.split) / workers.size()) / size)
     cuts = [mine[turn * size : (turn + 1) * size] for turn in range(most)]
     # All workers go forward equally often, which a model in shards needs; a turn too many counts nothing.
-    plan: Iterator[tuple[int | None, list[int]]] = ((None, cut or [0]) for cut in cuts)
+    batches: Iterable[Batch] = loader.stream((None, cut or [0]) for cut in cuts)
+    if shuffled is not None:
+        batches = _dealt(batches, loader, cuts, shuffled)
     parts: list[Rows] = []
-    for cut, ready in zip(cuts, loader.stream(plan), strict=True):
+    for cut, ready in zip(cuts, batches, strict=True):
         moved = ready.to(device)
-        if shuffled is not None:
-            moved = _deal(moved, shuffled)
         rows = task.rows(task(moved), moved)
         if cut:
             parts.append({"id": ready.ids, "group": ready.groups, **_to_cpu(rows)})
@@ -86,13 +86,13 @@ def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffle
     return _concatenate([part for of_worker in gathered for part in of_worker])
 
 
-def _deal(batch: Batch, field: str) -> Batch:
-    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(stable_hash(batch.ids[0])))
-
-    def dealt(tensor: Tensor) -> Tensor:
-        return tensor[order.to(tensor.device)]
-
-    return Batch(batch.samples, {**batch.fields, field: map_tensors(batch.fields[field], dealt)})
+def _dealt(batches: Iterable[Batch], loader: Loader, cuts: list[list[int]], field: str) -> Iterator[Batch]:
+    """Yields batches in which a field comes from other samples of the split."""
+    order = torch.randperm(len(loader.split), generator=torch.Generator().manual_seed(stable_hash(field))).tolist()
+    with Loader(loader.split, {field: loader.modalities[field]}, loader.threads) as other:
+        strangers = other.stream((None, [order[index] for index in cut or [0]]) for cut in cuts)
+        for batch, stranger in zip(batches, strangers, strict=True):
+            yield Batch(batch.samples, batch.fields | stranger.fields)
 
 
 def _to_cpu(rows: Rows) -> Rows:

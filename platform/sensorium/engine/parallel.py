@@ -37,7 +37,7 @@ def replicate(task: Task, objective: Objective, device: torch.device) -> nn.Modu
     if workers.size() == 1:
         return forward
     ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(forward, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False)
+    return DistributedDataParallel(forward, device_ids=ids, gradient_as_bucket_view=True, forward_sync_buffers=False)
 
 
 def shard(task: Task, device: torch.device) -> None:

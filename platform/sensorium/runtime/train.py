@@ -32,10 +32,11 @@ def train(assembly: Assembly, run: Run, address: str | None = None) -> Outcome:
     for variable in ("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"):
         os.environ.setdefault(variable, str(settings.timeout))
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # it prints every line twice
     os.environ.setdefault("RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING", "0")
 
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -67,6 +68,7 @@ def train(assembly: Assembly, run: Run, address: str | None = None) -> Outcome:
                 storage_path=run.folder.rsplit("/", 1)[0] if "://" in run.folder else str(Path(run.folder).parent),
                 failure_config=FailureConfig(max_failures=settings.max_failures),
                 worker_runtime_env={"env_vars": _variables()},
+                logging_config=LoggingConfig(log_level="WARNING"),
             ),
         )
         try:

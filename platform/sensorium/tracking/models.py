@@ -74,7 +74,7 @@ def store(run: Run, model: str, task: Task) -> Stored:
         files, root = fsspec.core.url_to_fs(model)
         files.get(f"{root.rstrip('/')}/", str(local) + "/", recursive=True)
         with warnings.catch_warnings(), mlflow.start_run(run_id=record.run_id, log_system_metrics=False):
-            warnings.filterwarnings("ignore", "An input example was not provided")
+            warnings.filterwarnings("ignore", ".*An input example was not provided")
             info = mlflow.pyfunc.log_model(
                 name=FOLDER,
                 loader_module="sensorium.tracking.pyfunc",

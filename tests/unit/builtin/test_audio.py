@@ -247,6 +247,7 @@ def claiming(frames):
     )  # fmt: skip
 
 
+NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 20_000).astype(np.float32)
 BROKEN = {
     "empty": (b"", "0 bytes"),
     "words": (b"this is no sound at all, only words", "no readable sound"),
@@ -254,7 +255,8 @@ BROKEN = {
     "silent": (file(np.zeros(0, np.float32)), "no samples"),
     "nan": (file(np.array([0, np.nan], np.float32), subtype="FLOAT"), "no finite number"),
     "long": (file(np.zeros(1000, np.int16), rate=1), "lasts 1000 s"),
-    "flac": (file(tone(300), kind="FLAC")[:3000], "breaks off after 0 of 4000 samples"),
+    "flac": (file(NOISE, kind="FLAC")[:20_000], "lost sync"),
+    "mp3": (file(NOISE, kind="MP3")[:3000], "of 20000 samples"),
     "awkward": (file(tone(300), rate=7919), "7919 Hz cannot be brought to 8000 Hz"),
 }
 

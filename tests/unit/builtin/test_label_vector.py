@@ -49,7 +49,7 @@ def test_unseen_names_are_refused_with_the_nearest():
 def test_state_is_json_and_comes_back():
     label = Label.Config().build()
     for use in (lambda: label.transform("a", None), lambda: label.encode(torch.tensor(0)), lambda: label.fit([])):
-        with pytest.raises(UserError, match="fit|empty"):
+        with pytest.raises(UserError, match=r"fit|empty"):
             use()
     label.restore(json.loads(json.dumps(fitted(["b", "a"]).state())))
     assert label.names == ["a", "b"]

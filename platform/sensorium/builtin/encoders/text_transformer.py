@@ -1,4 +1,4 @@
-"""A causal transformer over tokens, as CLIP's for text.
+"""A transformer that reads text from left to right.
 
 Shapes: B samples, T tokens, D channels.
 """
@@ -14,7 +14,7 @@ from sensorium.builtin.encoders.transformer import TransformerBlock
 
 
 class TextTransformer(Encoder):
-    """A token sees itself and those before it; the last real one, <eos>, stands for the whole text.
+    """A causal transformer over tokens, as CLIP's; the last real one, <eos>, stands for the whole text.
 
     Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
     section 2.4.

@@ -66,20 +66,20 @@ class ViT(Encoder):
         grid = self.embed(F.pad(picture, (0, -width % self.patch, 0, -height % self.patch)))
         rows, columns = grid.shape[2:]
         mask = grid_mask(mask, rows)
-        tokens = grid.flatten(2).transpose(1, 2) + positions(rows, columns, self.dim).to(grid)
+        tokens = grid.flatten(2).transpose(1, 2) + positions(rows, columns, self.dim, grid.device)
         for block in self.blocks:
             tokens = block(tokens, mask)
         tokens = self.norm(tokens)
         return Features(mean_pool(tokens, mask), tokens, mask, (rows, columns))
 
 
-def positions(rows: int, columns: int, dim: int) -> Tensor:
+def positions(rows: int, columns: int, dim: int, device: torch.device | None = None) -> Tensor:
     """Returns the codes (rows * columns, dim) of the places of a grid.
 
     A quarter of the channels each holds sine and cosine of the row, and of the column, at frequencies
     from 1 down to 1 / 10000 (Vaswani et al., section 3.5, along each axis).
     """
-    frequencies = 10000 ** -torch.linspace(0, 1, dim // 4)
-    row, column = (torch.arange(count)[:, None] * frequencies for count in (rows, columns))
+    frequencies = 10000 ** -torch.linspace(0, 1, dim // 4, device=device)
+    row, column = (torch.arange(count, device=device)[:, None] * frequencies for count in (rows, columns))
     row, column = row[:, None].expand(-1, columns, -1), column[None].expand(rows, -1, -1)
     return torch.cat([row.sin(), row.cos(), column.sin(), column.cos()], 2).flatten(0, 1)

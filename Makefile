@@ -1,0 +1,39 @@
+# Everything runs from .venv, which the first target that needs it makes from requirements.lock.
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+
+.PHONY: demo test unit check format bench clean
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; set PYTHON to one."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet -r requirements.lock
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps -e .
+	@touch $@
+
+demo: .venv/ready  ## Train CLIP on real digits with WORKERS workers, and ask the model.
+	$(BIN)/sensorium train clip --workers $(WORKERS)
+
+test: .venv/ready  ## Run all tests.
+	$(BIN)/python -m pytest
+
+unit: .venv/ready  ## Run the tests that need seconds.
+	$(BIN)/python -m pytest tests/unit tests/plugins -m "not learn"
+
+check: .venv/ready  ## Format, lint and types.
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: .venv/ready  ## Put the code into shape.
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: .venv/ready  ## Print the ratios of all benchmarks.
+	for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
