@@ -25,6 +25,7 @@ from sensorium.experiment import Loaded, check
 from sensorium.plugins import Plugins
 
 _SPLITS = ("train", "validation", "test")
+Skipped = dict[str, list[tuple[int, str]]]
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class Assembly:
         splits: Name -> split, limited and without what was skipped.
         modalities: Field -> modality, with what it learnt.
         task: The model, with initial weights.
-        skipped: Split -> indices of samples left out because their media are broken.
+        skipped: Split -> [index, why] of each sample left out because its media are broken.
     """
 
     loaded: Loaded
     splits: dict[str, Split]
     modalities: dict[str, Modality]
     task: Task
-    skipped: dict[str, list[int]]
+    skipped: Skipped
 
     def work(self) -> Work:
         """Returns what the engine works on."""
@@ -92,8 +93,10 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
     dataset: Dataset = experiment.dataset.build()
     modalities: dict[str, Modality] = {name: config.build() for name, config in experiment.modalities.items()}
     _match_fields(dataset, modalities, loaded)
-    skipped: dict[str, list[int]] = {} if learnt is None else dict(learnt["skipped"])
+    skipped: Skipped = {} if learnt is None else dict(learnt["skipped"])
     splits = _open(dataset, modalities, skipped, experiment.run.threads, look=learnt is None)
+    if "train" not in splits:
+        raise UserError("The dataset has no split to train on.", f"It has {', '.join(splits)}.", "Give it `train`.")
     if experiment.evaluation.split not in splits:
         raise unknown("split", experiment.evaluation.split, splits, "evaluation.split")
     if learnt is None:
@@ -102,8 +105,8 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
         restore(modalities, learnt["modalities"])
     task = build_task(loaded, modalities)
     assembly = Assembly(loaded, splits, modalities, task, skipped)
+    _check_training(assembly)
     if learnt is None:
-        _check_training(assembly)
         _try(assembly)
     return assembly
 
@@ -144,6 +147,7 @@ def load_model(folder: str | Path) -> Model:
 def open_split(loaded: Loaded, modalities: Mapping[str, Modality], name: str) -> Split:
     """Returns one split of the experiment's dataset, limited and without broken media if it says so."""
     dataset: Dataset = loaded.experiment.dataset.build()
+    _match_fields(dataset, modalities, loaded)
     splits = _open(dataset, modalities, {}, loaded.experiment.run.threads, look=True, only=name)
     if name not in splits:
         raise unknown("split", name, dataset.splits)
@@ -186,7 +190,7 @@ def _match_fields(dataset: Dataset, modalities: Mapping[str, Modality], loaded: 
 def _open(
     dataset: Dataset,
     modalities: Mapping[str, Modality],
-    skipped: dict[str, list[int]],
+    skipped: Skipped,
     threads: int,
     look: bool,
     only: str | None = None,
@@ -203,7 +207,7 @@ def _open(
         if dataset.config.broken == "skip":
             if look:
                 skipped[name] = _broken(Subset(split, chosen), modalities, threads)
-            left_out = set(skipped.get(name, ()))
+            left_out = {index for index, _ in skipped.get(name, ())}
             chosen = [index for index in chosen if index not in left_out]
         if not chosen:
             raise UserError(
@@ -215,18 +219,18 @@ def _open(
     return splits
 
 
-def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> list[int]:
+def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> list[tuple[int, str]]:
     decoded = {name: modality for name, modality in modalities.items() if not modality.learns}
 
-    def fails(index: int) -> bool:
+    def fault(index: int) -> str:
         try:
             transform(split[index], decoded)
-        except MediaError:
-            return True
-        return False
+        except MediaError as cause:
+            return cause.wrong
+        return ""
 
     with ThreadPoolExecutor(threads) as pool:
-        return [index for index, bad in enumerate(pool.map(fails, range(len(split)))) if bad]
+        return [(index, why) for index, why in enumerate(pool.map(fault, range(len(split)))) if why]
 
 
 def _learn(modalities: Mapping[str, Modality], train: Split) -> None:

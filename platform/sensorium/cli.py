@@ -121,6 +121,7 @@ def train(
     elif workers is not None:
         extra.append(f"run.workers={workers}")
     session = started(task, extra) if task is not None else resumed(str(resume), extra)
+    _warn_skipped(session.assembly)
     result = session.train(local=local, address=address)
     if as_json:
         _print_json(result)
@@ -141,7 +142,9 @@ def train(
 @app.command()
 def evaluate(
     model: ModelName,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="train, validation or test; as after training if not given.")
+    ] = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -151,7 +154,7 @@ def evaluate(
 
     evaluation = measure(fetch(model), split, overrides or ())
     if as_json:
-        _print_json({"model": model, "split": split, "metrics": dict(evaluation.metrics)})
+        _print_json({"model": model, "split": evaluation.split, "metrics": dict(evaluation.metrics)})
         return
     for name, value in evaluation.metrics.items():
         print(f"{name:46} {value:.4f}")
@@ -211,6 +214,17 @@ def _medium(name: str, value: Any, folder: Path | None) -> Any:
 def _warn_failures(plugins: Any) -> None:
     for failure in plugins.failures:
         print(f"The plugin {failure.plugin!r} could not be loaded: {failure.cause}", file=sys.stderr)
+
+
+def _warn_skipped(assembly: Any, shown: int = 5) -> None:
+    for split, left_out in assembly.skipped.items():
+        if left_out:
+            total = len(assembly.splits[split]) + len(left_out)
+            print(f"{split}: {len(left_out)} of {total} samples are left out, as broken:", file=sys.stderr)
+            for _, why in left_out[:shown]:
+                print(f"  {why}", file=sys.stderr)
+            if len(left_out) > shown:
+                print(f"  and {len(left_out) - shown} more; all are listed in the run's run.json", file=sys.stderr)
 
 
 def _print_json(value: Any) -> None:

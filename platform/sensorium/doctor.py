@@ -65,22 +65,15 @@ def _torch() -> str:
 
 
 def _ray(address: str | None) -> str:
-    import ray
+    from sensorium.runtime.cluster import describe
 
-    if address is None:
-        return f"ray {ray.__version__}; no cluster asked (--address)"
-    ray.init(address=address, logging_level="ERROR")
-    resources = ray.cluster_resources()
-    ray.shutdown()
-    shown = ", ".join(f"{name} {resources[name]:g}" for name in ("CPU", "GPU") if name in resources)
-    return f"ray {ray.__version__}; the cluster at {address} has {shown}"
+    return describe(address)
 
 
 def _mlflow() -> str:
-    from mlflow import MlflowClient
+    from sensorium.tracking.records import count_experiments
 
-    count = len(MlflowClient(default_uri()).search_experiments())
-    return f"{default_uri()} answers, {count} experiments"
+    return f"{default_uri()} answers, {count_experiments(default_uri())} experiments"
 
 
 def _storage() -> str:

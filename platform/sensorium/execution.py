@@ -12,7 +12,7 @@ from sensorium.assembly import Assembly
 from sensorium.contracts import workers
 from sensorium.contracts.run import Outcome, Run
 from sensorium.engine import state
-from sensorium.engine.checkpoint import Store, write
+from sensorium.engine.checkpoint import Checkpoint, Store, write
 from sensorium.engine.loop import Loop
 
 
@@ -34,7 +34,7 @@ def execute(assembly: Assembly, run: Run, saved: Callable[[str, int], None] = la
     """
     loaded, hook = assembly.loaded, assembly.loaded.plugins.hook
     store = Store(f"{run.folder}/checkpoints", loaded.experiment.training.checkpoints.keep)
-    resume = store.latest()
+    resume = _last(store)
     assembly.task.to(device())
     loop = Loop(assembly.work(), run, store, device(), hook, saved)
     steps = sum(loop.epochs(stage) * loop.order.steps for stage in loop.stages)
@@ -61,6 +61,13 @@ def execute(assembly: Assembly, run: Run, saved: Callable[[str, int], None] = la
     )
     hook.sensorium_run_finished(run=run, outcome=outcome)
     return outcome
+
+
+def _last(store: Store) -> Checkpoint | None:
+    """Returns the last whole checkpoint that the first worker sees, so that all go on from the same one."""
+    found = store.latest() if workers.rank() == 0 else None
+    step: int | None = workers.gather_objects(found.step if found else None)[0]
+    return found if workers.rank() == 0 or step is None else store.get(step)
 
 
 def plain(outcome: Outcome) -> dict[str, Any]:

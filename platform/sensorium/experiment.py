@@ -124,7 +124,11 @@ def read(source: str, plugins: Plugins) -> dict[str, Any]:
                 f"The experiment file {source!r} does not exist.",
                 hint="Check the path and the folder you are in.",
             )
-        return dict(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as cause:
+            raise UserError(f"{source} is no text in UTF-8: {cause.reason}.", "Experiments are YAML files.") from cause
+        return dict(parse_yaml(text, source))
     task = plugins.find("task", source)
     assert issubclass(task, Task)
     if not isinstance(task.experiment, str):
@@ -142,6 +146,8 @@ def check(data: Mapping[str, Any], plugins: Plugins) -> Loaded:
         UserError: A name, a key or a type is wrong; says where and what would be right.
     """
     listed = data.get("plugins") or ()
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(path, str) for path in listed):
+        raise _wrong_type("plugins", listed, "a list of modules, as Python names them")
     if listed and tuple(listed) != plugins.modules:
         plugins = Plugins(tuple(listed))
     name = data.get("task")
@@ -179,7 +185,7 @@ def parse(config: type[Any], data: Any, plugins: Plugins, where: str = "") -> An
     try:
         return config(**values)
     except ValueError as cause:
-        raise UserError(f"{where or 'The experiment'} does not fit: {cause}.") from cause
+        raise UserError(f"{where or 'The experiment'} does not fit: {str(cause).rstrip('.')}.") from cause
 
 
 def dump(value: Any, plugins: Plugins) -> Any:
@@ -198,7 +204,8 @@ def dump(value: Any, plugins: Plugins) -> Any:
 def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Returns `data` with `key.path=value` put over it; values are YAML.
 
-    A component that gets another `name` loses the options of the former one.
+    Their order does not matter: a component is named before its options are set. One that gets
+    another `name` loses the options of the former one.
     """
     result: dict[str, Any] = json.loads(json.dumps(data))
     pairs = []
@@ -211,22 +218,23 @@ def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
                 "Example: training.epochs=3.",
             )
         pairs.append((path.strip().split("."), parse_yaml(text, item, mapping=False)))
-    for keys, value in sorted(pairs, key=lambda pair: pair[0][-1] != "name"):
+    for keys, value in sorted(pairs, key=lambda pair: _depth(pair[0])):
         _put(result, keys, value)
     return result
 
 
+def _depth(path: list[str]) -> float:
+    return len(path) - 0.5 if path[-1] == "name" else len(path)
+
+
 def _put(node: Any, path: list[str], value: Any) -> None:
     *parents, last = path
-    for depth, key in enumerate(parents):
-        if isinstance(node, list):
-            node = node[_index(node, key, path)]
-        else:
-            if not isinstance(node.get(key), (dict, list)):
-                node[key] = {}
-            node = node[key]
-        if not isinstance(node, (dict, list)):
-            raise _wrong_type(".".join(path[: depth + 1]), node, "a mapping of options")
+    for key in parents:
+        place: Any = _index(node, key, path) if isinstance(node, list) else key
+        child = node[place] if isinstance(node, list) else node.get(place)
+        if not isinstance(child, (dict, list)):  # a text is the short form of a component
+            child = node[place] = {"name": child} if isinstance(child, str) else {}
+        node = child
     if isinstance(node, list):
         node[_index(node, last, path)] = value
         return
@@ -262,6 +270,10 @@ def _value(hint: Any, value: Any, plugins: Plugins, where: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise _wrong_type(where, value, "a list")
         return [_value(arguments[0], item, plugins, f"{where}.{i}") for i, item in enumerate(value)]
+    if origin is Literal:  # which pydantic compares by value, so that `true` would be 1
+        if not any(value == choice and type(value) is type(choice) for choice in arguments):
+            raise _wrong_type(where, value, _describe(hint))
+        return value
     try:
         return _adapter(hint).validate_json(json.dumps(value), strict=True)
     except (ValidationError, TypeError, ValueError) as cause:
@@ -272,7 +284,7 @@ def _component(kind: type[Component], value: Any, plugins: Plugins, where: str) 
     options = {"name": value} if isinstance(value, str) else value
     if not isinstance(options, Mapping) or not isinstance(options.get("name"), str):
         names = ", ".join(plugins.names(kind.kind))
-        raise _wrong_type(where, value, f"the name of a {kind.kind}, or a mapping with `name`, one of {names}")
+        raise _wrong_type(where, value, f"the name of {_a(kind)}, or a mapping with `name`, one of {names}")
     found = plugins.find(kind.kind, options["name"], where)
     rest = {key: item for key, item in options.items() if key != "name"}
     return parse(found.Config, rest, plugins, where)
@@ -302,7 +314,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 def _describe(hint: Any) -> str:
     if isinstance(hint, type) and issubclass(hint, Config):
         kind = _kind(hint)
-        return f"a {kind.kind}" if kind else "a mapping of options"
+        return _a(kind) if kind else "a mapping of options"
     if get_args(hint):
         text = str(hint).replace("typing.", "").replace("Literal", "one of ")
         return re.sub(r"sensorium\.[\w.]*\.(\w+)\.Config", r"\1", text)
@@ -311,19 +323,33 @@ def _describe(hint: Any) -> str:
     return names.get(name, name)
 
 
+def _a(kind: type[Component]) -> str:
+    return f"{'an' if kind.kind[0] in 'aeiou' else 'a'} {kind.kind}"
+
+
 def _wrong_type(where: str, value: Any, expected: str) -> UserError:
     return UserError(f"{where or 'The experiment'} is {value!r}.", f"Expected: {expected}.")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose numbers are those of YAML 1.2: 1e-3 is a number, `no` is a word."""
+    """YAML whose numbers are those of YAML 1.2: 1e-3 is a number, 010 is ten, `no` is a word. A key occurs once."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Returns a mapping, as YAML itself says with distinct keys."""
+        keys = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} occurs twice", key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
-    key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
+    key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":float", ":timestamp"))]
     for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tfTF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789"))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf)$|^\.(nan|NaN)$"),

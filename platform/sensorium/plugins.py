@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -60,7 +62,10 @@ class Entry:
         if not isinstance(self.target, str):
             return _first_line(self.target.__doc__)
         module, _, attribute = self.target.partition(":")
-        spec = importlib.util.find_spec(module)
+        try:
+            spec = importlib.util.find_spec(module)
+        except ImportError:
+            return ""
         if spec is None or spec.origin is None:
             return ""
         for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
@@ -117,14 +122,20 @@ class Plugins:
         """
         entry = self.entries[kind].get(name)
         if entry is None:
-            raise unknown(kind, name, self.entries[kind], where)
+            error = unknown(kind, name, self.entries[kind], where)
+            missing = [f"The plugin {f.plugin!r} could not be loaded: {f.cause}." for f in self.failures]
+            raise UserError(error.wrong, error.expected, " ".join([error.hint, *missing]).strip())
         try:
-            return entry.load()
-        except (ImportError, AttributeError) as cause:
+            found = entry.load()
+        except Exception as cause:
             raise SensoriumError(
-                f"The {kind} {name!r} of the plugin {entry.plugin!r} cannot be imported: {cause}.",
+                f"The {kind} {name!r} of the plugin {entry.plugin!r} cannot be imported:"
+                f" {type(cause).__name__}: {cause}.",
                 hint="Install what it needs, or mend the plugin.",
             ) from cause
+        if getattr(found, "kind", None) != kind:
+            raise SensoriumError(f"The plugin {entry.plugin!r} registers {found!r} as a {kind}, which it is not.")
+        return found
 
     def name_of(self, component: type[Component]) -> str:
         """Returns the name under which a class is registered."""
@@ -139,19 +150,17 @@ class Plugins:
         for name, path in OWN.items():
             self._register(name, importlib.import_module(path))
             self.versions[name] = version("sensorium")
-        for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+        there = {*OWN, *(point.name for point in points)}
+        for name in sorted((wanted or set()) - there):
+            raise unknown("plugin", name, there, "SENSORIUM_PLUGINS")
+        for point in points:
             if wanted is None or point.name in wanted:
                 self._load_entry_point(point)
         for path in self.modules:
-            try:
-                self._register(path, importlib.import_module(path))
-            except ImportError as cause:
-                raise UserError(
-                    f"The plugin module {path!r} cannot be imported: {cause}.",
-                    "`plugins:` lists modules that Python can import from here.",
-                    "Run from the folder that holds it, or install it.",
-                ) from cause
-            self.versions[path] = getattr(sys.modules[path], "__version__", "local")
+            module = _imported(path)
+            self._register(path, module)
+            self.versions[path] = getattr(module, "__version__", "local")
         try:
             self.manager.check_pending()
         except pluggy.PluginValidationError as cause:
@@ -169,6 +178,20 @@ class Plugins:
     def _register(self, name: str, plugin: object) -> None:
         if self.manager.is_registered(plugin):
             return
+        other = self.manager.get_plugin(name)
+        if other is not None:
+            raise UserError(
+                f"Two plugins are called {name!r}: {_called(other)} and {_called(plugin)}.",
+                "Names of plugins are unique.",
+                "Rename the entry point of one, or uninstall it.",
+            )
+        for function, _ in inspect.getmembers(plugin, inspect.isroutine):
+            if function.startswith("sensorium_") and self.manager.parse_hookimpl_opts(plugin, function) is None:
+                raise UserError(
+                    f"The plugin {name!r} has a function {function} that is not marked as a hook.",
+                    "Names that begin with `sensorium_` are hooks'.",
+                    "Put @sensorium.hookimpl above it, or rename it.",
+                )
         try:
             self.manager.register(plugin, name)
         except pluggy.PluginValidationError as cause:
@@ -176,17 +199,32 @@ class Plugins:
 
     def _collect(self) -> dict[str, dict[str, Entry]]:
         entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
-        for name, plugin in sorted(self.manager.list_name_plugin()):
-            for kind, hook in KINDS.items():
-                if plugin is None or not hasattr(plugin, hook):
-                    continue
+        trace = self.manager.trace.root.get("hook")
+        for kind, hook in KINDS.items():
+            for found in sorted(getattr(self.hook, hook).get_hookimpls(), key=lambda found: found.plugin_name):
+                name = found.plugin_name
+                trace(f"{hook} of {name}")
                 try:
-                    registered: Mapping[str, Any] = getattr(plugin, hook)()
+                    registered: dict[str, Any] = dict(found.function())
                 except Exception as cause:  # noqa: BLE001 (reported with its name; the others go on)
                     self.failures.append(Failure(name, f"{hook}: {type(cause).__name__}: {cause}"))
                     continue
                 _add(entries[kind], (Entry(kind, key, name, target) for key, target in registered.items()))
         return entries
+
+
+def _imported(path: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # as `python` itself has it, and the `sensorium` command has not
+    try:
+        return importlib.import_module(path)
+    except Exception as cause:
+        raise UserError(
+            f"The plugin module {path!r} cannot be imported: {type(cause).__name__}: {cause}.",
+            "`plugins:` lists modules that Python can import from here.",
+            "Run from the folder that holds it, or install it.",
+        ) from cause
 
 
 def _add(known: dict[str, Entry], new: Iterable[Entry]) -> None:
@@ -202,12 +240,16 @@ def _add(known: dict[str, Entry], new: Iterable[Entry]) -> None:
 
 
 def _misspelt(cause: pluggy.PluginValidationError, manager: pluggy.PluginManager) -> UserError:
-    name = manager.get_name(cause.plugin) or getattr(cause.plugin, "__name__", str(cause.plugin))
+    name = manager.get_name(cause.plugin) or _called(cause.plugin)
     return UserError(
         f"The plugin {name!r} has a hook that does not exist or does not fit: {cause}.",
         f"Hooks: {', '.join(sorted(n for n in vars(hookspecs) if n.startswith('sensorium_')))}.",
         "Correct the name or the arguments of the function.",
     )
+
+
+def _called(plugin: object) -> str:
+    return str(getattr(plugin, "__name__", plugin))
 
 
 def _first_line(doc: str | None) -> str:

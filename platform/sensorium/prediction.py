@@ -88,8 +88,10 @@ class Predictor:
             )
 
 
-def evaluate(folder: str | Path, split: str, overrides: Sequence[str] = ()) -> Evaluation:
+def evaluate(folder: str | Path, split: str | None = None, overrides: Sequence[str] = ()) -> Evaluation:
     """Returns the figures of a model on a split of its dataset; overrides may name another dataset.
+
+    Without a name it is the split that was measured at the end of the training.
 
     Raises:
         UserError: The folder is no whole checkpoint, or there is no such split.
@@ -99,13 +101,14 @@ def evaluate(folder: str | Path, split: str, overrides: Sequence[str] = ()) -> E
     if overrides:
         loaded = check(override(loaded.plain(), overrides), loaded.plugins)
     model.task.to(device())
-    samples = open_split(loaded, model.modalities, split)
     settings = loaded.experiment
+    name = split or settings.evaluation.split
+    samples = open_split(loaded, model.modalities, name)
     with Loader(samples, model.modalities, settings.run.threads) as loader:
         return measure(
             model.task,
             loader,
-            split,
+            name,
             device(),
             settings.evaluation.batch,
             contributions=settings.evaluation.contributions,

@@ -83,11 +83,11 @@ def forget_failure(folder: str) -> None:
 def _write(folder: str, name: str, text: str) -> None:
     import fsspec
 
-    files, root = fsspec.core.url_to_fs(folder)
     try:
+        files, root = fsspec.core.url_to_fs(folder)
         files.makedirs(root, exist_ok=True)
         files.pipe_file(f"{root}/{name}", text.encode())
-    except OSError as cause:
+    except (OSError, ValueError, ImportError) as cause:
         raise UserError(
             f"The storage {folder} cannot be written: {cause}.", hint="Set run.storage to a folder that can."
         ) from cause

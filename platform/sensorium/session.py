@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sensorium import runs
@@ -59,6 +59,7 @@ class Session:
             "checkpoint": outcome.checkpoint,
             "metrics": dict(outcome.metrics),
             "samples_per_second": outcome.samples_per_second,
+            "skipped": self.run.tracking["skipped"],
             "examples": list(outcome.examples),
             "tracking_uri": self.run.tracking["uri"],
             "model_uri": record.model_uri,
@@ -72,19 +73,10 @@ def started(source: str, overrides: Sequence[str]) -> Session:
         UserError: Something in the experiment does not fit; nothing has been started.
     """
     loaded = load(source, overrides)
-    tracking = loaded.experiment.tracking
-    uri = tracking.uri or default_uri()
+    uri = loaded.experiment.tracking.uri or default_uri()
     check_uri(uri)
     assembly = assemble(loaded)
-    settings = {
-        "uri": uri,
-        "experiment": tracking.experiment,
-        "every": tracking.every,
-        "system": tracking.system,
-        "register": tracking.register,
-        "plugins": loaded.plugins.versions,
-    }
-    return Session(assembly, runs.create(assembly, settings))
+    return Session(assembly, runs.create(assembly, _tracking(assembly, uri)))
 
 
 def resumed(name: str, overrides: Sequence[str]) -> Session:
@@ -97,6 +89,9 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
     record = runs.reopen(name, storage)
     plugins = Plugins(tuple(record["experiment"]["plugins"]))
     loaded = check(override(record["experiment"], overrides), plugins)
+    uri = loaded.experiment.tracking.uri or record["tracking"]["uri"]
+    check_uri(uri)
+    assembly = assemble(loaded, record["learnt"])
     runs.forget_failure(record["folder"])
     workers = loaded.experiment.run.workers
     run = Run(
@@ -104,7 +99,21 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
         folder=record["folder"],
         experiment=loaded.plain(),
         seed=loaded.experiment.run.seed,
-        tracking=record["tracking"],
+        workers=workers if isinstance(workers, int) else workers[1],
+        tracking=_tracking(assembly, uri),
     )
-    run = replace(run, workers=workers if isinstance(workers, int) else workers[1])
-    return Session(assemble(loaded, record["learnt"]), run)
+    return Session(assembly, run)
+
+
+def _tracking(assembly: Assembly, uri: str) -> dict[str, Any]:
+    """Returns what the tracking plugin needs to know."""
+    tracking = assembly.loaded.experiment.tracking
+    return {
+        "uri": uri,
+        "experiment": tracking.experiment,
+        "every": tracking.every,
+        "system": tracking.system,
+        "register": tracking.register,
+        "plugins": assembly.loaded.plugins.versions,
+        "skipped": {split: len(left_out) for split, left_out in assembly.skipped.items()},
+    }

@@ -80,14 +80,16 @@ class Clip(Task):
         outputs: dict[str, Modality] = {f"{name}_embedding": Vector(Vector.Config(size=dim)) for name in self.fields}
         self.language: str | None = next((n for n in self.fields if isinstance(self.modalities[n], Text)), None)
         self.seen = next((n for n in self.fields if n != self.language), self.fields[0])
-        self.classes = next((m for m in self.modalities.values() if isinstance(m, Label)), None)
+        labels = {name: modality for name, modality in self.modalities.items() if isinstance(modality, Label)}
+        self.label = next(iter(labels), "")
+        self.classes, self.tags = labels.get(self.label), _names(self.config.tags)
         if self.language is not None:
             words = self.modalities[self.language]
             inputs |= {"plus": words, "minus": words}
             if self.classes is not None:
-                outputs["label"] = self.classes
-            if self.config.tags:
-                outputs["tags"] = _names(self.config.tags)
+                outputs[self.label] = self.classes
+            if self.tags is not None:
+                outputs["tags"] = self.tags
         self.inputs, self.outputs = inputs, outputs
         self.optional = frozenset(inputs)
 
@@ -109,9 +111,9 @@ class Clip(Task):
         """Returns embeddings with their keys, and similarities to the classes where there are any."""
         rows: Rows = {f"embedding.{name}": embedding for name, embedding in outputs.items()}
         rows |= {f"key.{name}": [_key(sample, name) for sample in batch.samples] for name in outputs}
-        if self.classes is not None and self.language is not None and "label" in batch:
+        if self.classes is not None and self.language is not None and self.label in batch:
             rows["logits.zero_shot"] = outputs[self.seen] @ self.words(self.classes.names).T
-            rows["target.zero_shot"] = batch["label"]
+            rows["target.zero_shot"] = batch[self.label]
         return rows
 
     def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
@@ -163,16 +165,20 @@ class Clip(Task):
 
         `plus` and `minus` move the embedding of what is seen by words: the picture of a dog, minus
         "dog", plus "cat" (Kiros et al. 2014, 5.2).
+
+        Raises:
+            UserError: There is nothing that they could move.
         """
+        if self.seen not in batch and ("plus" in batch or "minus" in batch):
+            raise UserError("There is nothing to move by words.", f"`plus` and `minus` move {self.seen}.", "Give both.")
         outputs = self(batch)
         seen = outputs.get(self.seen)
         if seen is not None:
             seen = outputs[self.seen] = self._moved(seen, batch)
         result: dict[str, Any] = {f"{name}_embedding": embedding for name, embedding in outputs.items()}
-        if seen is not None and "label" in self.outputs and self.classes is not None:
-            result["label"] = self._chances(seen, self.classes.names)
-        if seen is not None and self.config.tags:
-            result["tags"] = self._chances(seen, self.config.tags)
+        for name, known in ((self.label, self.classes), ("tags", self.tags)):
+            if seen is not None and known is not None and name in self.outputs:
+                result[name] = self._chances(seen, known.names)
         return result
 
     def _moved(self, seen: Tensor, batch: Batch) -> Tensor:
@@ -187,7 +193,9 @@ class Clip(Task):
         return (scale * seen @ self.words(names).T).softmax(-1)
 
 
-def _names(names: Sequence[str]) -> Label:
+def _names(names: Sequence[str]) -> Label | None:
+    if not names:
+        return None
     label = Label(Label.Config())
     label.fit(names)
     return label

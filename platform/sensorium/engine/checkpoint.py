@@ -94,19 +94,20 @@ def _fault(folder: Path) -> str:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected: dict[str, str] = manifest["sha256"]
-    except FileNotFoundError:
+        names = sorted(expected.keys())
+    except OSError:
         return f"{MANIFEST} is missing"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is broken"
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
-    for name in sorted(present - set(expected)):
+    for name in sorted(present - set(names)):
         return f"{name} does not belong to it"
-    for name, digest in expected.items():
+    for name in names:
         if not name.endswith((".safetensors", ".json")):
             return f"{name} is neither safetensors nor JSON"
-        if name not in present:
+        if name not in present or not (folder / name).is_file():
             return f"{name} is missing"
-        if _sha256(folder / name) != digest:
+        if _sha256(folder / name) != expected[name]:
             return f"{name} is not as it was written"
     return ""
 
@@ -134,6 +135,7 @@ class Store:
         self._failure: BaseException | None = None
         self._written: tuple[str, int] | None = None
         self._buffers: dict[tuple[str, str], Tensor] = {}
+        self._fetched = tempfile.TemporaryDirectory(prefix="sensorium-") if self.remote else None
 
     def save(
         self, step: int, tensors: Mapping[str, Tensors], documents: Mapping[str, Any], kept: int | None = None
@@ -211,14 +213,18 @@ class Store:
         name = _name(step)
         try:
             write(self._place(name), tensors, documents)
-            self._prune(kept)
+            self._prune(step, kept)
             self._written = (self._place(name), step)
         except BaseException as failure:  # noqa: BLE001 (handed to the training thread, which raises it)
             self._failure = failure
 
-    def _prune(self, kept: int | None) -> None:
-        for name in sorted(self._names())[: -self.keep]:
-            if kept is None or name != _name(kept):
+    def _prune(self, step: int, kept: int | None) -> None:
+        # Later ones than this are torn: an earlier execution died of them, or soon after.
+        names = sorted(self._names())
+        whole = [name for name in names if name <= _name(step)]
+        spared = {*whole[-self.keep :], *([] if kept is None else [_name(kept)])}
+        for name in names:
+            if name not in spared:
                 self._remove(name)
 
     def place(self, step: int) -> str:
@@ -242,10 +248,11 @@ class Store:
         return [name for name in listed if _NAME.match(name)]
 
     def _fetch(self, name: str) -> Path:
-        if not self.remote:
+        if self._fetched is None:
             return Path(self.uri) / name
         files, root = self._files()
-        folder = Path(tempfile.mkdtemp(prefix="sensorium-")) / name
+        folder = Path(self._fetched.name) / name
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for path in files.ls(f"{root}/{name}", detail=False):
             files.get_file(path, str(folder / Path(path).name))
@@ -283,7 +290,7 @@ def write(place: str, tensors: Mapping[str, Tensors], documents: Mapping[str, An
 def _fill(folder: Path, tensors: Mapping[str, Tensors], documents: Mapping[str, Any]) -> None:
     """Writes files and, last, the manifest with their hashes."""
     for name, named in tensors.items():
-        save_file({key: tensor.contiguous() for key, tensor in named.items()}, folder / f"{name}.safetensors")
+        save_file(_apart(named), folder / f"{name}.safetensors")
     for name, content in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     digests = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
@@ -292,11 +299,23 @@ def _fill(folder: Path, tensors: Mapping[str, Tensors], documents: Mapping[str, 
         _sync(path)
 
 
+def _apart(tensors: Tensors) -> dict[str, Tensor]:
+    """Returns tensors that share no memory, which safetensors asks for and tied weights do."""
+    apart: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone(memory_format=torch.contiguous_format) if place in seen else tensor.contiguous()
+        seen.add(place)
+    return apart
+
+
 def publish(place: Path, write: Callable[[Path], None]) -> None:
     """Has `write` fill a folder beside `place` and renames it, so that `place` is whole or absent."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    for left in place.parent.glob(f".{place.name}.*.partial"):  # by a process that was killed
+        shutil.rmtree(left)
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         write(partial)

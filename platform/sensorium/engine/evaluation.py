@@ -88,11 +88,20 @@ def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffle
 
 def _dealt(batches: Iterable[Batch], loader: Loader, cuts: list[list[int]], field: str) -> Iterator[Batch]:
     """Yields batches in which a field comes from other samples of the split."""
-    order = torch.randperm(len(loader.split), generator=torch.Generator().manual_seed(stable_hash(field))).tolist()
+    order = _others(len(loader.split), stable_hash(field))
     with Loader(loader.split, {field: loader.modalities[field]}, loader.threads) as other:
         strangers = other.stream((None, [order[index] for index in cut or [0]]) for cut in cuts)
         for batch, stranger in zip(batches, strangers, strict=True):
             yield Batch(batch.samples, batch.fields | stranger.fields)
+
+
+def _others(count: int, seed: int) -> list[int]:
+    """Returns another one for each of so many samples: its neighbour on a random circle of all."""
+    circle = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    order = torch.empty_like(circle)
+    order[circle] = circle.roll(1)
+    others: list[int] = order.tolist()
+    return others
 
 
 def _to_cpu(rows: Rows) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from sensorium.engine.checkpoint import Checkpoint, Store
 from sensorium.engine.clock import Clock
 from sensorium.engine.evaluation import evaluate
 from sensorium.engine.loader import Loader
-from sensorium.engine.norms import join_norms
+from sensorium.engine.norms import check_parts, join_norms
 from sensorium.engine.order import Order, mix
 from sensorium.engine.settings import Evaluation as EvaluationSettings
 from sensorium.engine.settings import Optimizer, Training
@@ -104,6 +105,8 @@ class Loop:
         self.clock = Clock()
         self._state: dict[str, Any] | None = None
         self._saving: int | None = None
+        if work.training.accumulate > 1:
+            check_parts(work.task)
         join_norms(work.task)
 
     def train(self, resume: Checkpoint | None = None) -> Checkpoint | None:
@@ -204,6 +207,7 @@ class Loop:
 
     def evaluate(self, split: str, contributions: bool = False) -> Evaluation:
         """Measures the model on a split and tells the plugins."""
+        self.watch.check()
         with self.clock.paused(), self._loader(split) as loader:
             evaluation = evaluate(
                 self.work.task,
@@ -245,6 +249,7 @@ class Loop:
             for objective in stage.objectives
         ]
         updated = {name for objective in stage.objectives for name in objective.updates}
+        task.training = True
         for name, part in task.named_children():
             part.train(name in updated)
         for stepper in steppers:
@@ -270,7 +275,8 @@ class Loop:
             )
         value = evaluation.metrics[rule.metric]
         best = self.position.best
-        if best is None or (value > best if rule.mode == "max" else value < best):
+        better = best is None or (value > best if rule.mode == "max" else value < best)
+        if better and not math.isnan(value):
             self.position.best, self.position.best_step, self.position.worse = value, self.position.step, 0
             self._save(steppers)
         else:

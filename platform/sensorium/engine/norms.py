@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sensorium.contracts import workers
+from sensorium.contracts.task import Task
+from sensorium.errors import UserError
 
 
 class _Sum(torch.autograd.Function):
@@ -41,16 +43,10 @@ class GlobalBatchNorm(_BatchNorm):
         """Returns x normalised per channel C, same shape."""
         if not self.training:
             return super().forward(x)
-        dims = [d for d in range(x.ndim) if d != 1]
-        wide = x.float()
-        sums = torch.stack(
-            [wide.sum(dims), wide.square().sum(dims), wide.new_full((x.shape[1],), x.numel() / x.shape[1])]
-        )
-        total, squares, counts = _Sum.apply(sums)
-        mean = total / counts
-        variance = (squares / counts - mean.square()).clamp_min(0)
-        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
-            self._remember(mean.detach(), variance.detach(), float(counts[0].detach()))
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean, variance, count = _moments(wide)
+        if self.track_running_stats and self.running_mean is not None:
+            self._remember(mean.detach(), variance.detach(), count)
         shape = [1, -1, *[1] * (x.ndim - 2)]
         normal = (wide - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
@@ -69,6 +65,39 @@ class GlobalBatchNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of dimensions will do."""
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Returns mean and variance of each channel (C,) over all workers, and the number of values.
+
+    Each worker's moments about its own mean are joined (Chan et al. 1979, eq. 2.1): a mean of
+    squares less the square of the mean would lose all digits of a channel far from 0.
+    """
+    dims = [d for d in range(x.ndim) if d != 1]
+    variance, mean = torch.var_mean(x, dims, correction=0)
+    own = torch.stack([mean, variance, torch.full_like(mean, x.numel() / x.shape[1])])  # (3, C)
+    places = x.new_zeros(workers.size(), 1, 1)
+    places[workers.rank()] = 1
+    means, variances, counts = _Sum.apply(places * own).unbind(1)  # (W, C) each
+    share = counts / counts.sum(0)
+    joint = (share * means).sum(0)
+    return joint, (share * (variances + (means - joint).square())).sum(0), float(counts[:, 0].sum())
+
+
+def check_parts(task: Task) -> None:
+    """Refuses to cut the batch of a task that normalises over it while it trains.
+
+    Raises:
+        UserError: Names the part.
+    """
+    updated = {name for stage in task.stages() for objective in stage.objectives for name in objective.updates}
+    for part, module in task.named_children():
+        if part in updated and any(isinstance(m, _BatchNorm) and m.training for m in module.train().modules()):
+            raise UserError(
+                f"The part {part!r} has batch normalisation, which looks across the batch.",
+                "Cut by training.accumulate, the gradient would not be that of the whole batch.",
+                "Set training.accumulate=1, or take a norm that looks at each sample by itself.",
+            )
 
 
 def join_norms(model: nn.Module) -> None:

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from sensorium.engine.settings import Optimizer, Schedule
 from sensorium.errors import UserError, unknown
 
+_UNFIT = {"Optimizer", "LBFGS", "Muon", "SparseAdam"}
+"""The base class; and what needs a closure, matrices alone, sparse gradients."""
+
 _CLASSES: dict[str, Any] = {
     name.lower(): value
     for name, value in vars(torch.optim).items()
-    if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+    if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and name not in _UNFIT
 }
 
 
 def check(settings: Optimizer, where: str) -> None:
-    """Refuses an optimizer that torch does not have, and options that it does not take.
+    """Refuses an optimizer that torch does not have, and options or values that it does not take.
 
     Raises:
-        UserError: Says the nearest name.
+        UserError: Says the nearest name, or what torch says.
     """
     if settings.name not in _CLASSES:
         raise unknown("optimizer", settings.name, _CLASSES, where)
-    known = set(inspect.signature(_CLASSES[settings.name]).parameters) - {"params", "lr", "weight_decay"}
+    arguments = set(inspect.signature(_CLASSES[settings.name]).parameters)
+    known = arguments - {"params", "lr", "weight_decay"}
     for option in settings.options:
         if option not in known:
             raise unknown(f"option of {settings.name}", option, known, f"{where}.options")
+    if settings.weight_decay and "weight_decay" not in arguments:
+        raise UserError(f"{settings.name} has no weight decay.", hint=f"Leave out {where}.weight_decay.")
+    build(settings, {"tried": nn.Parameter(torch.zeros(1))})
 
 
 def build(settings: Optimizer, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
@@ -40,13 +49,13 @@ def build(settings: Optimizer, parameters: Mapping[str, nn.Parameter]) -> torch.
     Raises:
         UserError: The options do not fit, as the torch class says.
     """
-    decayed = [p for p in parameters.values() if p.ndim >= 2]
-    spared = [p for p in parameters.values() if p.ndim < 2]
-    groups: list[dict[str, Any]] = []
-    if decayed:
-        groups.append({"params": decayed, "weight_decay": settings.weight_decay})
-    if spared:
-        groups.append({"params": spared, "weight_decay": 0.0})
+    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
+    for parameter in parameters.values():  # torch updates a group as one, which shards and whole ones cannot be
+        kinds[parameter.ndim >= 2, isinstance(parameter, DTensor)].append(parameter)
+    groups = [
+        {"params": kind, "weight_decay": settings.weight_decay if decays else 0.0}
+        for (decays, _), kind in kinds.items()
+    ]
     try:
         optimizer: torch.optim.Optimizer = _CLASSES[settings.name](groups, lr=settings.lr, **settings.options)
     except (TypeError, ValueError, RuntimeError) as cause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from sensorium.engine.parallel import whole
 from sensorium.engine.step import Stepper
 from sensorium.errors import UserError
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """Returns a tensor as one piece; a collective call when it lies in shards."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def _put(target: Tensor, source: Tensor) -> None:
@@ -67,29 +64,26 @@ def optimizer_state(steppers: list[Stepper]) -> tuple[dict[str, Tensor], dict[st
     return tensors, scalars
 
 
-@torch.no_grad()
 def load_optimizer_state(steppers: list[Stepper], tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
     """Puts back what `optimizer_state` returned."""
+    saved: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for place, value in (*tensors.items(), *scalars["numbers"].items()):
+        owner, _, key = place.rpartition("/")
+        saved[owner][key] = value
     for stepper in steppers:
-        for name, parameter in stepper.parameters.items():
-            prefix = f"{stepper.objective.name}/{name}/"
-            state: dict[str, Any] = {}
-            for place, value in tensors.items():
-                if place.startswith(prefix):
-                    key = place.removeprefix(prefix)
-                    state[key] = _like(parameter, value)
-            for place, number in scalars["numbers"].items():
-                if place.startswith(prefix):
-                    state[place.removeprefix(prefix)] = number
-            if state:
-                stepper.optimizer.state[parameter] = state
-        if scalars["scaler"].get(stepper.objective.name):
-            stepper.scaler.load_state_dict(scalars["scaler"][stepper.objective.name])
+        optimizer, names = stepper.optimizer, stepper.named()
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        state = {}
+        for number, parameter in enumerate(parameters):
+            own = saved[f"{stepper.objective.name}/{names[id(parameter)]}"]
+            state[number] = {key: _like(parameter, value) for key, value in own.items()}
+        # torch's own loading knows what belongs on the device, and what stays a counter beside it.
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        if scaler := scalars["scaler"][stepper.objective.name]:
+            stepper.scaler.load_state_dict(scaler)
 
 
-def _like(parameter: Tensor, value: Tensor) -> Tensor:
-    if value.shape != parameter.shape:  # a counter, kept where torch made it
-        return value.clone()
-    if isinstance(parameter, DTensor):
+def _like(parameter: Tensor, value: Any) -> Any:
+    if isinstance(parameter, DTensor) and isinstance(value, Tensor) and value.shape == parameter.shape:
         return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
-    return value.to(parameter.device, copy=True)
+    return value

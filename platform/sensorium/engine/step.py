@@ -53,7 +53,8 @@ class Stepper:
         self.optimizer = optimizers.build(optimizer, self.parameters)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
-        self.model = parallel.Forward(task, objective) if sharded else parallel.replicate(task, objective, device)
+        self.sharded = sharded and workers.size() > 1
+        self.model = parallel.Calls(task) if sharded else parallel.replicate(task, device)
 
     def open(self, trains: bool) -> None:
         """Says whether this objective's parameters gather gradients."""
@@ -79,19 +80,24 @@ class Stepper:
         seed_all(mix(seed, workers.rank()))
         parts = batch.split(self.settings.accumulate) if self.settings.accumulate > 1 else [batch]
         terms = self._whole(batch, weight) if len(parts) == 1 else self._in_parts(batch, parts, weight, seed)
+        if self.sharded:
+            parallel.average(self.parameters.values())
         self.scaler.unscale_(self.optimizer)
         if self.settings.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm)
+            parallel.clip(self.parameters.values(), self.settings.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return {f"{self.objective.name}/{name}": value.detach() for name, value in terms.items()}
 
     def _whole(self, batch: Batch, weight: float) -> Mapping[str, Tensor]:
-        with self._precision():
-            terms = self.objective.losses(self.model(batch), batch)
+        terms: dict[str, Tensor] = self.model(self._terms, batch)
         self.scaler.scale(total(terms) * weight).backward()
         return terms
+
+    def _terms(self, batch: Batch) -> dict[str, Tensor]:
+        with self._precision():
+            return dict(self.objective.losses(self.objective.forward(batch), batch))
 
     def _in_parts(self, batch: Batch, parts: Sequence[Batch], weight: float, seed: int) -> Mapping[str, Tensor]:
         """Does the same in less memory, at the price of a second forward pass.
@@ -101,39 +107,44 @@ class Stepper:
         GradCache). Losses across samples come out as without parts.
         """
         with torch.no_grad():
-            outputs = [self._part(part, seed, number) for number, part in enumerate(parts)]
+            outputs = [self._outputs(part, seed, number) for number, part in enumerate(parts)]
         whole = map_tensors(_join(outputs), lambda t: t.requires_grad_() if t.is_floating_point() else t)
         leaves = [tensor for tensor in _tensors(whole) if tensor.requires_grad]
+        own = list(self.parameters.values())
         with self._precision():
             terms = self.objective.losses(whole, batch)
-        own = list(self.parameters.values())
         loss = self.scaler.scale(total(terms) * weight)
         gradients = torch.autograd.grad(loss, [*leaves, *own], allow_unused=True)
         of_leaves, of_own = gradients[: len(leaves)], gradients[len(leaves) :]
         start = 0
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
+            slopes = [None if g is None else g[start : start + len(part)] for g in of_leaves]
+            # With the last part go the parameters of the loss itself, such as a temperature.
+            direct = list(zip(own, of_own, strict=True)) if last else []
             with contextlib.nullcontext() if last else self._unsynchronised():
-                roots = [t for t in _tensors(self._part(part, seed, number)) if t.is_floating_point()]
-                cut = slice(start, start + len(part))
-                pairs = [
-                    (root, gradient[cut])
-                    for root, gradient in zip(roots, of_leaves, strict=True)
-                    if gradient is not None and root.requires_grad
-                ]
-                if last:  # parameters of the loss itself, such as a temperature
-                    pairs += [(p, g) for p, g in zip(own, of_own, strict=True) if g is not None]
-                torch.autograd.backward([root for root, _ in pairs], [gradient for _, gradient in pairs])
+                product = self.model(self._product, part, seed, number, slopes, direct)
+                if product.requires_grad:
+                    product.backward()
             start += len(part)
         return terms
+
+    def _product(
+        self, part: Batch, seed: int, number: int, slopes: Sequence[Tensor | None], direct: Sequence[tuple[Any, Any]]
+    ) -> Tensor:
+        """Returns outputs times slopes, whose gradient is that of the loss by way of this part."""
+        outputs = [tensor for tensor in _tensors(self._outputs(part, seed, number)) if tensor.is_floating_point()]
+        pairs = [*zip(outputs, slopes, strict=True), *direct]
+        products = ((t * slope).float().sum() for t, slope in pairs if slope is not None)
+        return sum(products, torch.zeros((), device=self.device))
 
     def _unsynchronised(self) -> contextlib.AbstractContextManager[Any]:
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else contextlib.nullcontext()
 
-    def _part(self, part: Batch, seed: int, number: int) -> Any:
+    def _outputs(self, part: Batch, seed: int, number: int) -> Any:
         seed_all(mix(seed, workers.rank(), number))
         with self._precision():
-            return self.model(part)
+            return self.objective.forward(part)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         kind = _TYPES[self.settings.precision]

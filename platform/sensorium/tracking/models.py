@@ -32,11 +32,13 @@ class Stored:
 
 
 def fetch(model: str) -> str:
-    """Returns the local folder of MODEL: the folder itself, or a download of `runs:/…` and `models:/…`.
+    """Returns the local folder of MODEL: the folder itself, or a download of a URI, `runs:/…` or `models:/…`.
 
     Raises:
-        UserError: MLflow knows no such model.
+        UserError: There is no such model.
     """
+    if "://" in model:
+        return _download(model, Path(tempfile.mkdtemp(prefix="sensorium-")) / FOLDER)
     if not model.startswith(("runs:/", "models:/")):
         return model
     import mlflow
@@ -59,7 +61,6 @@ def fetch(model: str) -> str:
 
 def store(run: Run, model: str, task: Task) -> Stored:
     """Stores a run's model folder in its record, with the signature of the task, and registers it if asked."""
-    import fsspec
     import mlflow
 
     from sensorium.tracking import records
@@ -70,21 +71,34 @@ def store(run: Run, model: str, task: Task) -> Stored:
     mlflow.set_tracking_uri(uri)
     name = run.tracking.get("register")
     with tempfile.TemporaryDirectory() as folder:
-        local = Path(folder) / FOLDER
-        files, root = fsspec.core.url_to_fs(model)
-        files.get(f"{root.rstrip('/')}/", str(local) + "/", recursive=True)
+        local = _download(model, Path(folder) / FOLDER)
         with warnings.catch_warnings(), mlflow.start_run(run_id=record.run_id, log_system_metrics=False):
             warnings.filterwarnings("ignore", ".*An input example was not provided")
             info = mlflow.pyfunc.log_model(
                 name=FOLDER,
                 loader_module="sensorium.tracking.pyfunc",
-                data_path=str(local),
+                data_path=local,
                 signature=_signature(task),
                 pip_requirements=["sensorium"],
                 registered_model_name=name,
             )
     version = getattr(info, "registered_model_version", None)
     return Stored(record.run_id, f"models:/{name}/{version}" if name else f"runs:/{record.run_id}/{FOLDER}")
+
+
+def _download(uri: str, folder: Path) -> str:
+    import fsspec
+
+    try:
+        files, root = fsspec.core.url_to_fs(uri)
+        files.get(f"{root.rstrip('/')}/", f"{folder}/", recursive=True)
+    except (OSError, ValueError, ImportError) as cause:
+        raise UserError(
+            f"The model {uri!r} cannot be read: {cause}.",
+            "A model is a folder, a URI of one, runs:/… or models:/….",
+            "Check the address, and your right to read it.",
+        ) from cause
+    return str(folder)
 
 
 def fail(run: Run, error: str) -> None:

@@ -10,20 +10,25 @@ import base64
 import json
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from sensorium.contracts.run import Evaluation, Outcome, Run, Step
 from sensorium.errors import SensoriumError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 EVERY = 1.0
 """Seconds between messages to the writer."""
+DONE = "done"
+"""What the writer says when everything is written."""
+_LAUNCH = "import os; os.fork() and os._exit(0); os.setsid();from sensorium.tracking.writer import main; main()"
+"""Starts the writer as nobody's child: Ray ends the children of a worker that it gives up, and what
+the worker had measured until then would be lost."""
 
 
 class Recorder:
@@ -34,9 +39,9 @@ class Recorder:
         self.every = int(run.tracking.get("every", 1))
         self._points: list[tuple[str, Tensor | float, float, int]] = []
         self._lock, self._closing = threading.Lock(), threading.Event()
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `finish`)
-        command = [sys.executable, "-m", "sensorium.tracking.writer"]
-        self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors, text=True)
+        command = [sys.executable, "-c", _LAUNCH]
+        self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._writer.wait()  # for the launcher; the writer itself is no child
         self._send({"run": asdict(run)})
         self._sender = threading.Thread(target=self._forward, name="tracking", daemon=True)
         self._sender.start()
@@ -66,14 +71,14 @@ class Recorder:
         self._flush()
         self._send({"finish": outcome.status, "error": outcome.error})
         assert self._writer.stdin is not None
+        assert self._writer.stdout is not None
         self._writer.stdin.close()
-        status = self._writer.wait()
-        self._errors.seek(0)
-        said = self._errors.read().strip().splitlines()
-        self._errors.close()
-        if status != 0:
+        if outcome.status != "finished":  # the writer goes on by itself, the news of the failure does not wait
+            return
+        said = self._writer.stdout.read().strip()  # ends when the writer does
+        if said != DONE:
             raise SensoriumError(
-                f"The record of {self.run.name} is not complete: {said[-1] if said else f'exit status {status}'}.",
+                f"The record of {self.run.name} is not complete: {said or 'its writer was killed'}.",
                 f"What is missing could not be written to {self.run.tracking['uri']}.",
                 "The model and its checkpoints are whole, in the run's folder.",
             )

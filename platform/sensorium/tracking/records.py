@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -65,14 +65,20 @@ def open_record(run: Run) -> Record:
             return Record(client, found[0].info.run_id)
     tags = {TAG: run.name, "mlflow.runName": run.name, "sensorium.seed": str(run.seed), **_commit()}
     record = Record(client, (found[0] if found else client.create_run(experiment, tags=tags)).info.run_id)
-    versions = run.tracking.get("plugins", {})
-    labels = {"sensorium.version": version("sensorium"), **{f"plugin.{k}": v for k, v in versions.items()}}
+    labels = {"sensorium.version": version("sensorium")}
+    labels |= {f"plugin.{name}": installed for name, installed in run.tracking.get("plugins", {}).items()}
+    labels |= {f"skipped.{split}": str(count) for split, count in run.tracking.get("skipped", {}).items()}
     client.log_batch(record.run_id, tags=[RunTag(key, value) for key, value in labels.items()])
     client.log_text(record.run_id, yaml.safe_dump(dict(run.experiment), sort_keys=False), "experiment.yaml")
     parameters = [Param(key, str(value)[:500]) for key, value in flat(run.experiment).items()]
     for start in range(0, len(parameters), 100):
         client.log_batch(record.run_id, params=parameters[start : start + 100])
     return record
+
+
+def count_experiments(uri: str) -> int:
+    """Returns how many experiments a store holds; raises what MLflow raises when it cannot be reached."""
+    return len(MlflowClient(uri).search_experiments())
 
 
 def find(uri: str, name: str) -> Record | None:
@@ -92,7 +98,7 @@ def add_metrics(record: Record, points: Sequence[tuple[str, float, float, int]])
 def last_steps(record: Record) -> dict[str, int]:
     """Returns metric -> the last step that is written of it."""
     names = record.client.get_run(record.run_id).data.metrics
-    return {name: record.client.get_metric_history(record.run_id, name)[-1].step for name in names}
+    return {name: max(point.step for point in record.client.get_metric_history(record.run_id, name)) for name in names}
 
 
 def add_picture(record: Record, name: str, png: bytes) -> None:
@@ -111,13 +117,23 @@ def end(record: Record, status: str, error: str = "") -> None:
     record.client.set_terminated(record.run_id, status)
 
 
-def watch_system(record: Record) -> Any:
-    """Returns a running monitor of processor, memory and GPUs; `finish()` ends it."""
+def system_figures(record: Record) -> Callable[[], dict[str, float]]:
+    """Returns a function that samples processor, memory, disk, network and GPUs, under MLflow's names.
+
+    MLflow's own thread is not started: it ends for good when the store is away once.
+    """
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    monitor = SystemMetricsMonitor(record.run_id, sampling_interval=5, tracking_uri=record.client.tracking_uri)
-    monitor.start()
-    return monitor
+    monitor = SystemMetricsMonitor(record.run_id, tracking_uri=record.client.tracking_uri)
+
+    def sample() -> dict[str, float]:
+        monitor.collect_metrics()
+        figures = monitor.aggregate_metrics()
+        for each in monitor.monitors:
+            each.clear_metrics()
+        return {f"system/{name}": float(value) for name, value in figures.items()}
+
+    return sample
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

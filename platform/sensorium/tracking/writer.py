@@ -17,9 +17,12 @@ from typing import Any, TypeVar
 
 from sensorium.contracts.run import Run
 from sensorium.tracking import records
+from sensorium.tracking.recorder import DONE
 
 BATCH = 900
 """Points of one request; the server takes 1,000."""
+SAMPLING = 5.0
+"""Seconds between samples of what the machine does."""
 PATIENCE = 300.0
 """Seconds for which a store that is away is waited for after the last message."""
 
@@ -47,7 +50,8 @@ class Writer:
         record = self._persist(lambda: records.open_record(run))
         # Steps since the last checkpoint come once more after a restart, with the same values.
         self.written = self._persist(lambda: records.last_steps(record))
-        monitor = records.watch_system(record) if run.tracking.get("system") else None
+        if run.tracking.get("system"):
+            threading.Thread(target=self._watch, args=(records.system_figures(record),), daemon=True).start()
         while messages := self._next():
             points = [point for message in messages for point in message.get("points", ()) if self._is_new(point)]
             self._write_points(record, points)
@@ -56,8 +60,6 @@ class Writer:
                     png = base64.b64decode(message["png"])
                     self._persist(lambda m=message, p=png: records.add_picture(record, m["picture"], p))  # type: ignore[misc]
                 if "finish" in message:
-                    if monitor is not None:
-                        monitor.finish()
                     self._end(record, message)
 
     def _is_new(self, point: Sequence[Any]) -> bool:
@@ -78,14 +80,25 @@ class Writer:
         status = "FINISHED" if message["finish"] == "finished" else "FAILED"
         self._persist(lambda: records.end(record, status, message["error"]))
 
+    def _watch(self, sample: Callable[[], dict[str, float]]) -> None:
+        """Adds what the machine does to the messages; counts on where the record left off."""
+        step = 1 + max((last for name, last in self.written.items() if name.startswith("system/")), default=-1)
+        while self.ended is None:
+            points = [(name, value, time.time(), step) for name, value in sample().items()]
+            with self.arrived:
+                self.messages.append({"points": points})
+                self.arrived.notify_all()
+                self.arrived.wait_for(lambda: self.ended is not None, SAMPLING)
+            step += 1
+
     def _listen(self) -> None:
         for line in sys.stdin:
             with self.arrived:
                 self.messages.append(json.loads(line))
-                self.arrived.notify()
+                self.arrived.notify_all()
         with self.arrived:
             self.ended = time.monotonic()
-            self.arrived.notify()
+            self.arrived.notify_all()
 
     def _next(self, count: int | None = None) -> list[dict[str, Any]]:
         """Returns the messages that have come, all or the first few; none when the input has ended."""
@@ -125,9 +138,11 @@ def curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     return buffer.getvalue()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Writes a record, and says on standard output how it ended."""
     try:
         Writer().write()
-    except Exception as error:  # noqa: BLE001 (the recorder reports the last line)
-        print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", file=sys.stderr)
-        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 (the recorder reports it)
+        print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    else:
+        print(DONE)

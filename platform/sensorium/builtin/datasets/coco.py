@@ -73,7 +73,8 @@ class CocoCaptions(Dataset):
                 "`images` have id and file_name; `annotations` have id, image_id of such an image, and caption.",
                 "Choose the file of captions (captions_*.json), or mend it.",
             ) from cause
-        require_media(columns["image"], path)
+        if self.config.broken == "refuse":
+            require_media(columns["image"], path)
         return Columns(columns, path)
 
 

@@ -87,7 +87,7 @@ class Manifest(Dataset):
         if not columns["group"]:
             del columns["group"]
         for name, modality in self.fields.items():
-            if modality not in INLINE:
+            if modality not in INLINE and self.config.broken == "refuse":
                 require_media((path for path in columns[name] if "://" not in path), source)
         return Columns(columns, source)
 
