@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,6 @@ from sensorium import (
     Batch,
     Dataset,
     Loss,
-    MediaError,
     Modality,
     Objective,
     Rows,
@@ -29,7 +28,6 @@ from sensorium import (
     Task,
     Vector,
     hookimpl,
-    unknown,
 )
 
 DIM = 4
@@ -49,7 +47,7 @@ class Points(Dataset):
         others: int = 10
         """Samples of the other splits."""
         huge: int | None = None
-        """Index of a training sample whose x makes a loss infinite."""
+        """Index of a training sample whose y makes a squared error infinite."""
         broken: int | None = None
         """Index of a training sample whose x is no vector."""
 
@@ -62,7 +60,7 @@ class Points(Dataset):
         x, z = torch.randn(2, count, DIM, generator=random)
         y = x @ torch.tensor([[1.0, -2.0, 0.5, 3.0]]).T + 1
         if split == "train" and self.config.huge is not None:
-            x[self.config.huge] = 1e30
+            y[self.config.huge] = 1e30
         columns = zip(x.tolist(), y.tolist(), z.tolist(), strict=True)
         samples = [{"id": f"{split}/{i}", "x": x, "y": y, "z": z} for i, (x, y, z) in enumerate(columns)]
         if split == "train" and self.config.broken is not None:
@@ -96,6 +94,7 @@ class Toy(Task):
     """What the toys share: x and z come in, y goes out, the figure is the mean squared error."""
 
     experiment: ClassVar[Mapping[str, Any]] = {
+        "plugins": ["toys"],
         "dataset": "toy_points",
         "modalities": {
             "x": {"name": "noisy", "size": DIM},
@@ -250,9 +249,10 @@ class Ids:
     @hookimpl
     def sensorium_step_finished(self, run: Run, step: Step) -> None:
         """Appends a line."""
-        line = json.dumps({"step": step.number, "ids": list(step.ids)})
-        with (Path(run.folder) / f"ids-{run.rank}-{run.workers}-{run.resumed_from}.jsonl").open("a") as file:
-            file.write(line + "\n")
+        execution = [run.workers, run.resumed_from]
+        record = {"step": step.number, "ids": step.ids, "rank": run.rank, "execution": execution, "at": time.time_ns()}
+        with (Path(run.folder) / f"ids-{run.rank}.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
 
 
 @hookimpl

@@ -18,7 +18,7 @@ from sensorium.engine import optimizers
 from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
 from sensorium.engine.loader import collate, transform
 from sensorium.engine.loop import Work
-from sensorium.engine.order import mix
+from sensorium.engine.order import Order, mix
 from sensorium.engine.state import load_weights
 from sensorium.errors import MediaError, UserError, unknown
 from sensorium.experiment import Loaded, check
@@ -246,6 +246,7 @@ def _column(split: Split, field: str) -> Iterable[Any]:
 def _check_training(assembly: Assembly) -> None:
     experiment, stages = assembly.loaded.experiment, assembly.task.stages()
     training = experiment.training
+    Order(len(assembly.splits["train"]), training.global_batch, experiment.run.seed)  # refuses less than a batch
     optimizers.check(training.optimizer, "training.optimizer")
     by_name = {stage.name: [objective.name for objective in stage.objectives] for stage in stages}
     for name, own in training.stages.items():

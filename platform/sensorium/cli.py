@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -241,19 +242,19 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     except SensoriumError as error:
-        if _debug:
-            raise
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except Exception as error:
+        _complain(str(error), error.exit_status)
+    except Exception as error:  # noqa: BLE001 (a person reads it: a sentence tells more than a traceback)
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the command line
             error.show()
             sys.exit(error.exit_code)
-        if _debug:
-            raise
-        text = " ".join(str(error).split())[:500]
-        print(f"Error: {type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
-        sys.exit(1)
+        _complain(f"{type(error).__name__}: {str(error)[:500]} (`sensorium --debug …` shows where)", 1)
+
+
+def _complain(text: str, status: int) -> NoReturn:
+    if _debug:
+        traceback.print_exc()
+    print(f"Error: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,12 @@ import torch
 
 from sensorium.assembly import Assembly
 from sensorium.contracts import workers
+from sensorium.contracts.parts import Encoder
 from sensorium.contracts.run import Outcome, Run
 from sensorium.engine import state
 from sensorium.engine.checkpoint import Checkpoint, Store, write
 from sensorium.engine.loop import Loop
+from sensorium.errors import SensoriumError
 
 
 def device() -> torch.device:
@@ -35,6 +38,10 @@ def execute(assembly: Assembly, run: Run, saved: Callable[[str, int], None] = la
     loaded, hook = assembly.loaded, assembly.loaded.plugins.hook
     store = Store(f"{run.folder}/checkpoints", loaded.experiment.training.checkpoints.keep)
     resume = _last(store)
+    if resume is None:
+        for module in assembly.task.modules():
+            if isinstance(module, Encoder):
+                module.initialise()
     assembly.task.to(device())
     loop = Loop(assembly.work(), run, store, device(), hook, saved)
     steps = sum(loop.epochs(stage) * loop.order.steps for stage in loop.stages)
@@ -49,6 +56,8 @@ def execute(assembly: Assembly, run: Run, saved: Callable[[str, int], None] = la
         if workers.rank() == 0:
             write(model, {"model": weights}, {**loop.work.documents, "metrics": dict(evaluation.metrics)})
     except Exception as error:
+        with contextlib.suppress(SensoriumError):  # the error that is told is the first one
+            store.wait()
         hook.sensorium_run_finished(run=run, outcome=Outcome("failed", error=str(error)))
         raise
     outcome = Outcome(

@@ -242,7 +242,7 @@ def _add(known: dict[str, Entry], new: Iterable[Entry]) -> None:
 def _misspelt(cause: pluggy.PluginValidationError, manager: pluggy.PluginManager) -> UserError:
     name = manager.get_name(cause.plugin) or _called(cause.plugin)
     return UserError(
-        f"The plugin {name!r} has a hook that does not exist or does not fit: {cause}.",
+        f"The plugin {name!r} has a hook that does not exist or does not fit: {' '.join(str(cause).split())}.",
         f"Hooks: {', '.join(sorted(n for n in vars(hookspecs) if n.startswith('sensorium_')))}.",
         "Correct the name or the arguments of the function.",
     )

@@ -15,6 +15,9 @@ import io
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from timing import rate, ratio, show, take_turns, verdict
@@ -23,7 +26,7 @@ from torch.nn import functional as F
 import workload
 from sensorium import hookimpl
 from sensorium.assembly import assemble
-from sensorium.contracts.run import Run, Step
+from sensorium.contracts.run import Outcome, Run, Step
 from sensorium.engine.checkpoint import Store
 from sensorium.engine.loader import Loader
 from sensorium.engine.loop import Loop
@@ -48,7 +51,7 @@ class Listener:
 
 def by_hand(width: int, steps: int) -> list[float]:
     """Returns the moments at which the steps of a loop by hand ended."""
-    assembly = assemble(workload.loaded(width, steps))
+    assembly = assemble(workload.checked(workload.experiment(width, steps)))
     model = workload.network(width)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
     order = torch.randperm(steps * workload.BATCH).tolist()
@@ -64,15 +67,18 @@ def by_hand(width: int, steps: int) -> list[float]:
     return times
 
 
-def by_engine(width: int, steps: int) -> list[float]:
+def by_engine(width: int, steps: int, *listeners: object, tracking: Mapping[str, Any] | None = None) -> list[float]:
     """Returns the moments at which the engine's steps ended."""
-    assembly = assemble(workload.loaded(width, steps))
-    assembly.loaded.plugins.manager.register(Listener())
+    assembly = assemble(workload.checked(workload.experiment(width, steps)))
+    for listener in listeners:
+        assembly.loaded.plugins.manager.register(listener)
     hook = assembly.loaded.plugins.hook
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        run = Run(name="bench", folder=folder, experiment={}, seed=0, steps=steps)
+        name = Path(folder).name
+        run = Run(name=name, folder=folder, experiment={}, seed=0, steps=steps, tracking=tracking or {})
         hook.sensorium_run_started(run=run)
         Loop(assembly.work(), run, Store(folder), torch.device("cpu"), hook).train()
+        hook.sensorium_run_finished(run=run, outcome=Outcome("finished"))
     return list(workload.moments)
 
 
@@ -97,7 +103,7 @@ def main() -> None:
     for milliseconds, target in TARGETS.items():
         width, steps = width_for(milliseconds), int(1000 * options.seconds / milliseconds)
         runs = {
-            "engine": lambda w=width, n=steps: rate(by_engine(w, n), workload.BATCH),
+            "engine": lambda w=width, n=steps: rate(by_engine(w, n, Listener()), workload.BATCH),
             "by hand": lambda w=width, n=steps: rate(by_hand(w, n), workload.BATCH),
         }
         results = take_turns(runs, options.repeat)

@@ -114,9 +114,9 @@ def experiment(width: int, steps: int) -> dict[str, Any]:
     }
 
 
-def loaded(width: int, steps: int) -> Loaded:
-    """Returns that experiment, checked."""
-    return check(experiment(width, steps), Plugins(("workload",)))
+def checked(data: Mapping[str, Any]) -> Loaded:
+    """Returns an experiment, checked."""
+    return check(data, Plugins(("workload",)))
 
 
 # ---- the plugin --------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """A plugin for tests: a regression task that is quick to train, and faults at steps of choice.
 
 The faults come from a JSON file that SENSORIUM_TEST_FAULTS names: `kill` lists [rank, step] at
-which a worker ends itself by SIGKILL, once each; `ids` is a folder for the ids of each step;
+which a worker ends itself by SIGKILL, once each, `kill_writing` a step in the midst of whose
+checkpoint the writer does; `ids` is a folder for the ids of each step;
 `poison` is the id of a sample whose loss is not finite.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from sensorium import Batch, Dataset, Modality, Rows, Run, Sample, Step, Task, Vector, hookimpl
+from sensorium.engine import checkpoint
 from torch import Tensor, nn
 
 SAMPLES = 96
@@ -96,6 +98,23 @@ def sensorium_datasets() -> dict[str, Any]:
 @hookimpl
 def sensorium_tasks() -> dict[str, Any]:
     return {"line": Line}
+
+
+@hookimpl
+def sensorium_run_started(run: Run) -> None:
+    plan = faults()
+    if "kill_writing" in plan:
+        write = checkpoint.save_file
+        done = Path(plan["ids"]) / "killed-writing"
+
+        def torn(tensors: Any, path: Path) -> None:
+            write(tensors, path)
+            if f"{plan['kill_writing']:08d}" in str(path) and not done.exists():
+                done.touch()
+                os.truncate(path, 40)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        checkpoint.save_file = torn
 
 
 @hookimpl

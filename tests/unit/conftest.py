@@ -113,6 +113,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         patch.setattr(every_hook, "stop_at", None)
         (run,) = (folder / "runs").iterdir()
         answer = call("train", "--resume", run.name, "--json")
+    assert (broken.status, answer.status) == (1, 0), broken.err + answer.err
     return Trained(folder, f"sqlite:///{folder}/mlflow.db", commit, broken, answer, calls)
 
 

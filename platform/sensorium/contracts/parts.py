@@ -38,6 +38,12 @@ class Encoder(Component, nn.Module):
             )
         self.config = config
 
+    def initialise(self) -> None:
+        """Takes published weights, where the configuration names some.
+
+        Called on every worker when the training is new; never where a checkpoint's weights follow.
+        """
+
 
 class Fusion(Component, nn.Module):
     """Several Features -> joint ones. `forward(features)` takes and returns field -> Features.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.contracts import workers
@@ -39,10 +36,11 @@ def replicate(task: Task, device: torch.device) -> nn.Module:
     if workers.size() == 1:
         return Calls(task)
     ids = [device.index] if device.type == "cuda" else None
-    # DDP advises to leave the search out when all is used, but not every task can know.
-    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified", UserWarning)
+    calls = Calls(task)
+    # Never used: where all is used, DDP would advise to leave the search out, which no task can promise.
+    calls.unused = nn.Parameter(torch.zeros(1, device=device))
     return DistributedDataParallel(
-        Calls(task),
+        calls,
         device_ids=ids,
         find_unused_parameters=True,
         gradient_as_bucket_view=True,
@@ -56,6 +54,8 @@ def shard(task: Task, device: torch.device) -> None:
     Each of W workers then holds 1/W of the parameters and of the optimizer's state; scalars, which
     have nothing to cut, stay whole.
     """
+    from torch.distributed.fsdp import fully_shard
+
     mesh = dist.device_mesh.init_device_mesh(device.type, (workers.size(),))
     containers = (nn.ModuleList, nn.ModuleDict)
     blocks = [block for module in task.modules() if isinstance(module, containers) for block in module.children()]
@@ -70,7 +70,7 @@ def shard(task: Task, device: torch.device) -> None:
 def average(parameters: Iterable[nn.Parameter]) -> None:
     """Replaces the gradients of what `shard` left whole by their mean over workers."""
     for parameter in parameters:
-        if not isinstance(parameter, DTensor):
+        if not is_cut(parameter):
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = workers.add(gradient) / workers.size()
 
@@ -80,7 +80,7 @@ def clip(parameters: Iterable[nn.Parameter], largest: float) -> None:
     kinds: dict[bool, list[nn.Parameter]] = defaultdict(list)  # torch sums up what is cut and what is whole apart
     for parameter in parameters:
         if parameter.grad is not None:
-            kinds[isinstance(parameter, DTensor)].append(parameter)
+            kinds[is_cut(parameter)].append(parameter)
     norms = [whole(nn.utils.get_total_norm([p.grad for p in kind if p.grad is not None])) for kind in kinds.values()]
     if norms:
         norm = torch.linalg.vector_norm(torch.stack(norms))
@@ -88,6 +88,21 @@ def clip(parameters: Iterable[nn.Parameter], largest: float) -> None:
             nn.utils.clip_grads_with_norm_(kind, largest, norm)
 
 
+def is_cut(tensor: Tensor) -> bool:
+    """Returns whether a tensor lies in shards: is a DTensor, a class that takes seconds to import."""
+    return hasattr(tensor, "full_tensor")
+
+
 def whole(tensor: Tensor) -> Tensor:
     """Returns a tensor as one piece; a collective call when it lies in shards."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full
+
+
+def cut_like(tensor: Tensor, model: Any) -> Tensor:
+    """Returns a whole tensor on the device of another one, cut as that one is."""
+    if not is_cut(model):
+        return tensor.to(model.device, copy=True)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(model.device), model.device_mesh, model.placements)

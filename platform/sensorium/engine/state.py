@@ -8,17 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
-from sensorium.engine.parallel import whole
+from sensorium.engine.parallel import cut_like, whole
 from sensorium.engine.step import Stepper
 from sensorium.errors import UserError
-
-
-def _put(target: Tensor, source: Tensor) -> None:
-    if isinstance(target, DTensor):
-        source = distribute_tensor(source.to(target.device), target.device_mesh, target.placements)
-    target.copy_(source)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -44,7 +37,7 @@ def load_weights(model: nn.Module, saved: Mapping[str, Tensor], where: str) -> N
             "Install the versions of the plugins that plugins.json names.",
         )
     for name, tensor in own.items():
-        _put(tensor, saved[name])
+        tensor.copy_(cut_like(saved[name], tensor))
 
 
 def optimizer_state(steppers: list[Stepper]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -84,6 +77,4 @@ def load_optimizer_state(steppers: list[Stepper], tensors: Mapping[str, Tensor],
 
 
 def _like(parameter: Tensor, value: Any) -> Any:
-    if isinstance(parameter, DTensor) and isinstance(value, Tensor) and value.shape == parameter.shape:
-        return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
-    return value
+    return cut_like(value, parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value

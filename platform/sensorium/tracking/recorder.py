@@ -7,6 +7,7 @@ every operation, and a step of 20 ms was seen to take 2.5 s.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import subprocess
 import sys
@@ -72,13 +73,14 @@ class Recorder:
         self._send({"finish": outcome.status, "error": outcome.error})
         assert self._writer.stdin is not None
         assert self._writer.stdout is not None
-        self._writer.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # the writer gave up; it says why
+            self._writer.stdin.close()
         if outcome.status != "finished":  # the writer goes on by itself, the news of the failure does not wait
             return
-        said = self._writer.stdout.read().strip()  # ends when the writer does
-        if said != DONE:
+        said = self._writer.stdout.read().splitlines()[-1:]  # ends when the writer does
+        if said != [DONE]:
             raise SensoriumError(
-                f"The record of {self.run.name} is not complete: {said or 'its writer was killed'}.",
+                f"The record of {self.run.name} is not complete: {said[0] if said else 'its writer was killed'}.",
                 f"What is missing could not be written to {self.run.tracking['uri']}.",
                 "The model and its checkpoints are whole, in the run's folder.",
             )

@@ -30,7 +30,7 @@ from sensorium.contracts.run import Run
 FAULTS = (MlflowException, requests.RequestException, OSError, SQLAlchemyError)
 """What MLflow raises when its store cannot be reached, or refuses."""
 _LASTING = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "RESOURCE_DOES_NOT_EXIST")
-TAG = "sensorium.run"
+TAG, ERROR = "sensorium.run", "sensorium.error"
 
 for _name in ("alembic", "mlflow.store.db", "mlflow.system_metrics", "mlflow.tracking"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -61,6 +61,8 @@ def open_record(run: Run) -> Record:
     found = client.search_runs([experiment], f"tags.`{TAG}` = '{run.name}'", max_results=1)
     if found:
         client.update_run(found[0].info.run_id, status="RUNNING")
+        if ERROR in found[0].data.tags:
+            client.delete_tag(found[0].info.run_id, ERROR)
         if found[0].data.params:
             return Record(client, found[0].info.run_id)
     tags = {TAG: run.name, "mlflow.runName": run.name, "sensorium.seed": str(run.seed), **_commit()}
@@ -95,10 +97,11 @@ def add_metrics(record: Record, points: Sequence[tuple[str, float, float, int]])
     record.client.log_batch(record.run_id, metrics=metrics)
 
 
-def last_steps(record: Record) -> dict[str, int]:
-    """Returns metric -> the last step that is written of it."""
+def histories(record: Record) -> dict[str, list[tuple[int, float]]]:
+    """Returns metric -> the (step, value) points that are written of it, in order of steps."""
     names = record.client.get_run(record.run_id).data.metrics
-    return {name: max(point.step for point in record.client.get_metric_history(record.run_id, name)) for name in names}
+    points = {name: record.client.get_metric_history(record.run_id, name) for name in names}
+    return {name: sorted((point.step, point.value) for point in of_name) for name, of_name in points.items()}
 
 
 def add_picture(record: Record, name: str, png: bytes) -> None:
@@ -106,14 +109,13 @@ def add_picture(record: Record, name: str, png: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(name).name
         path.write_bytes(png)
-        parent = str(Path(name).parent)
-        record.client.log_artifact(record.run_id, str(path), parent)
+        record.client.log_artifact(record.run_id, str(path), name.rpartition("/")[0] or None)
 
 
 def end(record: Record, status: str, error: str = "") -> None:
     """Ends the record as FINISHED or FAILED."""
     if error:
-        record.client.set_tag(record.run_id, "sensorium.error", error[:4000])
+        record.client.set_tag(record.run_id, ERROR, error[:4000])
     record.client.set_terminated(record.run_id, status)
 
 

@@ -7,12 +7,18 @@ come is written, and the record stays open for the training that goes on.
 from __future__ import annotations
 
 import base64
+import fcntl
+import hashlib
 import io
 import json
+import os
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sensorium.contracts.run import Run
@@ -36,8 +42,8 @@ class Writer:
         self.messages: list[dict[str, Any]] = []
         self.arrived = threading.Condition()
         self.ended: float | None = None
-        self.losses: dict[str, list[tuple[int, float]]] = {}
-        self.written: dict[str, int] = {}
+        self.written: dict[str, list[tuple[int, float]]] = {}
+        self.last: dict[str, int] = {}
         threading.Thread(target=self._listen, daemon=True).start()
 
     def write(self) -> None:
@@ -47,11 +53,20 @@ class Writer:
             Exception: What MLflow raised last, when the store stayed away or refused.
         """
         run = Run(**self._next(1)[0]["run"])
-        record = self._persist(lambda: records.open_record(run))
+        with alone(run.name):  # the writer of the execution before may still be at work
+            with alone(run.tracking["uri"]):  # two who make the tables of a new store at once spoil them
+                record = self._persist(lambda: records.open_record(run))
+            self._write(run, record)
+
+    def _write(self, run: Run, record: records.Record) -> None:
+        self.written = self._persist(lambda: records.histories(record))
         # Steps since the last checkpoint come once more after a restart, with the same values.
-        self.written = self._persist(lambda: records.last_steps(record))
+        self.last = {name: points[-1][0] for name, points in self.written.items()}
         if run.tracking.get("system"):
-            threading.Thread(target=self._watch, args=(records.system_figures(record),), daemon=True).start()
+            sample = records.system_figures(record)
+            step = 1 + max((last for name, last in self.last.items() if name.startswith("system/")), default=-1)
+            self._sample(sample, step)  # so that a run of a second has one as well
+            threading.Thread(target=self._watch, args=(sample, step + 1), daemon=True).start()
         while messages := self._next():
             points = [point for message in messages for point in message.get("points", ()) if self._is_new(point)]
             self._write_points(record, points)
@@ -64,31 +79,35 @@ class Writer:
 
     def _is_new(self, point: Sequence[Any]) -> bool:
         name, _, _, step = point
-        return bool(step > self.written.get(name, -1))
+        return bool(step > self.last.get(name, -1))
 
     def _write_points(self, record: records.Record, points: Sequence[Any]) -> None:
         for start in range(0, len(points), BATCH):
             part = points[start : start + BATCH]
             self._persist(lambda part=part: records.add_metrics(record, part))  # type: ignore[misc]
         for name, value, _, step in points:
-            if name.startswith("train/"):
-                self.losses.setdefault(name, []).append((step, value))
+            self.written.setdefault(name, []).append((step, value))
 
     def _end(self, record: records.Record, message: Mapping[str, Any]) -> None:
-        if self.losses:
-            self._persist(lambda: records.add_picture(record, "pictures/loss.png", curves(self.losses)))
+        losses = {name: points for name, points in self.written.items() if name.startswith("train/")}
+        if losses:
+            self._persist(lambda: records.add_picture(record, "pictures/loss.png", curves(losses)))
         status = "FINISHED" if message["finish"] == "finished" else "FAILED"
         self._persist(lambda: records.end(record, status, message["error"]))
 
-    def _watch(self, sample: Callable[[], dict[str, float]]) -> None:
-        """Adds what the machine does to the messages; counts on where the record left off."""
-        step = 1 + max((last for name, last in self.written.items() if name.startswith("system/")), default=-1)
-        while self.ended is None:
-            points = [(name, value, time.time(), step) for name, value in sample().items()]
+    def _sample(self, sample: Callable[[], dict[str, float]], step: int) -> None:
+        """Adds what the machine does to the messages."""
+        points = [(name, value, time.time(), step) for name, value in sample().items()]
+        with self.arrived:
+            self.messages.append({"points": points})
+            self.arrived.notify_all()
+
+    def _watch(self, sample: Callable[[], dict[str, float]], step: int) -> None:
+        while True:
             with self.arrived:
-                self.messages.append({"points": points})
-                self.arrived.notify_all()
-                self.arrived.wait_for(lambda: self.ended is not None, SAMPLING)
+                if self.arrived.wait_for(lambda: self.ended is not None, SAMPLING):
+                    return
+            self._sample(sample, step)
             step += 1
 
     def _listen(self) -> None:
@@ -120,6 +139,15 @@ class Writer:
                     raise
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Waits until no other process of this machine holds the name, and holds it meanwhile."""
+    key = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    with (Path(tempfile.gettempdir()) / f"sensorium-{os.getuid()}-{key}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:

@@ -12,7 +12,7 @@ from sensorium.builtin.encoders.convnet import ConvNet, Halve
 from sensorium.builtin.encoders.pooling import grid_mask, max_pool, mean_pool
 from sensorium.builtin.encoders.rnn import RNN
 from sensorium.builtin.encoders.text_transformer import TextTransformer
-from sensorium.builtin.encoders.torchvision import Backbone, replace_batch_norm
+from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.encoders.transformer import TransformerBlock
 from sensorium.builtin.encoders.vit import ViT, positions
 
@@ -84,7 +84,7 @@ def test_shapes(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_rest_of_the_batch_and_padding_change_nothing(name):
-    encoder, modality = built(name).train(), CASES[name][1]
+    encoder, modality = built(name).eval(), CASES[name][1]
     batch = values(modality, [5, 9, 1, 12])
     together = encoder(batch)
     for index in range(4):
@@ -256,7 +256,6 @@ def test_backbones_are_the_networks_without_their_heads(model):
     torch.manual_seed(0)
     theirs = models.get_model(model, **({"image_size": 64} if model.startswith("vit") else {})).eval()
     setattr(theirs, HEADS[model], nn.Identity())
-    replace_batch_norm(theirs)
     picture = torch.randn(1, 3, 64, 64)
     features = ours(picture)
     torch.testing.assert_close(features.pooled, theirs(picture), atol=1e-5, rtol=1e-4)
@@ -273,15 +272,22 @@ def test_backbones_of_plain_families(model):
     torch.testing.assert_close(features.pooled, features.tokens.mean(1))
 
 
-def test_trained_statistics_stay(monkeypatch):
+def test_trained_weights_are_taken_when_the_training_is_new(monkeypatch):
     fresh = models.get_model
-    monkeypatch.setattr(models, "get_model", lambda name, weights, **options: fresh(name, weights=None, **options))
-    encoder = Backbone.Config(model="resnet18", weights="DEFAULT").build(PHOTO).train()
-    statistics = {name: value.clone() for name, value in encoder.named_buffers()}
-    assert statistics
-    encoder(values(PHOTO, [1, 1])).pooled.sum().backward()
-    assert all(torch.equal(value, statistics[name]) for name, value in encoder.named_buffers())
-    assert all(parameter.grad is not None for parameter in encoder.parameters())
+    asked = []
+
+    def get_model(name, weights, **options):
+        asked.append(weights)
+        torch.manual_seed(7)
+        return fresh(name, weights=None, **options)
+
+    monkeypatch.setattr(models, "get_model", get_model)
+    encoder = Backbone.Config(model="resnet18", weights="DEFAULT").build(PHOTO)
+    assert asked == [None], "a model that a checkpoint fills must not fetch anything"
+    torch.nn.init.zeros_(next(encoder.parameters()))
+    encoder.initialise()
+    assert asked == [None, "DEFAULT"]
+    assert next(encoder.parameters()).abs().sum() > 0
 
 
 def test_unknown_networks_and_weights_are_refused():

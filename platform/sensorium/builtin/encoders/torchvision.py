@@ -5,7 +5,6 @@ Shapes: B samples, H rows and W columns of the last feature map, T = H * W, D ch
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -21,15 +20,11 @@ HEADS = ("avgpool", "classifier", "fc", "head")
 AUXILIARY = {"googlenet", "inception_v3"}
 """Networks with further classifiers on the way and a normalisation of their own."""
 
-CHANNELS_IN_GROUP = 16
-"""Channels that group normalisation takes together (Wu and He, ECCV 2018, table 3)."""
-
 
 class Backbone(Encoder):
     """A network of torchvision by name, up to its last feature map, pooled by its mean.
 
-    A sample's result never depends on the rest of the batch: with `weights` the statistics of batch
-    normalisation stay as they were trained, without them it is replaced by group normalisation.
+    Where it has batch normalisation, the engine takes the statistics over the global batch.
     """
 
     takes = ("image",)
@@ -44,6 +39,8 @@ class Backbone(Encoder):
         """Name of trained weights of the model, for instance DEFAULT or IMAGENET1K_V1, which are
         downloaded; the picture's size, mean and std should be theirs. None starts from random ones."""
 
+    config: Backbone.Config
+
     def __init__(self, config: Backbone.Config, modality: Modality) -> None:
         super().__init__(config, modality)
         known = set(models.list_models(module=models)) - AUXILIARY
@@ -54,9 +51,7 @@ class Backbone(Encoder):
             raise unknown("set of weights", config.weights, choices, f"the model {config.model}")
         height, width = fixed(modality, 1), fixed(modality, 2)
         try:
-            self.body = _body(config.model, config.weights, (height, width))
-            if config.weights is None:
-                replace_batch_norm(self.body)
+            self.body = _body(config.model, None, (height, width))
             with torch.no_grad():
                 self.dim = self.eval()(torch.zeros(1, 3, height, width)).pooled.shape[1]
             self.train()
@@ -65,19 +60,20 @@ class Backbone(Encoder):
                 f"The torchvision model {config.model!r} does not take pictures of {height} x {width}: {cause}.",
                 hint="Choose another size of picture, or another model.",
             ) from cause
+        self.size = (height, width)
+
+    def initialise(self) -> None:
+        """Takes torchvision's trained weights, if the configuration names some."""
+        if self.config.weights is None:
+            return
+        try:
+            trained = _body(self.config.model, self.config.weights, self.size)
         except OSError as cause:
             raise UserError(
-                f"The weights {config.weights!r} of {config.model!r} cannot be fetched: {cause}.",
+                f"The weights {self.config.weights!r} of {self.config.model!r} cannot be fetched: {cause}.",
                 hint="Check the network, or put the file into the folder of torch.hub.",
             ) from cause
-
-    def train(self, mode: bool = True) -> Backbone:
-        """Sets the mode of training; the statistics of trained weights stay as they are."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
+        self.body.load_state_dict(trained.state_dict())
 
     def forward(self, picture: Tensor) -> Features:
         """Returns pooled (B, D), tokens (B, T, D) and their grid (H, W); grey pictures count as RGB."""
@@ -108,16 +104,6 @@ class Patches(nn.Module):
         tokens = torch.cat([self.class_token.expand(len(grid), -1, -1), grid.flatten(2).transpose(1, 2)], 1)
         tokens = self.encoder(tokens)
         return Features(tokens[:, 0], tokens[:, 1:], None, tuple(grid.shape[2:]))
-
-
-def replace_batch_norm(module: nn.Module) -> None:
-    """Puts group normalisation in the place of each batch normalisation in a module."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            channels = child.num_features
-            setattr(module, name, nn.GroupNorm(channels // math.gcd(channels, CHANNELS_IN_GROUP), channels))
-        else:
-            replace_batch_norm(child)
 
 
 def _body(model: str, weights: str | None, size: tuple[int, int]) -> nn.Module:

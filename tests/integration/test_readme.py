@@ -1,0 +1,53 @@
+"""The README's commands run as they stand, and its encoder trains."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = dict(
+    re.findall(r"<!-- tested: (\S+) -->\n```\w+\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "row_reader.py").write_text(BLOCKS["row_reader.py"])
+    return folder
+
+
+def shell(commands: str, place: Path) -> str:
+    variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    variables.pop("MLFLOW_TRACKING_URI", None)
+    done = subprocess.run(
+        ["bash", "-euc", commands], cwd=place, env=variables, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.ray
+def test_train(place: Path) -> None:
+    said = shell(BLOCKS["train"], place)
+    accuracy = float(re.findall(r"^\s*zero_shot_accuracy\s+([\d.]+)", said, re.MULTILINE)[0])
+    assert accuracy >= 0.95
+    labels = re.findall(r'^label\s+\{"(\w+)"', said, re.MULTILINE)
+    assert labels == ["eight", "one"], "the last digit is an eight, and words move it to a one"
+
+
+def test_extend(place: Path) -> None:
+    assert "zero_shot_accuracy" in shell(BLOCKS["extend"], place)
+
+
+def test_only_targets_that_exist_are_named() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8") + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^ {4}make (\w+)", text, re.MULTILINE))
+    assert named >= {"demo", "test"}
+    for target in named:
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

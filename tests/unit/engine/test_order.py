@@ -1,0 +1,66 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sensorium import UserError
+from sensorium.engine.order import Order, mix, share
+
+ORDERS = st.builds(
+    lambda batch, more, seed: Order(batch + more, batch, seed),
+    st.integers(1, 20),
+    st.integers(0, 60),
+    st.integers(0, 2**40),
+)
+
+
+@given(ORDERS, st.integers(0, 5), st.integers(1, 9))
+def test_workers_only_cut_the_global_batch(order, epoch, workers):
+    for step in range(order.steps):
+        shares = [order.share(epoch, step, rank, workers) for rank in range(workers)]
+        assert [index for part in shares for index in part] == order.batch(epoch, step)
+        sizes = [len(part) for part in shares]
+        assert max(sizes) - min(sizes) <= 1
+
+
+@given(ORDERS, st.integers(0, 5))
+def test_an_epoch_sees_no_sample_twice_and_leaves_out_less_than_a_batch(order, epoch):
+    seen = [index for step in range(order.steps) for index in order.batch(epoch, step)]
+    assert len(seen) == len(set(seen)) == order.samples // order.global_batch * order.global_batch
+    assert set(seen) <= set(range(order.samples))
+
+
+@given(st.integers(0, 2**62), st.integers(0, 1000))
+def test_the_order_is_a_function_of_seed_and_epoch(seed, epoch):
+    order = Order(50, 50, seed)
+    assert order.batch(epoch, 0) == Order(50, 50, seed).batch(epoch, 0)
+    assert order.batch(epoch, 0) != order.batch(epoch + 1, 0)
+    assert order.batch(epoch, 0) != Order(50, 50, seed + 1).batch(epoch, 0)
+
+
+def test_what_an_epoch_leaves_out_differs_from_epoch_to_epoch():
+    order = Order(11, 4, 0)
+    used = [{index for step in range(2) for index in order.batch(epoch, step)} for epoch in range(20)]
+    assert len({frozenset(range(11)) - part for part in used}) > 10
+    assert set.union(*used) == set(range(11))
+
+
+def test_the_order_stays_the_same_over_versions():
+    # A run that was begun with an earlier version goes on with the same samples.
+    assert Order(10, 5, 7).batch(3, 1) == [8, 7, 9, 4, 0]
+    assert mix(1, 2) == 8854627303482016855
+
+
+def test_seeds_differ_by_each_number_and_its_place():
+    assert len({mix(1, 2), mix(2, 1), mix(12), mix(1, 2, 0), mix(-1, 2)}) == 5
+    assert all(0 <= mix(number) < 2**63 for number in range(100))
+
+
+@given(st.lists(st.integers()), st.integers(1, 9))
+def test_shares_make_up_the_list(items, parts):
+    assert [item for rank in range(parts) for item in share(items, rank, parts)] == items
+
+
+def test_a_split_below_one_batch_is_refused():
+    with pytest.raises(UserError, match=r"has 7 samples, the global batch is 8.*to 7 at most"):
+        Order(7, 8, 0)
+    assert Order(8, 8, 0).steps == 1

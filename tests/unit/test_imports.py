@@ -1,0 +1,144 @@
+"""Who may import whom, read from the sources; and every module imports alone, without a warning."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sensorium
+
+ROOT = Path(__file__).parents[2]
+PLATFORM, PLUGINS = ROOT / "platform", ROOT / "plugins"
+CORE = sorted((PLATFORM / "sensorium").rglob("*.py"))
+PLUGGED = sorted(path for path in PLUGINS.rglob("*.py") if "build" not in path.parts)
+STANDARD = frozenset(sys.stdlib_module_names)
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PLATFORM if path.is_relative_to(PLATFORM) else PLUGINS).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path, typing: bool = False) -> Iterator[tuple[str, str | None]]:
+    """Yields (module, name) of all imports, those inside functions too; of TYPE_CHECKING only if asked."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typing:
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield from ((str(node.module), alias.name) for alias in node.names)
+        waiting += ast.iter_child_nodes(node)
+
+
+def foreign(paths: list[Path], allowed: tuple[str, ...], typing: bool = False) -> list[str]:
+    """Returns what is imported beyond the standard library and the packages that are allowed."""
+
+    def fits(module: str) -> bool:
+        return module.split(".")[0] in STANDARD or any(
+            module == package or module.startswith(f"{package}.") for package in allowed
+        )
+
+    return [
+        f"{name_of(path)} imports {module}" for path in paths for module, _ in imports(path, typing) if not fits(module)
+    ]
+
+
+def below(*folders: str) -> list[Path]:
+    found = [path for path in CORE if name_of(path).removeprefix("sensorium.").split(".")[0] in folders]
+    assert found, f"{folders} has moved"
+    return found
+
+
+def test_hookspecs_imports_pluggy_alone():
+    assert foreign(below("hookspecs"), ("pluggy",)) == []
+
+
+def test_contracts_and_errors_import_torch_and_one_another():
+    own = ("torch", "sensorium.contracts", "sensorium.errors")
+    assert foreign(below("contracts"), own, typing=True) == []
+    assert foreign(below("errors"), (), typing=True) == []
+
+
+def test_the_engine_knows_contracts_torch_and_storage():
+    own = ("torch", "safetensors", "fsspec", "sensorium.contracts", "sensorium.errors", "sensorium.engine")
+    assert foreign(below("engine"), own, typing=True) == []
+
+
+@pytest.mark.parametrize(("library", "home"), [("ray", "runtime"), ("mlflow", "tracking")])
+def test_a_library_is_imported_in_one_place(library, home):
+    others = [path for path in CORE + PLUGGED if not name_of(path).startswith(f"sensorium.{home}")]
+    users = [name_of(path) for path in others for module, _ in imports(path) if module.split(".")[0] == library]
+    assert users == []
+    assert any(module.split(".")[0] == library for path in below(home) for module, _ in imports(path))
+
+
+def test_nothing_in_the_core_imports_a_plugin():
+    packages = {path.name for path in PLUGINS.iterdir()}
+    users = [name_of(path) for path in CORE for module, _ in imports(path, True) if module.split(".")[0] in packages]
+    assert users == []
+
+
+@pytest.mark.parametrize("path", below("builtin") + PLUGGED, ids=name_of)
+def test_parts_import_what_sensorium_exports_and_their_own_package(path):
+    own = "sensorium.builtin" if path in CORE else name_of(path).split(".")[0]
+    for module, name in imports(path, typing=True):
+        if module.split(".")[0] == "sensorium" and not f"{module}.".startswith(f"{own}."):
+            allowed = module == "sensorium" and name in sensorium.__all__
+            # The hooks are declared without the names that import torch.
+            registering = path.name == "__init__.py" and (module, name) == ("sensorium.hookspecs", "hookimpl")
+            assert allowed or registering, f"{module} {name}"
+        other = module.split(".")[0]
+        assert not other.startswith("sensorium_") or other == own, f"another plugin: {module}"
+
+
+def test_everything_exported_is_there_and_documented():
+    for name in sensorium.__all__:
+        assert getattr(sensorium, name).__doc__, name
+    with pytest.raises(AttributeError, match="Encodre"):
+        sensorium.Encodre  # noqa: B018
+
+
+def test_modules_are_short_and_platform_is_a_plain_folder():
+    assert not (PLATFORM / "__init__.py").exists(), "it would shadow Python's own module `platform`"
+    for paths, most in ((CORE, 400), (PLUGGED, 250)):
+        long = [f"{name_of(path)} has {n} lines" for path in paths if (n := len(path.read_text().splitlines())) > most]
+        assert long == []
+
+
+ALONE = """
+import os, sys, warnings
+with warnings.catch_warnings():  # what libraries say to one another is not ours to mend
+    warnings.simplefilter("ignore")
+    import mlflow, pydantic, soundfile, torch, torchaudio, torchvision, typer, yaml
+assert not any(name.split(".")[0].startswith("sensorium") for name in sys.modules)
+warnings.simplefilter("error")
+failed = []
+for name in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        try:
+            __import__(name)
+        except BaseException as error:
+            print(f"{name}: {type(error).__name__}: {error}", flush=True)
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        failed.append(name)
+sys.exit(1 if failed else 0)
+"""
+
+
+def test_every_module_imports_alone_without_a_warning():
+    """Each in a fork of a process that has loaded nothing of ours."""
+    names = [name_of(path) for path in CORE + PLUGGED]
+    done = subprocess.run([sys.executable, "-c", ALONE, *names], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(names) > 80

@@ -1,0 +1,123 @@
+"""Models in MLflow: stored without a pickle, fetched, and asked as MLflow asks."""
+
+import io
+import json
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from sensorium.errors import UserError
+from sensorium.prediction import Predictor
+from sensorium.tracking import models
+from sensorium.tracking.uri import check_uri, default_uri
+
+
+@pytest.fixture(autouse=True)
+def there(trained, monkeypatch):
+    trained.at(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def png():
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def loaded(trained):
+    import mlflow
+
+    mlflow.set_tracking_uri(trained.uri)
+    return mlflow.pyfunc.load_model(f"runs:/{trained.result['run_id']}/model")
+
+
+def test_mlflow_asks_the_same_model(trained, loaded, png):
+    import pandas
+
+    table = loaded.predict(pandas.DataFrame({"image": [png, png]}))
+    answer = Predictor.load(trained.result["model"])([{"image": png}])[0]
+    assert list(table.columns) == list(answer)
+    for row in range(2):
+        assert {name: json.loads(table[name][row]) for name in table} == answer
+
+
+def test_cells_may_be_empty(trained, loaded, png):
+    import pandas
+
+    predictor = Predictor.load(trained.result["model"])
+    table = loaded.predict(pandas.DataFrame({"image": [png, None], "text": [None, "a handwritten three"]}))
+    assert json.loads(table["label"][0]) == predictor([{"image": png}])[0]["label"]
+    assert json.loads(table["text_embedding"][1]) == predictor([{"text": "a handwritten three"}])[0]["text_embedding"]
+    assert pandas.isna(table["text_embedding"][0])
+
+
+def test_a_column_that_the_signature_does_not_know_is_refused(loaded):
+    import pandas
+
+    with pytest.raises(Exception, match="text"):
+        loaded.predict(pandas.DataFrame({"text": [3]}))
+
+
+def test_nothing_that_is_stored_is_a_pickle(trained):
+    folder = Path(models.fetch(f"runs:/{trained.result['run_id']}/model")).parents[1]
+    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "model.safetensors", "manifest.json"} <= names
+    assert not [name for name in names if name.endswith((".pkl", ".pt", ".pth", ".bin", ".pickle"))]
+    assert (folder / "requirements.txt").read_text().split() == ["sensorium"]
+
+
+def test_fetched_files_are_the_same_bytes(trained):
+    folder = Path(models.fetch("models:/tiny/1"))
+    own = Path(trained.result["model"])
+    assert {path.name for path in folder.iterdir()} == {path.name for path in own.iterdir()}
+    assert all((folder / path.name).read_bytes() == path.read_bytes() for path in own.iterdir())
+
+
+def test_a_folder_is_itself_and_a_uri_is_fetched(trained):
+    assert models.fetch(trained.result["model"]) == trained.result["model"]
+    assert models.fetch("anything") == "anything"
+    memory = fsspec.filesystem("memory")
+    memory.put(trained.result["model"], "/bucket/model", recursive=True)
+    fetched = Path(models.fetch("memory://bucket/model"))
+    assert (fetched / "manifest.json").read_bytes() == (Path(trained.result["model"]) / "manifest.json").read_bytes()
+    with pytest.raises(UserError, match="'memory://bucket/nothing' cannot be read"):
+        models.fetch("memory://bucket/nothing")
+
+
+def test_outputs_are_text_unless_they_are_media():
+    assert models.as_text({"a": 1.5}) == '{"a": 1.5}'
+    assert models.as_text("words") == "words"
+    assert models.as_text(b"\0") == b"\0"
+
+
+def test_a_run_without_a_record_fails_quietly(trained, capsys):
+    from sensorium import Run
+
+    models.fail(Run(name="nobody", folder="x", experiment={}, seed=0, tracking={"uri": trained.uri}), "lost")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "uri", ["file:///tmp/mlruns", "./mlruns", "/tmp/mlruns", "ftp://host/x", "", "sqlite3:///x.db"]
+)
+def test_stores_that_mlflow_does_not_take_are_refused(uri):
+    with pytest.raises(UserError, match="MLflow cannot record at") as caught:
+        check_uri(uri)
+    assert "tracking.uri" in caught.value.hint
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///x.db", "postgresql://u@h/d", "http://h:5000", "https://h", "databricks"])
+def test_stores_that_mlflow_takes(uri):
+    check_uri(uri)
+
+
+def test_the_store_is_a_file_here_unless_told_otherwise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://h:5000")
+    assert default_uri() == "http://h:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert default_uri() == f"sqlite:///{tmp_path}/mlflow.db"
