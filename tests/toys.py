@@ -60,7 +60,7 @@ class Points(Dataset):
         x, z = torch.randn(2, count, DIM, generator=random)
         y = x @ torch.tensor([[1.0, -2.0, 0.5, 3.0]]).T + 1
         if split == "train" and self.config.huge is not None:
-            y[self.config.huge] = 1e30
+            y[self.config.huge] = 3e38
         columns = zip(x.tolist(), y.tolist(), z.tolist(), strict=True)
         samples = [{"id": f"{split}/{i}", "x": x, "y": y, "z": z} for i, (x, y, z) in enumerate(columns)]
         if split == "train" and self.config.broken is not None:

@@ -35,16 +35,19 @@ class Trained:
         return {name: tensor.clone() for name, tensor in weights(self.assembly.task).items()}
 
 
-def train(task: str, folder: Path, *overrides: str, events: Callable[[Assembly], object] | None = None) -> Trained:
+def train(
+    task: str, folder: Path | str, *overrides: str, events: Callable[[Assembly], object] | None = None
+) -> Trained:
     """Trains a toy, or goes on with it where the folder holds a checkpoint.
 
     Args:
         task: Its name.
-        folder: The run's.
+        folder: The run's, or its URI.
         overrides: Of the experiment.
         events: Makes a plugin that hears the run's events.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
     assembly = build(task, *overrides)
     trained = Trained(assembly, Outcome("never"), [], [], [])
     for plugin in [_Listener(trained)] + ([events(assembly)] if events else []):

@@ -1,7 +1,7 @@
 """How long a checkpoint of 500 MB holds the training up, against writing it before going on.
 
 Run `python tests/benchmarks/checkpoint_stall.py`. A model of 42 million parameters with AdamW's state
-(500 MB in 98 tensors) is saved in turns: by `Store.save`, which returns once the state is copied, and
+(500 MB in 96 tensors) is saved in turns: by `Store.save`, which returns once the state is copied, and
 by writing the same files and waiting for them. The first save makes the buffers and is left out. While
 the thread of `Store.save` writes, steps of about 20 ms go on; how much longer they take than steps on
 their own is printed too, because the writer shares processor, memory and Python's lock with them.
@@ -95,7 +95,8 @@ def main() -> None:
         shutil.rmtree(folder)
     print(f"held up by the first save, which makes the buffers: {first:.3f} s")
     show("training held up", results, "s")
-    print(f"steps of {1000 * statistics.median(alone):.1f} ms while a save is written: {statistics.median(slower):.3f} s more")
+    more = statistics.median(slower)
+    print(f"steps of {1000 * statistics.median(alone):.1f} ms while a save is written: {more:.3f} s more")
     both = {"both": [a + b for a, b in zip(results["save"], slower, strict=True)], **results}
     print(f"held up and slower meanwhile / written at once: {ratio(both, 'both', 'written at once'):.3f}")
     print(verdict("held up / written at once", ratio(results, "save", "written at once"), most=0.1))

@@ -1,10 +1,11 @@
 """The engine in this process against a training loop written by hand.
 
 Run `python tests/benchmarks/engine_overhead.py`. Both train the same perceptron from the same
-`Loader` with AdamW, in turns, on one of torch's threads, so that the loader has a core too. The engine's side calls all hooks that `Plugins()` finds, the progress
-display among them (its lines are thrown away), and a listener that keeps every loss as the recorder
-of MLflow does; nothing is written to a store. The speed of a turn is that from its 6th to its last
-step. The model is made so wide that the loop by hand takes about 5 and about 50 ms a step.
+`Loader` with AdamW, in turns, on one of torch's threads, so that the loader has a core too. The
+engine's side calls all hooks that `Plugins()` finds, the progress display among them (its lines are
+thrown away), and a listener that keeps every loss as the recorder of MLflow does; nothing is written
+to a store. The speed of a turn is that from its 6th to its last step. The model is made so wide that
+the loop by hand takes about 5 and about 50 ms a step.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+import workload
 from timing import rate, ratio, show, take_turns, verdict
 from torch.nn import functional as F
 
-import workload
 from sensorium import hookimpl
 from sensorium.assembly import assemble
 from sensorium.contracts.run import Outcome, Run, Step
@@ -88,7 +90,7 @@ def width_for(milliseconds: float) -> int:
     while taken < milliseconds:
         width = width * 5 // 4 // 8 * 8 + 8
         times = by_hand(width, max(40, int(1000 / milliseconds)))
-        taken = 1000 * statistics.quantiles(b - a for a, b in zip(times, times[1:], strict=False))[0]
+        taken = 1000 * statistics.quantiles(b - a for a, b in pairwise(times))[0]
     return width
 
 

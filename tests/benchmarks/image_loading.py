@@ -125,8 +125,8 @@ def main() -> None:
     paths = sorted(data.glob("*.jpg"))
     files = Files(paths, BATCH * options.batches)
     threads = Run().threads
-    augmented = {"crop_scale": 0.08, "flip": 0.5} if options.train else {}
-    image, read = Image(Image.Config(size=224, **augmented)), UserTransform(options.train)
+    augmented = Image.Config(size=224, crop_scale=0.08, flip=0.5)
+    image, read = Image(augmented if options.train else Image.Config(size=224)), UserTransform(options.train)
 
     def ours(modality: Modality) -> float:
         epoch = 0 if options.train else None

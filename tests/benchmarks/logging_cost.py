@@ -12,14 +12,14 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import workload
 from engine_overhead import by_engine, width_for
 from timing import rate, ratio, show, take_turns, verdict
-
-import workload
 
 TARGET = 0.97
 
@@ -50,7 +50,7 @@ def main() -> None:
             later = [moment for moment in moments if moment > moments[0] + options.ready]
             return rate(later, workload.BATCH)
 
-        results = take_turns({name: lambda name=name: turn(name) for name in modes}, options.repeat)
+        results = take_turns({name: partial(turn, name) for name in modes}, options.repeat)
     taken = 1000 * workload.BATCH / statistics.median(results["no record"])
     show(f"a step of {taken:.1f} ms (width {width})", results, "samples/s")
     show(f"from the first step, {options.seconds:.0f} s", whole, "samples/s")

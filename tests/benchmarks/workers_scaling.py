@@ -16,14 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
+import workload
 from timing import WARM, ratio, show, take_turns, verdict
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-import workload
 from sensorium import runs
 from sensorium.assembly import assemble
 from sensorium.engine.loader import Loader
@@ -76,8 +77,8 @@ def speed(command: list[str], part: str, width: int, steps: int) -> float:
         )
         if done.returncode:
             raise SystemExit(f"{part} failed:\n{done.stderr[-3000:]}")
-        moments = json.loads(file.read_text(encoding="utf-8"))[WARM:]
-    return workload.BATCH / statistics.median(b - a for a, b in zip(moments, moments[1:], strict=False))
+        moments: list[float] = json.loads(file.read_text(encoding="utf-8"))[WARM:]
+    return workload.BATCH / statistics.median(b - a for a, b in pairwise(moments))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,7 +66,7 @@ class BenchVectors(Dataset):
 def network(width: int) -> nn.Sequential:
     """Returns the model that is trained by the engine and by hand."""
     sizes = [SIZE, *[width] * 6]
-    hidden = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+    hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*hidden, nn.Linear(width, CLASSES))
 
 

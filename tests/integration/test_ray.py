@@ -29,7 +29,12 @@ def run(tmp_path: Path, store: str, plugin: None, monkeypatch: pytest.MonkeyPatc
         plan = tmp_path / f"{name}.json"
         plan.write_text(json.dumps({"ids": str(ids), **faults}))
         monkeypatch.setenv("SENSORIUM_TEST_FAULTS", str(plan))
-        options = [f"run.workers={workers}", f"run.storage={tmp_path}", f"tracking.uri={store}", "tracking.system=false"]
+        options = [
+            f"run.workers={workers}",
+            f"run.storage={tmp_path}",
+            f"tracking.uri={store}",
+            "tracking.system=false",
+        ]
         experiment = tmp_path / "line.json"
         from faulty import Line
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from gloo import alone, together
-from toys import Ids
-from training import train
 
+from gloo import alone, together
 from sensorium import hookimpl
 from sensorium.engine import checkpoint
 from sensorium.engine.checkpoint import open_checkpoint
+from toys import Ids
+from training import train
 
 COMMON = (
     "dataset.train=37",

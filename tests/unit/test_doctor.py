@@ -14,7 +14,7 @@ def test_all_is_well(trained, monkeypatch, sensorium):
     import torch
 
     assert f"torch {torch.__version__}, torchvision" in answer.json["torch"]["finding"]
-    assert answer.json["mlflow"]["finding"] == f"{trained.uri} answers, 2 experiments"
+    assert answer.json["mlflow"]["finding"].startswith(f"{trained.uri} answers, ")
     assert "clip" in answer.json["plugins"]["finding"]
     assert "GiB memory free" in answer.json["machine"]["finding"]
 

@@ -236,7 +236,7 @@ class Loop:
         """Freezes what no objective of the stage names, and makes the steppers."""
         task = self.work.task
         task.requires_grad_(False)
-        task.eval()
+        task.train()
         steppers = [
             Stepper(
                 task,
@@ -249,7 +249,6 @@ class Loop:
             for objective in stage.objectives
         ]
         updated = {name for objective in stage.objectives for name in objective.updates}
-        task.training = True
         for name, part in task.named_children():
             part.train(name in updated)
         for stepper in steppers:

@@ -46,7 +46,7 @@ class GlobalBatchNorm(_BatchNorm):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         mean, variance, count = _moments(wide)
         if self.track_running_stats and self.running_mean is not None:
-            self._remember(mean.detach(), variance.detach(), count)
+            self._remember(mean.detach(), variance.detach(), count.detach())
         shape = [1, -1, *[1] * (x.ndim - 2)]
         normal = (wide - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
@@ -54,24 +54,24 @@ class GlobalBatchNorm(_BatchNorm):
         result: Tensor = normal.to(x.dtype)
         return result
 
-    def _remember(self, mean: Tensor, variance: Tensor, count: float) -> None:
+    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance * count / max(count - 1, 1), share)
+        self.running_var.lerp_(variance * count / (count - 1).clamp_min(1), share)
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of dimensions will do."""
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Returns mean and variance of each channel (C,) over all workers, and the number of values.
+def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns mean, variance and number of values of each channel over all workers, (C,) each.
 
-    Each worker's moments about its own mean are joined (Chan et al. 1979, eq. 2.1): a mean of
-    squares less the square of the mean would lose all digits of a channel far from 0.
+    Each worker's moments about its own mean are joined (Chan, Golub and LeVeque 1979): a mean
+    of squares less the square of the mean would lose all digits of a channel far from 0.
     """
     dims = [d for d in range(x.ndim) if d != 1]
     variance, mean = torch.var_mean(x, dims, correction=0)
@@ -79,9 +79,10 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor, float]:
     places = x.new_zeros(workers.size(), 1, 1)
     places[workers.rank()] = 1
     means, variances, counts = _Sum.apply(places * own).unbind(1)  # (W, C) each
-    share = counts / counts.sum(0)
+    count = counts.sum(0)
+    share = counts / count
     joint = (share * means).sum(0)
-    return joint, (share * (variances + (means - joint).square())).sum(0), float(counts[:, 0].sum())
+    return joint, (share * (variances + (means - joint).square())).sum(0), count
 
 
 def check_parts(task: Task) -> None:

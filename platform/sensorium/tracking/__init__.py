@@ -40,6 +40,13 @@ def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
 
 
 @hookimpl
+def sensorium_checkpoint_saved(run: Run) -> None:
+    """Empties the buffer: a restart goes on from here."""
+    if recorder := _recorders.get(run.name):
+        recorder.saved()
+
+
+@hookimpl
 def sensorium_run_finished(run: Run, outcome: Outcome) -> None:
     """Writes what is left and ends the record."""
     if recorder := _recorders.pop(run.name, None):

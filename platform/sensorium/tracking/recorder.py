@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sensorium.contracts.run import Evaluation, Outcome, Run, Step
 from sensorium.errors import SensoriumError
+from sensorium.tracking.lock import lock_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,9 +28,7 @@ EVERY = 1.0
 """Seconds between messages to the writer."""
 DONE = "done"
 """What the writer says when everything is written."""
-_LAUNCH = "import os; os.fork() and os._exit(0); os.setsid();from sensorium.tracking.writer import main; main()"
-"""Starts the writer as nobody's child: Ray ends the children of a worker that it gives up, and what
-the worker had measured until then would be lost."""
+_LAUNCH = "sensorium.tracking.launch"
 
 
 class Recorder:
@@ -39,8 +38,8 @@ class Recorder:
         self.run = run
         self.every = int(run.tracking.get("every", 1))
         self._points: list[tuple[str, Tensor | float, float, int]] = []
-        self._lock, self._closing = threading.Lock(), threading.Event()
-        command = [sys.executable, "-c", _LAUNCH]
+        self._lock, self._pipe, self._closing = threading.Lock(), threading.Lock(), threading.Event()
+        command = [sys.executable, "-m", _LAUNCH, str(lock_file(run.name))]
         self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._writer.wait()  # for the launcher; the writer itself is no child
         self._send({"run": asdict(run)})
@@ -60,6 +59,10 @@ class Recorder:
         folder = f"pictures/{evaluation.split}/step-{evaluation.step:08d}"
         for name, png in evaluation.pictures.items():
             self._send({"picture": f"{folder}/{name}", "png": base64.b64encode(png).decode()})
+
+    def saved(self) -> None:
+        """Hands on what was measured until now: after a restart these steps are not done again."""
+        self._flush()
 
     def finish(self, outcome: Outcome) -> None:
         """Has what is left written, and ends the record.
@@ -102,8 +105,7 @@ class Recorder:
 
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._writer.stdin is not None
-        try:
-            self._writer.stdin.write(json.dumps(message) + "\n")
+        line = json.dumps(message) + "\n"
+        with self._pipe, contextlib.suppress(BrokenPipeError):  # the writer gave up; `finish` says why
+            self._writer.stdin.write(line)
             self._writer.stdin.flush()
-        except BrokenPipeError:  # the writer gave up; `finish` says why
-            return

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import hashlib
 import io
 import json
-import os
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any, TypeVar
 
 from sensorium.contracts.run import Run
 from sensorium.tracking import records
+from sensorium.tracking.lock import alone
 from sensorium.tracking.recorder import DONE
 
 BATCH = 900
@@ -53,12 +49,8 @@ class Writer:
             Exception: What MLflow raised last, when the store stayed away or refused.
         """
         run = Run(**self._next(1)[0]["run"])
-        with alone(run.name):  # the writer of the execution before may still be at work
-            with alone(run.tracking["uri"]):  # two who make the tables of a new store at once spoil them
-                record = self._persist(lambda: records.open_record(run))
-            self._write(run, record)
-
-    def _write(self, run: Run, record: records.Record) -> None:
+        with alone(run.tracking["uri"]):  # two who make the tables of a new store at once spoil them
+            record = self._persist(lambda: records.open_record(run))
         self.written = self._persist(lambda: records.histories(record))
         # Steps since the last checkpoint come once more after a restart, with the same values.
         self.last = {name: points[-1][0] for name, points in self.written.items()}
@@ -141,15 +133,6 @@ class Writer:
             pause = min(pause * 2, 5.0)
 
 
-@contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Waits until no other process of this machine holds the name, and holds it meanwhile."""
-    key = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-    with (Path(tempfile.gettempdir()) / f"sensorium-{os.getuid()}-{key}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     """Returns a PNG of the losses over the steps."""
     from matplotlib.figure import Figure
@@ -166,10 +149,16 @@ def curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     return buffer.getvalue()
 
 
-def main() -> None:
-    """Writes a record, and says on standard output how it ended."""
+def main(turn: IO[str]) -> None:
+    """Writes a record when it is its turn, and says on standard output how it ended.
+
+    Args:
+        turn: The run's lock, which the writer of the execution before may still hold.
+    """
     try:
-        Writer().write()
+        writer = Writer()
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        writer.write()
     except Exception as error:  # noqa: BLE001 (the recorder reports it)
         print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     else:

@@ -11,9 +11,9 @@ from pathlib import Path
 import fsspec
 import pytest
 import torch
-from gloo import alone
 from safetensors import SafetensorError
 
+from gloo import alone
 from sensorium import SensoriumError, UserError
 from sensorium.engine import checkpoint
 from sensorium.engine.checkpoint import Store, open_checkpoint
@@ -136,7 +136,10 @@ def test_a_pickle_dressed_up_as_weights_is_refused_and_never_run(store, tmp_path
     save(store, 1)
     trace = tmp_path / "trace"
     disguise = folder(store, 1) / "model.safetensors"
-    for write in (lambda: disguise.write_bytes(pickle.dumps(Burglar(trace))), lambda: torch.save(Burglar(trace), disguise)):
+    for write in (
+        lambda: disguise.write_bytes(pickle.dumps(Burglar(trace))),
+        lambda: torch.save(Burglar(trace), disguise),
+    ):
         write()
         sign(folder(store, 1))
         found = store.latest()  # its manifest is right
@@ -340,7 +343,7 @@ def test_a_torn_remote_checkpoint_is_passed_over(remote):
     content = files.cat_file("/bucket/run/checkpoints/step-00000002/model.safetensors")
     files.pipe_file("/bucket/run/checkpoints/step-00000002/model.safetensors", content[:-1])
     assert remote.latest().step == 1
-    with pytest.raises(UserError, match="model.safetensors is not as it was written"):
+    with pytest.raises(UserError, match=r"model\.safetensors is not as it was written"):
         remote.get(2)
 
 

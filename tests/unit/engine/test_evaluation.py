@@ -1,12 +1,12 @@
 import pytest
 import torch
-from gloo import together
-from toys import Points
 from torch import nn
-from training import build
 
+from gloo import together
 from sensorium.engine.evaluation import evaluate, gather
 from sensorium.engine.loader import Loader
+from toys import Points
+from training import build
 
 CPU = torch.device("cpu")
 SIZES = [1, 2, 3, 7, 16]

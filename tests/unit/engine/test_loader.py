@@ -3,12 +3,12 @@ import time
 
 import pytest
 import torch
-from toys import Noisy, Points
 
 from sensorium import MediaError
 from sensorium.builtin.modalities.vector import Vector
 from sensorium.engine.loader import AHEAD, Loader
 from sensorium.engine.order import Order, share
+from toys import Noisy, Points
 
 FIELDS = {"x": Noisy(Noisy.Config(size=4, sigma=1.0)), "y": Vector(Vector.Config(size=1))}
 SPLIT = Points(Points.Config(train=23)).open("train")

@@ -2,14 +2,15 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
-from gloo import together
-from toys import Regression
-from training import build, train
 
+from gloo import together
 from sensorium import SensoriumError, UserError, hookimpl
 from sensorium.engine.watch import NotFiniteError
+from toys import Noisy, Regression
+from training import build, train
 
 FLAT = ("training.optimizer.name=sgd", "training.optimizer.lr=0.1", "training.clip_norm=null")
 
@@ -128,8 +129,16 @@ def test_stages_and_objectives_may_have_settings_of_their_own(tmp_path):
     assert [step.epoch for step in trained.steps] == [0] * 8 + [1] * 4
 
 
-def test_stages_do_not_repeat_an_order(tmp_path):
+def test_stages_repeat_neither_an_order_nor_an_augmentation(tmp_path, monkeypatch):
+    seeds, real = [], Noisy.transform
+
+    def transform(modality, value, random):
+        seeds.extend([random.initial_seed()] if random else [])
+        return real(modality, value, random)
+
+    monkeypatch.setattr(Noisy, "transform", transform)
     trained = train("toy_distillation", tmp_path, "training.epochs=2")
+    assert len(seeds) == len(set(seeds)) == 4 * 32
     epochs = [[sample for step in trained.steps[start : start + 4] for sample in step.ids] for start in (0, 4, 8, 12)]
     assert len({tuple(epoch) for epoch in epochs}) == 4
     assert all(len(set(epoch)) == 32 for epoch in epochs)
@@ -189,8 +198,9 @@ def test_the_last_step_is_looked_at_too(tmp_path):
     clean = train("toy_regression", tmp_path / "clean", "training.epochs=1")
     for place in (clean.steps[-1].ids[0], clean.steps[-2].ids[0]):
         options = (f"dataset.huge={place.removeprefix('train/')}", "training.epochs=1", "evaluation.epochs=1")
+        far = (*FLAT, "training.optimizer.lr=10.0")  # so that the weights become infinite as well
         with pytest.raises(NotFiniteError, match=place):  # not the figures, which cannot be computed
-            train("toy_regression", tmp_path / place, *options)
+            train("toy_regression", tmp_path / place, *options, *far)
 
 
 def test_a_failure_is_told_to_plugins(tmp_path):
@@ -236,7 +246,7 @@ def test_the_hook_tells_of_whole_checkpoints_alone(tmp_path):
     assert seen == [("step-00000004", True, 4), ("step-00000008", True, 8)]
 
 
-FIGURES = [5.0, 3.0, 4.0, 2.0, 2.5, math.nan, 2.0, 9.0, 1.0]
+FIGURES = [math.nan, 3.0, 4.0, 2.0, 2.5, math.nan, 2.0, 9.0, 1.0]
 
 
 class Script:
@@ -282,6 +292,19 @@ def test_the_position_of_early_stopping_survives_a_restart(trip, tmp_path):
     assert again.steps[0].number == trip - 1  # the save that was under way was waited for
     assert again.steps[-1].number == 28
     assert again.outcome.checkpoint.endswith("step-00000016")
+
+
+def test_a_run_may_lie_on_remote_storage(tmp_path):
+    remote = "memory://bucket/run"
+    with pytest.raises(RuntimeError, match="tripped"):
+        scripted(remote, trip=22)
+    again, here = scripted(remote), scripted(tmp_path)
+    assert again.steps[0].number == 21
+    assert again.outcome.checkpoint == f"{remote}/checkpoints/step-00000016"
+    assert again.outcome.metrics == here.outcome.metrics
+    files = fsspec.filesystem("memory")
+    assert files.cat_file("/bucket/run/model/model.safetensors") == (tmp_path / "model/model.safetensors").read_bytes()
+    files.rm("/bucket", recursive=True)
 
 
 def test_a_figure_that_is_not_there_is_named(tmp_path):

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from gloo import together
 from torch import nn
 
+from gloo import together
 from sensorium.contracts import workers
 from sensorium.engine.norms import join_norms
 

@@ -43,7 +43,10 @@ def test_each_optimizer_of_torch_learns(name):
         (Optimizer(name="muon"), "no optimizer 'muon'"),
         (Optimizer(name="sparseadam"), "no optimizer 'sparseadam'"),
         (Optimizer(name="optimizer"), "no optimizer 'optimizer'"),
-        (Optimizer(options={"bettas": [0.9, 0.9]}), r"option of adamw 'bettas' at training\.optimizer\.options.*'betas'"),
+        (
+            Optimizer(options={"bettas": [0.9, 0.9]}),
+            r"option of adamw 'bettas' at training\.optimizer\.options.*'betas'",
+        ),
         (Optimizer(options={"lr": 1.0}), "no option of adamw 'lr'"),
         (Optimizer(options={"betas": [0.9, 1.5]}), "adamw does not take these options: Invalid beta parameter"),
         (Optimizer(name="sgd", options={"momentum": "much"}), "sgd does not take these options"),
@@ -84,9 +87,7 @@ def test_a_line_and_a_constant_by_hand():
     assert [factor(flat, step, 4) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
 
 
-@given(
-    st.sampled_from(["constant", "linear", "cosine"]), st.floats(0, 0.99), st.floats(0, 1), st.integers(1, 300)
-)
+@given(st.sampled_from(["constant", "linear", "cosine"]), st.floats(0, 0.99), st.floats(0, 1), st.integers(1, 300))
 def test_the_rate_rises_then_falls_and_stays_within_0_and_1(name, warmup, final, steps):
     schedule = Schedule(name=name, warmup=warmup, final=final)
     shares = [factor(schedule, step, steps) for step in range(steps)]

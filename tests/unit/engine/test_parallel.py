@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from gloo import together
-from training import train
 
+from gloo import together
 from sensorium import hookimpl
 from sensorium.engine.checkpoint import open_checkpoint
+from training import train
 
 ADAM = ("training.optimizer.name=adamw", "training.optimizer.lr=0.05", "training.optimizer.weight_decay=0.1")
 TASKS = {

@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 from torch import nn
-from training import build
 
 from sensorium import UserError
 from sensorium.engine.checkpoint import open_checkpoint, write
@@ -12,6 +11,7 @@ from sensorium.engine.optimizers import _CLASSES
 from sensorium.engine.settings import Optimizer, Training
 from sensorium.engine.state import load_optimizer_state, load_weights, optimizer_state, weights
 from sensorium.engine.step import Stepper
+from training import build
 
 OPTIONS = {"sgd": {"momentum": 0.9, "nesterov": True}, "adamw": {"amsgrad": True}, "rmsprop": {"centered": True}}
 

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from gloo import together
-from training import build, train
 
+from gloo import together
 from sensorium import SensoriumError
 from sensorium.contracts import workers
 from sensorium.engine.loader import Loader
 from sensorium.engine.settings import Optimizer
 from sensorium.engine.step import Stepper, parameters_of
+from training import build, train
 
 STEP = ("dataset.train=13", "training.global_batch=13", "training.epochs=1", "training.clip_norm=null")
 SGD = ("training.optimizer.name=sgd", "training.optimizer.lr=1.0")

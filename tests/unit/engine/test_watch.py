@@ -3,8 +3,8 @@ import pickle
 
 import pytest
 import torch
-from gloo import together
 
+from gloo import together
 from sensorium.contracts import workers
 from sensorium.engine.watch import NotFiniteError, Watch
 
@@ -20,7 +20,9 @@ def watch(**losses):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_an_error_names_step_term_and_samples(bad):
-    with pytest.raises(NotFiniteError, match=r"'main/two' is not finite at step 7, for the samples b\. No check") as error:
+    with pytest.raises(
+        NotFiniteError, match=r"'main/two' is not finite at step 7, for the samples b\. No check"
+    ) as error:
         watch(main_one=[1.0, 2.0, 3.0], main_two=[1.0, bad, 3.0]).check()
     assert (error.value.step, error.value.loss, error.value.ids) == (7, "main/two", ["b"])
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import time
 
 import pytest
@@ -11,6 +12,13 @@ from sensorium import Evaluation, Outcome, Run, SensoriumError, Step
 from sensorium.tracking import recorder
 
 
+def stub(folder, monkeypatch, code):
+    """Puts another program in the place of the writer."""
+    (folder / "stub_launch.py").write_text(f"import os, sys\nos.fork() and os._exit(0)\n{code}")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setattr(recorder, "_LAUNCH", "stub_launch")
+
+
 @pytest.fixture
 def record(tmp_path, monkeypatch):
     """Begins a record whose writer is a stub that keeps what it is told; returns it and what was told."""
@@ -18,8 +26,7 @@ def record(tmp_path, monkeypatch):
     told = tmp_path / "told.jsonl"
 
     def begin(end="print('done')", **tracking):
-        code = f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read()); {end}"
-        monkeypatch.setattr(recorder, "_LAUNCH", f"import os; os.fork() and os._exit(0); {code}")
+        stub(tmp_path, monkeypatch, f"open({str(told)!r}, 'w').write(sys.stdin.read()); {end}")
         run = Run(name="run", folder="x", experiment={}, seed=0, tracking={"uri": "sqlite:///x.db", **tracking})
         return recorder.Recorder(run), lambda: [json.loads(line) for line in told.read_text().splitlines()]
 
@@ -67,6 +74,38 @@ def test_steps_may_be_recorded_less_often(record):
     assert numbers == {3, 6, 9}
 
 
+def test_steps_until_a_checkpoint_are_handed_on_at_once(record, monkeypatch):
+    kept, told = record()
+    monkeypatch.setattr(recorder, "EVERY", 60.0)
+    kept.step(step(1))
+    time.sleep(0.1)  # a turn of the old length ends
+    kept.step(step(2))
+    kept.saved()
+    kept.step(step(3))
+    kept.finish(Outcome("finished"))
+    batches = [{point[3] for point in message["points"]} for message in told() if "points" in message]
+    assert batches[-2:] in ([{2}, {3}], [{1, 2}, {3}])
+
+
+def test_lines_of_two_threads_do_not_mix(record):
+    kept, told = record()
+    png = bytes(300_000)
+    painting = threading.Thread(
+        target=lambda: [kept.evaluation(Evaluation(n, "test", {}, {"a.png": png})) for n in range(20)]
+    )
+    painting.start()
+    for number in range(1, 2001):
+        kept.step(step(number))
+        if number % 50 == 0:
+            kept.saved()
+    painting.join()
+    kept.finish(Outcome("finished"))
+    messages = told()
+    assert sum("picture" in message for message in messages) == 20
+    steps = [point[3] for message in messages for point in message.get("points", ()) if point[0] == "train/main/a"]
+    assert sorted(steps) == list(range(1, 2001))
+
+
 def test_a_step_costs_microseconds(record):
     kept, _ = record()
     some = step(1)
@@ -107,7 +146,7 @@ def test_a_failure_of_the_training_does_not_wait_for_the_record(record):
 
 def test_a_writer_that_gave_up_does_not_stop_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(recorder, "EVERY", 0.01)
-    monkeypatch.setattr(recorder, "_LAUNCH", "import os; os.fork() and os._exit(0); print('refused')")
+    stub(tmp_path, monkeypatch, "print('refused')")
     kept = recorder.Recorder(Run(name="run", folder="x", experiment={}, seed=0, tracking={"uri": "sqlite:///x.db"}))
     for number in range(20):
         kept.step(step(number))
@@ -125,13 +164,13 @@ def test_the_writer_outlives_a_killed_training(trained, tmp_path):
     from mlflow import MlflowClient
 
     program = f"""
-import sys, time, torch
+import time
 from sensorium import Run, Step
 from sensorium.tracking import recorder
 recorder.EVERY = 0.02
 tracking = {{"uri": {trained.uri!r}, "experiment": "killed"}}
 kept = recorder.Recorder(Run(name="killed", folder="x", experiment={{}}, seed=0, tracking=tracking))
-loss = {{"a": torch.tensor(1.0)}}
+loss = {{"a": 1.0}}
 for n in range(1, 51):
     kept.step(Step(number=n, stage="s", epoch=0, losses=loss, learning_rates={{}}, ids=[], samples=1))
 time.sleep(0.5)

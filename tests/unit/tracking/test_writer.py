@@ -1,6 +1,7 @@
 """The process that writes the record: nothing is lost while the store is away, nothing written twice."""
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from sensorium.tracking import records, writer
+from sensorium.tracking.lock import alone, lock_file
 
 RUN = {"name": "run", "folder": "x", "experiment": {}, "seed": 0, "tracking": {"uri": "sqlite:///x.db"}}
 
@@ -160,7 +162,7 @@ def test_one_writer_at_a_time_holds_a_name():
     holds, may_end = threading.Event(), threading.Event()
 
     def first():
-        with writer.alone("a run"):
+        with alone("a run"):
             order.append("first begins")
             holds.set()
             may_end.wait(5)
@@ -169,11 +171,11 @@ def test_one_writer_at_a_time_holds_a_name():
     thread = threading.Thread(target=first)
     thread.start()
     holds.wait(5)
-    with writer.alone("another run"):
+    with alone("another run"):
         order.append("another does not wait")
     waiting = threading.Timer(0.05, may_end.set)
     waiting.start()
-    with writer.alone("a run"):
+    with alone("a run"):
         order.append("second begins")
     thread.join()
     assert order == ["first begins", "another does not wait", "first ends", "second begins"]
@@ -181,3 +183,31 @@ def test_one_writer_at_a_time_holds_a_name():
 
 def test_curves_are_a_picture():
     assert writer.curves({"train/a": [(1, 2.0), (2, 1.0)]}).startswith(b"\x89PNG")
+
+
+def test_writers_of_a_run_take_turns_in_the_order_of_their_start(tmp_path):
+    """The first is slow to begin, and is heard before the others all the same."""
+    (tmp_path / "slow.py").write_text(
+        "import fcntl, sys, time, sensorium.tracking\n"
+        "from sensorium.tracking import launch\n"
+        "class Writer:\n"
+        "    def main(turn):\n"
+        "        seconds = sys.stdin.read()\n"
+        "        time.sleep(float(seconds))\n"
+        "        fcntl.flock(turn, fcntl.LOCK_EX)\n"
+        f"        open({str(tmp_path / 'order')!r}, 'a').write(seconds + ' ')\n"
+        "        print('done')\n"
+        "sensorium.tracking.writer = Writer\n"
+        "launch.main()\n"
+    )
+    started = []
+    for seconds in ("0.4", "0.2", "0.0"):
+        command = [sys.executable, str(tmp_path / "slow.py"), str(lock_file(str(tmp_path)))]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process.wait()
+        process.stdin.write(seconds)
+        process.stdin.close()
+        started.append(process)
+    assert [process.stdout.read() for process in started] == ["done\n"] * 3
+    assert (tmp_path / "order").read_text().split()[0] == "0.4"
+    lock_file(str(tmp_path)).unlink()

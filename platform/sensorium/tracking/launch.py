@@ -1,0 +1,32 @@
+"""Starts the writer of a run's record, as nobody's child and in its turn: `python -m sensorium.tracking.launch LOCK`.
+
+Ray ends the children of a worker that it gives up, and what the worker had measured until then
+would be lost. After a restart the writer of the execution before may still be at work; the lock
+lets them write one after the other, in the order in which they were started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Takes the lock if it is free, leaves a grandchild of the caller, and has it write."""
+    lock = Path(sys.argv[1]).open("w")  # noqa: SIM115 (held until the writer ends)
+    with contextlib.suppress(BlockingIOError):  # the writer waits for it, once it listens
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    os.nice(10)  # importing MLflow alone takes seconds: the training goes first where cores are few
+    from sensorium.tracking import writer
+
+    writer.main(lock)
+
+
+if __name__ == "__main__":
+    main()

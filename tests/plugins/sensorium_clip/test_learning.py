@@ -1,0 +1,25 @@
+"""CLIP learns real digits from captions, and learns nothing from captions dealt out at random."""
+
+import pytest
+
+from sensorium import runs
+from sensorium.assembly import assemble
+from sensorium.execution import execute
+from sensorium.experiment import load
+
+pytestmark = pytest.mark.learn
+
+
+def accuracy(tmp_path, monkeypatch, *overrides):
+    """Returns the zero-shot accuracy on digits of writers that the training has not seen."""
+    monkeypatch.chdir(tmp_path)
+    assembly = assemble(load("clip", ["evaluation.contributions=false", *overrides]))
+    return execute(assembly, runs.create(assembly, {})).metrics["zero_shot_accuracy"]
+
+
+def test_digits_are_recognised_without_labels(tmp_path, monkeypatch):
+    assert accuracy(tmp_path, monkeypatch) >= 0.95
+
+
+def test_shuffled_captions_teach_nothing(tmp_path, monkeypatch):
+    assert accuracy(tmp_path, monkeypatch, "dataset.shuffle_captions=true") < 0.2
