@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from sensorium import Batch, Dataset, Modality, Rows, Run, Sample, Step, Task, Vector, hookimpl
 from sensorium.engine import checkpoint
-from torch import Tensor, nn
 
 SAMPLES = 96
 

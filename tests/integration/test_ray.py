@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from sensorium.engine.checkpoint import open_checkpoint
 from sensorium.errors import SensoriumError, UserError
 from sensorium.prediction import Predictor
