@@ -18,6 +18,7 @@ from sensorium.engine import optimizers
 from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
 from sensorium.engine.loader import collate, transform
 from sensorium.engine.loop import Work
+from sensorium.engine.norms import check_parts
 from sensorium.engine.order import Order, mix
 from sensorium.engine.state import load_weights
 from sensorium.errors import MediaError, UserError, unknown
@@ -248,6 +249,8 @@ def _check_training(assembly: Assembly) -> None:
     training = experiment.training
     Order(len(assembly.splits["train"]), training.global_batch, experiment.run.seed)  # refuses less than a batch
     optimizers.check(training.optimizer, "training.optimizer")
+    if training.accumulate > 1:
+        check_parts(assembly.task)
     by_name = {stage.name: [objective.name for objective in stage.objectives] for stage in stages}
     for name, own in training.stages.items():
         if name not in by_name:

@@ -151,7 +151,8 @@ def test_a_hook_may_leave_out_arguments_that_it_does_not_use(tmp_path, monkeypat
         "@hookimpl\ndef sensorium_checkpoint_saved(step):\n    seen.append(step)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    Plugins(["sparing"]).hook.sensorium_checkpoint_saved(run=None, checkpoint="", step=3)
+    run = Run(name="some-run", folder="x", experiment={}, seed=0)
+    Plugins(["sparing"]).hook.sensorium_checkpoint_saved(run=run, checkpoint="", step=3)
     import sparing
 
     assert sparing.seen == [3]

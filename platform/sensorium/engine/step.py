@@ -182,8 +182,13 @@ def total(terms: Mapping[str, Tensor]) -> Tensor:
 
 
 def seed_all(seed: int) -> None:
-    """Seeds torch's generators on all devices."""
-    torch.manual_seed(seed)
+    """Seeds torch's generators on all devices.
+
+    `torch.manual_seed` does the same, but formats a stack trace each time where there is no GPU.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -1,5 +1,4 @@
 import math
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gloo import context
 from sensorium.builtin.losses import blocks
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
 from sensorium.builtin.losses.infonce import InfoNCE
@@ -248,9 +248,6 @@ def worker(rank: int, folder: Path) -> None:
 def shares(tmp_path_factory):
     """A folder with the results of each of four and of two workers."""
     folder = tmp_path_factory.mktemp("workers")
-    # One process that has torch is forked: torch is imported once instead of four times.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([InfoNCE.__module__])
     processes = [context.Process(target=worker, args=(rank, folder), daemon=True) for rank in range(4)]
     for process in processes:
         process.start()

@@ -127,7 +127,8 @@ def test_a_failure_is_told(write):
     assert store.ended == ("FAILED", "The loss is not finite.")
 
 
-def test_a_refusal_is_not_tried_for_ever(write):
+def test_a_refusal_is_not_tried_again(write, monkeypatch):
+    monkeypatch.setattr(writer, "PATIENCE", 0.05)
     store = Store()
     refusal = MlflowException("too long", error_code=1000)  # INVALID_PARAMETER_VALUE
     store.do_add_metrics = lambda *_: (_ for _ in ()).throw(refusal)
