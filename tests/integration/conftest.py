@@ -1,4 +1,4 @@
-"""One Ray cluster, one MLflow store and one plugin for all integration tests."""
+"""One Ray cluster a module, one MLflow store and one plugin for all integration tests."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(plugin: None) -> Iterator[None]:
     """A Ray of this machine with room for four workers."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
