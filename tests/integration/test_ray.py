@@ -17,7 +17,7 @@ from sensorium.errors import SensoriumError, UserError
 from sensorium.prediction import Predictor
 from sensorium.session import Session, resumed, started
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

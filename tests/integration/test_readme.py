@@ -25,13 +25,14 @@ def shell(commands: str, place: Path) -> str:
     variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     variables.pop("MLFLOW_TRACKING_URI", None)
     done = subprocess.run(
-        ["bash", "-euc", commands], cwd=place, env=variables, capture_output=True, text=True, timeout=280, check=False
+        ["bash", "-euc", commands], cwd=place, env=variables, capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(600)
 def test_train(place: Path) -> None:
     said = shell(BLOCKS["train"], place)
     accuracy = float(re.findall(r"^\s*zero_shot_accuracy\s+([\d.]+)", said, re.MULTILINE)[0])
