@@ -112,6 +112,15 @@ def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
 
 
 @hookspec
+def sensorium_checkpoint_begun(run: Run, step: int) -> None:
+    """Fires at rank 0 alone, from the training thread, before anything of a checkpoint is written.
+
+    The last chance to put away what was seen until `step`: a run that goes on from this checkpoint
+    does not do these steps again.
+    """
+
+
+@hookspec
 def sensorium_checkpoint_saved(run: Run, checkpoint: str, step: int) -> None:
     """Fires at rank 0 alone, from the training thread, when a checkpoint is complete on storage.
 

@@ -73,16 +73,13 @@ def test_workers_change_nothing_and_lost_ones_neither(run: Any, cluster: None, t
     assert recorded_steps(together, store) == list(range(1, 33))
 
     undisturbed = run("undisturbed", 2).train()
-    disturbed = run("disturbed", 2, "run.max_failures=6", kill=[[1, 10], [0, 20]], kill_writing=27).train()
+    disturbed = run("disturbed", 2, kill=[[1, 10], [0, 20]], kill_writing=27).train()
     for name, tensor in weights(undisturbed).items():
         assert torch.equal(tensor, weights(disturbed)[name]), name
     kills = sorted(path.name for path in (tmp_path / "ids-disturbed").glob("killed-*"))
     assert kills == ["killed-0-20", "killed-1-10", "killed-writing"]
     assert ids_by_step(tmp_path / "ids-disturbed") == ids_by_step(tmp_path / "ids-undisturbed")
-    steps = recorded_steps(disturbed, store)
-    assert len(steps) == len(set(steps)), "each step once, in one record"
-    # What a killed process had measured since the checkpoint before may be lost with it.
-    assert len(set(range(1, 33)) - set(steps)) <= 3
+    assert recorded_steps(disturbed, store) == list(range(1, 33)), "each step once, in one record"
     answer = Predictor.load(disturbed["model"])([{"x": [1.0, 0.0, 0.0, 0.0]}])[0]["y"]
     assert math.isfinite(answer[0])
 

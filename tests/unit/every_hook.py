@@ -229,6 +229,12 @@ def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
 
 
 @hookimpl
+def sensorium_checkpoint_begun(run: Run, step: int) -> None:
+    """Written down."""
+    CALLS.append(("sensorium_checkpoint_begun", {"run": run, "step": step}))
+
+
+@hookimpl
 def sensorium_checkpoint_saved(run: Run, checkpoint: str, step: int) -> None:
     """Written down."""
     CALLS.append(("sensorium_checkpoint_saved", {"run": run, "checkpoint": checkpoint, "step": step}))

@@ -113,6 +113,13 @@ def test_events_fire_as_often_and_in_the_order_that_their_docstrings_say(calls):
     assert counts["sensorium_evaluated"] == 1
     saved = [said["step"] for name, said in calls if name == "sensorium_checkpoint_saved"]
     assert saved == [2, 4, 6, 8]
+    for step in saved:
+        begun = next(i for i, (name, said) in enumerate(calls) if name.endswith("_begun") and said["step"] == step)
+        last = next(
+            i for i, (_, said) in enumerate(calls) if "step" in said and getattr(said["step"], "number", 0) == step
+        )
+        told = next(i for i, (name, said) in enumerate(calls) if name.endswith("_saved") and said["step"] == step)
+        assert last < begun < told
 
 
 def test_events_say_what_happened(calls):

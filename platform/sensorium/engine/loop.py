@@ -296,6 +296,7 @@ class Loop:
             tensors, scalars = states.optimizer_state(list(steppers))
             model = states.weights(self.work.task)
             if workers.rank() == 0:
+                self.hook.sensorium_checkpoint_begun(run=self.run, step=self.position.step)
                 self.store.save(
                     self.position.step,
                     {"model": model, "optimizer": tensors},

@@ -40,10 +40,10 @@ def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
 
 
 @hookimpl
-def sensorium_checkpoint_saved(run: Run) -> None:
-    """Empties the buffer: a restart goes on from here."""
+def sensorium_checkpoint_begun(run: Run) -> None:
+    """Empties the buffer: a restart goes on from here, and a killed process hands on nothing."""
     if recorder := _recorders.get(run.name):
-        recorder.saved()
+        recorder.flush()
 
 
 @hookimpl

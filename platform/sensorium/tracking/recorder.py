@@ -38,7 +38,8 @@ class Recorder:
         self.run = run
         self.every = int(run.tracking.get("every", 1))
         self._points: list[tuple[str, Tensor | float, float, int]] = []
-        self._lock, self._pipe, self._closing = threading.Lock(), threading.Lock(), threading.Event()
+        self._lock, self._handing, self._pipe = threading.Lock(), threading.Lock(), threading.Lock()
+        self._closing = threading.Event()
         command = [sys.executable, "-m", _LAUNCH, str(lock_file(run.name))]
         self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._writer.wait()  # for the launcher; the writer itself is no child
@@ -60,9 +61,13 @@ class Recorder:
         for name, png in evaluation.pictures.items():
             self._send({"picture": f"{folder}/{name}", "png": base64.b64encode(png).decode()})
 
-    def saved(self) -> None:
-        """Hands on what was measured until now: after a restart these steps are not done again."""
-        self._flush()
+    def flush(self) -> None:
+        """Hands on what was taken down until now; it outlives this process."""
+        with self._handing:  # what another thread has taken counts when it is handed on
+            with self._lock:
+                taken, self._points = self._points, []
+            if taken:
+                self._send({"points": [(name, float(value), when, step) for name, value, when, step in taken]})
 
     def finish(self, outcome: Outcome) -> None:
         """Has what is left written, and ends the record.
@@ -72,7 +77,7 @@ class Recorder:
         """
         self._closing.set()
         self._sender.join()
-        self._flush()
+        self.flush()
         self._send({"finish": outcome.status, "error": outcome.error})
         assert self._writer.stdin is not None
         assert self._writer.stdout is not None
@@ -95,13 +100,7 @@ class Recorder:
 
     def _forward(self) -> None:
         while not self._closing.wait(EVERY):
-            self._flush()
-
-    def _flush(self) -> None:
-        with self._lock:
-            taken, self._points = self._points, []
-        if taken:
-            self._send({"points": [(name, float(value), when, step) for name, value, when, step in taken]})
+            self.flush()
 
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._writer.stdin is not None

@@ -80,7 +80,7 @@ def test_steps_until_a_checkpoint_are_handed_on_at_once(record, monkeypatch):
     kept.step(step(1))
     time.sleep(0.1)  # a turn of the old length ends
     kept.step(step(2))
-    kept.saved()
+    kept.flush()
     kept.step(step(3))
     kept.finish(Outcome("finished"))
     batches = [{point[3] for point in message["points"]} for message in told() if "points" in message]
@@ -97,7 +97,7 @@ def test_lines_of_two_threads_do_not_mix(record):
     for number in range(1, 2001):
         kept.step(step(number))
         if number % 50 == 0:
-            kept.saved()
+            kept.flush()
     painting.join()
     kept.finish(Outcome("finished"))
     messages = told()
