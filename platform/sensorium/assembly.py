@@ -21,7 +21,7 @@ from sensorium.engine.loop import Work
 from sensorium.engine.norms import check_parts
 from sensorium.engine.order import Order, mix
 from sensorium.engine.state import load_weights
-from sensorium.errors import MediaError, UserError, unknown
+from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.experiment import Loaded, check
 from sensorium.plugins import Plugins
 
@@ -199,9 +199,16 @@ def _open(
     for name in dataset.config.limit:
         if name not in dataset.splits:
             raise unknown("split", name, dataset.splits, "dataset.limit")
+    holdout = dataset.config.holdout
+    if holdout and ("validation" in dataset.splits or not 0 < holdout < 1):
+        raise UserError(
+            f"dataset.holdout is {holdout:g}.",
+            f"It lies in (0, 1), for a dataset without a validation split; there are {', '.join(dataset.splits)}.",
+        )
     splits: dict[str, Split] = {}
     for name in _SPLITS:
-        if name not in dataset.splits or only not in (None, name):
+        needed = name == "train" and holdout and only == "validation"
+        if name not in dataset.splits or (only not in (None, name) and not needed):
             continue
         split = dataset.open(name)
         chosen: Sequence[int] = range(min(len(split), dataset.config.limit.get(name, len(split))))
@@ -216,8 +223,19 @@ def _open(
                 f"{len(split)} samples were found, {len(skipped.get(name, ()))} of them broken.",
                 "Check dataset.root and dataset.limit.",
             )
+        if name == "train" and holdout:
+            chosen, apart = _hold_out(chosen, holdout)
+            splits["validation"] = Subset(split, apart)
         splits[name] = split if len(chosen) == len(split) else Subset(split, chosen)
     return splits
+
+
+def _hold_out(chosen: Sequence[int], share: float) -> tuple[list[int], list[int]]:
+    """Returns the indices that stay and those kept apart, the same ones every time."""
+    order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0)).tolist()
+    count = min(max(1, round(share * len(chosen))), len(chosen) - 1)
+    apart = sorted(chosen[place] for place in order[:count])
+    return sorted(chosen[place] for place in order[count:]), apart
 
 
 def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> list[tuple[int, str]]:
@@ -245,6 +263,13 @@ def _column(split: Split, field: str) -> Iterable[Any]:
 
 
 def _check_training(assembly: Assembly) -> None:
+    loose = [name for name, _ in assembly.task.named_parameters(recurse=False)]
+    if loose:
+        raise SensoriumError(
+            f"The task {type(assembly.task).__name__} holds {', '.join(loose)} itself, where no objective trains them.",
+            "Parameters belong to its parts.",
+            "Put them into a module of their own.",
+        )
     experiment, stages = assembly.loaded.experiment, assembly.task.stages()
     training = experiment.training
     Order(len(assembly.splits["train"]), training.global_batch, experiment.run.seed)  # refuses less than a batch

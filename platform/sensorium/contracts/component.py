@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, dataclass_transform
 
@@ -29,6 +30,10 @@ class Component:
     """A part that an experiment names. Its nested `Config` holds its options."""
 
     kind: ClassVar[str]
+    probe: ClassVar[Mapping[str, Any]] = {}
+    """Options that `sensorium plugin check` builds it with, where the defaults lack something or are too large."""
+    exportable: ClassVar[bool] = True
+    """False says of a module that `torch.export` does not work on it."""
 
     class Config(Config):
         """No options."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import field
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from sensorium.contracts.component import Config
 
 def _positive(**values: float | None) -> None:
     for name, value in values.items():
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be above 0, not {value}")
 
 

@@ -18,6 +18,7 @@ from sensorium.builtin.encoders.inputs import embedding, fixed
 class RNN(Encoder):
     """A GRU or LSTM; its state after the last real step stands for the whole sequence."""
 
+    exportable = False  # packed sequences are not
     takes = ("tokens", "spectrogram")
 
     class Config(Encoder.Config):

@@ -37,6 +37,9 @@ WHOLE = 0.9
 class Audio(Modality):
     """Sound at one sample rate, as a waveform, spectrogram, mel spectrogram or MFCC."""
 
+    accepts = ("audio/wav", "audio/x-wav", "audio/flac", "audio/x-flac", "audio/ogg", "audio/mpeg")
+    limits = ("max_seconds",)
+
     class Config(Modality.Config):
         """Sample rate, length, view and augmentation. Augmentation is off unless asked for."""
 
@@ -164,6 +167,14 @@ class Audio(Modality):
             return png(value, logarithm=self.config.view in ("spectrogram", "mel"))
         buffer = io.BytesIO()
         soundfile.write(buffer, value.T.numpy(), self.config.sample_rate, "PCM_16", format="WAV")
+        return buffer.getvalue()
+
+    def example(self, random: Generator) -> bytes:
+        """Returns a WAV of noise, as long as a clip, or of one to two seconds where that varies."""
+        seconds = self.config.seconds or 1 + float(torch.rand((), generator=random))
+        noise = 0.1 * torch.randn(round(seconds * self.config.sample_rate), generator=random)
+        buffer = io.BytesIO()
+        soundfile.write(buffer, noise.clamp(-1, 1).numpy(), self.config.sample_rate, "PCM_16", format="WAV")
         return buffer.getvalue()
 
     def _read(self, file: BinaryIO, name: str) -> tuple[Tensor, int]:

@@ -40,6 +40,16 @@ class Image(Modality):
 
     form = "image"
     media_type = "image/png"
+    accepts = (
+        "image/png",
+        "image/jpeg",
+        "image/webp",
+        "image/gif",
+        "image/bmp",
+        "image/tiff",
+        "image/x-portable-pixmap",
+    )
+    limits = ("max_pixels",)
 
     class Config(Modality.Config):
         """Size, normalisation and augmentation. Augmentation is off unless asked for."""
@@ -149,6 +159,12 @@ class Image(Modality):
         buffer = io.BytesIO()
         Pillow.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).save(buffer, "PNG")
         return buffer.getvalue()
+
+    def example(self, random: Generator) -> bytes:
+        """Returns a PNG of a few large spots of random colour."""
+        spots = torch.rand(1, self.config.channels, 4, 4, generator=random)
+        picture = F.interpolate(spots, self.size, mode="bilinear")[0]
+        return self.encode((picture - self.mean) / self.std)
 
     def _check_size(self, picture: Pillow.Image, name: str) -> None:
         width, height = picture.size

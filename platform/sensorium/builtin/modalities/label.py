@@ -66,6 +66,20 @@ class Label(Modality):
         order = torch.argsort(value, descending=True, stable=True).tolist()
         return {self.names[index]: float(value[index]) for index in order}
 
+    def example(self, random: Generator) -> str:
+        """Returns one of the names."""
+        self._check_learnt()
+        return self.names[int(torch.randint(len(self.names), (), generator=random))]
+
+    def json_schema(self) -> dict[str, Any]:
+        """Returns that it is one of the names."""
+        return {"type": "string", "enum": self.names}
+
+    def encoded_schema(self) -> dict[str, Any]:
+        """Returns that it is one of the names, or a probability of each."""
+        chances = {"type": "object", "additionalProperties": {"type": "number"}}
+        return {"oneOf": [self.json_schema(), chances]}
+
     def fit(self, values: Iterable[Any]) -> None:
         """Learns the names."""
         names = {self.decode(value) for value in values}

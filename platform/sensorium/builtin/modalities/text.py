@@ -100,6 +100,17 @@ class Text(Modality):
         text: str = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
         return text
 
+    def example(self, random: Generator) -> str:
+        """Returns up to eight words of the vocabulary."""
+        words = sorted(set(self.tokenizer.get_vocab()) - set(SPECIAL))
+        count = int(torch.randint(1, 9, (), generator=random))
+        chosen = torch.randint(len(words), (count,), generator=random).tolist()
+        return self.tokenizer.decode([self.tokenizer.token_to_id(words[index]) for index in chosen])
+
+    def json_schema(self) -> dict[str, Any]:
+        """Returns that it is a string."""
+        return {"type": "string"}
+
     def fit(self, values: Iterable[Any]) -> None:
         """Learns the vocabulary. It does not depend on the order of the values."""
         texts = [self.decode(value) for value in values]

@@ -6,7 +6,7 @@ Shapes: B samples, D numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -18,6 +18,7 @@ class Vector(Modality):
     """Lists of numbers of one length: measurements, or features that were computed before."""
 
     form = "vector"
+    probe: ClassVar[dict[str, Any]] = {"size": 8}
 
     class Config(Modality.Config):
         """The length."""
@@ -63,4 +64,14 @@ class Vector(Modality):
     def encode(self, value: Tensor) -> list[float]:
         """Returns the numbers as a list."""
         numbers: list[float] = value.tolist()
+        return numbers
+
+    def json_schema(self) -> dict[str, Any]:
+        """Returns that it is so many numbers."""
+        size = self.config.size
+        return {"type": "array", "items": {"type": "number"}, "minItems": size, "maxItems": size}
+
+    def example(self, random: Generator) -> list[float]:
+        """Returns numbers from the normal distribution."""
+        numbers: list[float] = torch.randn(self.config.size, generator=random).tolist()
         return numbers

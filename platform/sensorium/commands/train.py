@@ -1,0 +1,80 @@
+"""Training, and the figures of what was trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from sensorium.commands.options import Address, Json, ModelName, Overrides, print_json, warn
+
+
+def train(
+    task: Annotated[str | None, typer.Argument(metavar="TASK|FILE")] = None,
+    overrides: Overrides = None,
+    workers: Annotated[int | None, typer.Option(help="Number of workers; two and more run on Ray.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="One worker in this process, for debugging.")] = False,
+    address: Address = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run, by name or folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a task, or the experiment in a file, and record the run."""
+    from sensorium.session import resumed, started
+
+    if (task is None) == (resume is None):
+        raise typer.BadParameter("give a TASK or FILE, or --resume RUN")
+    extra = [*(overrides or ())]
+    if local:
+        extra.append("run.workers=1")
+    elif workers is not None:
+        extra.append(f"run.workers={workers}")
+    session = started(task, extra) if task is not None else resumed(str(resume), extra)
+    _warn_skipped(session.assembly)
+    result = session.train(local=local, address=address)
+    if as_json:
+        print_json(result)
+        return
+    print(f"run      {result['run']}")
+    print(f"model    {result['model']}")
+    print(f"speed    {result['samples_per_second']:.0f} samples/s")
+    for name, value in result["metrics"].items():
+        print(f"  {name:44} {value:.4f}")
+    for sentence in result["examples"]:
+        print(sentence)
+    if result["tracking_uri"]:
+        print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
+        print(f"look at  mlflow ui --backend-store-uri {result['tracking_uri']}")
+    print(f"go on    sensorium evaluate {result['model']}")
+
+
+def evaluate(
+    model: ModelName,
+    split: Annotated[
+        str | None, typer.Option(help="train, validation or test; as after training if not given.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a trained model on a split of its dataset, or of another dataset by overrides."""
+    from sensorium.prediction import evaluate as measure
+    from sensorium.tracking.models import fetch
+
+    evaluation = measure(fetch(model), split, overrides or ())
+    if as_json:
+        print_json({"model": model, "split": evaluation.split, "metrics": dict(evaluation.metrics)})
+        return
+    for name, value in evaluation.metrics.items():
+        print(f"{name:46} {value:.4f}")
+    for sentence in evaluation.examples:
+        print(sentence)
+
+
+def _warn_skipped(assembly: Any, shown: int = 5) -> None:
+    for split, left_out in assembly.skipped.items():
+        if left_out:
+            total = len(assembly.splits[split]) + len(left_out)
+            warn(f"{split}: {len(left_out)} of {total} samples are left out, as broken:")
+            for _, why in left_out[:shown]:
+                warn(f"  {why}")
+            if len(left_out) > shown:
+                warn(f"  and {len(left_out) - shown} more; all are listed in the run's run.json")

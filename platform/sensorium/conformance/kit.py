@@ -1,0 +1,97 @@
+"""Runs the checks that apply to each component of a plugin."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sensorium.conformance import datasets, losses, modalities, modules, tasks
+from sensorium.conformance.finding import ContractError, Finding, InapplicableError
+from sensorium.conformance.options import round_trip
+from sensorium.contracts.parts import Encoder
+from sensorium.errors import SensoriumError, unknown
+from sensorium.plugins import KINDS, Entry, Plugins
+
+Check = Callable[[Any], str]
+
+_MODULE: Mapping[str, Check] = {
+    "shapes and masks": modules.rows_stand_alone,
+    "gradients": modules.gradients_reach_every_parameter,
+    "determinism": modules.follows_the_seed,
+    "save and load": modules.survives_saving,
+    "torch.export": modules.exports,
+}
+_CHECKS: Mapping[str, tuple[Callable[[type[Any], Plugins], Any], Mapping[str, Check]]] = {
+    "modality": (modalities.Subject, modalities.CHECKS),
+    "fusion": (modules.fusion, _MODULE),
+    "decoder": (modules.decoder, _MODULE),
+    "loss": (losses.Subject, losses.CHECKS),
+    "dataset": (datasets.Subject, datasets.CHECKS),
+    "task": (tasks.Subject, tasks.CHECKS),
+}
+
+
+def examine(plugin: str, modules: tuple[str, ...] = ()) -> list[Finding]:
+    """Returns what the kit finds about each component that a plugin registers.
+
+    Args:
+        plugin: Its name, as `sensorium plugins` lists it, or a module that is not installed.
+        modules: Further modules to load, such as one that the plugin builds on.
+
+    Raises:
+        UserError: There is no such plugin.
+    """
+    plugins = Plugins(modules)
+    if plugin not in plugins.versions and plugin not in {failure.plugin for failure in plugins.failures}:
+        try:
+            plugins = Plugins((*modules, plugin))
+        except SensoriumError as cause:
+            if "No module named" not in str(cause):
+                raise
+            raise unknown("plugin", plugin, plugins.versions) from cause
+    for failure in plugins.failures:
+        if failure.plugin == plugin:
+            return [Finding(f"plugin {plugin}", "import", False, failure.cause)]
+    if plugin in plugins.modules:  # which may be installed as well, under the name of its entry point
+        plugin = plugins.manager.get_name(sys.modules[plugin]) or plugin
+    entries = [plugins.entries[kind][name] for kind in KINDS for name in plugins.names(kind)]
+    return [found for entry in entries if entry.plugin == plugin for found in _findings(entry, plugins)]
+
+
+def _findings(entry: Entry, plugins: Plugins) -> Iterator[Finding]:
+    component = plugins.find(entry.kind, entry.name)
+    name = f"{entry.kind} {entry.name}"
+    yield _run(name, "options", lambda: round_trip(component, plugins))
+    if issubclass(component, Encoder):
+        for form in component.takes:
+            label = name if len(component.takes) == 1 else f"{name}, {form}"
+            yield from _checked(label, lambda form=form: modules.encoder(component, plugins, form), _MODULE)
+    elif entry.kind in _CHECKS:
+        prepare, checks = _CHECKS[entry.kind]
+        yield from _checked(name, lambda: prepare(component, plugins), checks)
+
+
+def _checked(name: str, prepare: Callable[[], Any], checks: Mapping[str, Check]) -> Iterator[Finding]:
+    prepared: list[Any] = []
+
+    def build() -> str:
+        prepared.append(prepare())
+        return ""
+
+    built = _run(name, "builds", build)
+    if not prepared:
+        yield built
+    for check, function in checks.items() if prepared else ():
+        yield _run(name, check, lambda function=function: function(prepared[0]))
+
+
+def _run(name: str, check: str, function: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, check, True, function())
+    except InapplicableError as reason:
+        return Finding(name, check, None, str(reason))
+    except ContractError as reason:
+        return Finding(name, check, False, str(reason))
+    except Exception as cause:  # noqa: BLE001 (a stranger's component may raise anything)
+        return Finding(name, check, False, f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}")

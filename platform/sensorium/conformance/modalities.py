@@ -1,0 +1,144 @@
+"""Checks of a modality: examples are read, have the declared shape, and are answered in a readable form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sensorium.conformance.finding import ContractError
+from sensorium.conformance.options import probed
+from sensorium.contracts.data import Padded, map_tensors
+from sensorium.contracts.modality import Modality
+from sensorium.plugins import Plugins
+
+WORDS = ("a red three above a blue seven", "two green ones", "nine", "a blue seven left of a red nine")
+"""What a modality learns from that learns, unless a dataset is at hand."""
+_FORMS = {
+    "image": ("image", {"size": 32}),
+    "spectrogram": ("audio", {"sample_rate": 8000, "n_mels": 32}),
+    "waveform": ("audio", {"sample_rate": 8000, "view": "waveform"}),
+    "tokens": ("text", {}),
+    "label": ("label", {}),
+    "vector": ("vector", {"size": 8}),
+}
+
+
+def build(component: type[Modality], plugins: Plugins, **options: Any) -> Modality:
+    """Returns a modality that has learnt what it learns."""
+    modality: Modality = probed(component, plugins, **options).build()
+    if modality.learns:
+        modality.fit(WORDS)
+    return modality
+
+
+def of_form(form: str, plugins: Plugins) -> Modality:
+    """Returns some modality of a form."""
+    if form in _FORMS:
+        name, options = _FORMS[form]
+        return build(plugins.find("modality", name), plugins, **options)  # type: ignore[arg-type]
+    for name in plugins.names("modality"):
+        component = plugins.find("modality", name)
+        if getattr(component, "form", None) == form and issubclass(component, Modality):
+            return build(component, plugins)
+    raise ContractError(f"No modality has the form {form!r}, which it takes.")
+
+
+def examples(modality: Modality, count: int) -> list[Any]:
+    """Returns transformed values of made-up examples."""
+    random = torch.Generator().manual_seed(0)
+    return [modality.transform(modality.decode(modality.example(random)), None) for _ in range(count)]
+
+
+class Subject:
+    """A modality with raw examples of its own making."""
+
+    def __init__(self, component: type[Modality], plugins: Plugins) -> None:
+        self.modality = build(component, plugins)
+        self.fresh = probed(component, plugins).build
+        random = torch.Generator().manual_seed(0)
+        self.raws = [self.modality.example(random) for _ in range(4)]
+
+    def values(self, modality: Modality | None = None, seed: int | None = None) -> list[Any]:
+        """Returns the transformed examples, augmented by a seed where one is given."""
+        reader = modality or self.modality
+        random = None if seed is None else torch.Generator().manual_seed(seed)
+        return [reader.transform(reader.decode(raw), random) for raw in self.raws]
+
+
+def has_the_declared_shape(subject: Subject) -> str:
+    """Checks transformed values against `shape`, and masks of a batch against their lengths."""
+    values = subject.values()
+    declared = subject.modality.shape
+    for value in values:
+        if not isinstance(value, Tensor):
+            return "a structure of its own"
+        variable = subject.modality.form == "tokens"  # whose shape is the longest that is allowed
+        fits = len(value.shape) == len(declared) and all(
+            said is None or (had <= said if variable else had == said)
+            for had, said in zip(value.shape, declared, strict=True)
+        )
+        if not fits:
+            raise ContractError(f"A value has the shape {tuple(value.shape)}; `shape` says {declared}.")
+    batch = subject.modality.collate(values)
+    if isinstance(batch, Padded):
+        lengths = [value.shape[-1] for value in values]
+        if batch.mask.sum(-1).tolist() != lengths:
+            raise ContractError(f"The mask counts {batch.mask.sum(-1).tolist()}, the values are {lengths} long.")
+        for row, value in enumerate(values):
+            if not torch.equal(batch.data[row][..., : value.shape[-1]], value):
+                raise ContractError("Collating changes a value.")
+    elif isinstance(batch, Tensor) and len(batch) != len(values):
+        raise ContractError(f"{len(values)} values give a batch of {len(batch)}.")
+    return f"{declared}"
+
+
+def follows_the_seed(subject: Subject) -> str:
+    """Checks that augmentation follows from the generator alone, and evaluation has none."""
+    for seed in (None, 1):
+        first, second = subject.values(seed=seed), subject.values(seed=seed)
+        torch.manual_seed(7)
+        third = subject.values(seed=seed)
+        if not (_equal(first, second) and _equal(first, third)):
+            drawn = "augmented with one generator" if seed else "for evaluation"
+            raise ContractError(f"The same examples, transformed {drawn}, come out differently.")
+    return "augmentation follows from the generator"
+
+
+def keeps_its_state(subject: Subject) -> str:
+    """Checks that the learnt state passes through JSON and reads the same in another process."""
+    again = subject.fresh()
+    again.restore(json.loads(json.dumps(subject.modality.state())))
+    if not _equal(subject.values(), subject.values(again)):
+        raise ContractError("After `restore` of its `state`, examples are read differently.")
+    return "the same after JSON"
+
+
+def answers(subject: Subject) -> str:
+    """Checks that `encode` gives bytes, a string or JSON, the same each time."""
+    shown = set()
+    for value in subject.values():
+        answer = subject.modality.encode(value)
+        if not isinstance(answer, bytes):
+            json.dumps(answer)
+        if answer != subject.modality.encode(value):
+            raise ContractError("`encode` gives something else the second time.")
+        shown.add(type(answer).__name__)
+    return f"{subject.modality.media_type}, {' or '.join(sorted(shown))}"
+
+
+def _equal(first: Any, second: Any) -> bool:
+    tensors: tuple[list[Tensor], list[Tensor]] = ([], [])
+    map_tensors(first, tensors[0].append)
+    map_tensors(second, tensors[1].append)
+    return len(tensors[0]) == len(tensors[1]) and all(map(torch.equal, *tensors))
+
+
+CHECKS = {
+    "shapes and masks": has_the_declared_shape,
+    "determinism": follows_the_seed,
+    "save and load": keeps_its_state,
+    "predict": answers,
+}

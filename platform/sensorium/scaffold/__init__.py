@@ -1,0 +1,1 @@
+"""New plugins, from templates that are plugins themselves."""

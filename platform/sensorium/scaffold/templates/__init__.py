@@ -1,0 +1,1 @@
+"""Templates of plugins; each is a whole one."""
