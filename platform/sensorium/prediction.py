@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,20 @@ from sensorium.engine.loader import Loader
 from sensorium.errors import MediaError, UserError, unknown
 from sensorium.execution import device
 from sensorium.experiment import check, override
+from sensorium.rows import Alone
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An example that a model can be asked about.
+
+    Attributes:
+        example: Field -> raw value.
+        values: Field -> transformed value.
+    """
+
+    example: Mapping[str, Any]
+    values: Mapping[str, Any]
 
 
 class Predictor:
@@ -49,32 +64,54 @@ class Predictor:
             given[name] = value
         return self([given])[0]
 
-    @torch.no_grad()
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Returns name -> encoded output for each of several examples of the same fields.
 
         Raises:
             UserError: A field is unknown, missing, or its value cannot be read.
         """
-        task = self.model.task
-        for example in examples:
-            self._check(example)
-        names = list(examples[0])
-        batch = Batch([{"id": str(number), **example} for number, example in enumerate(examples)])
-        for name in names:
-            modality = task.inputs[name]
+        return self.answer([self.prepare(example) for example in examples])
+
+    @torch.no_grad()
+    def prepare(self, example: Mapping[str, Any]) -> Prepared:
+        """Returns an example checked, decoded and transformed.
+
+        Raises:
+            UserError: A field is unknown, missing, or its value cannot be read.
+        """
+        self.check(example)
+        values = {}
+        for name, raw in example.items():
+            modality = self.model.task.inputs[name]
             try:
-                values = [modality.transform(modality.decode(example[name]), None) for example in examples]
+                values[name] = modality.transform(modality.decode(raw), None)
             except MediaError as cause:
                 raise MediaError(f"Input {name!r}: {cause.wrong}", cause.expected, cause.hint) from cause
-            batch.fields[name] = modality.collate(values)
-        outputs = task.predict(batch.to(self.device))
+        return Prepared(example, values)
+
+    @torch.no_grad()
+    def answer(self, prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
+        """Returns name -> encoded output for each of several prepared examples of the same fields.
+
+        On a processor each has the digits that it has alone (see `sensorium.rows`).
+        """
+        task = self.model.task
+        batch = Batch([{"id": str(number), **each.example} for number, each in enumerate(prepared)])
+        for name in prepared[0].values:
+            batch.fields[name] = task.inputs[name].collate([each.values[name] for each in prepared])
+        with Alone():
+            outputs = task.predict(batch.to(self.device))
         return [
             {name: task.outputs[name].encode(values[row].cpu()) for name, values in outputs.items()}
-            for row in range(len(examples))
+            for row in range(len(prepared))
         ]
 
-    def _check(self, example: Mapping[str, Any]) -> None:
+    def check(self, example: Mapping[str, Any]) -> None:
+        """Checks the names of an example's fields.
+
+        Raises:
+            UserError: One is unknown or missing.
+        """
         task = self.model.task
         for name in example:
             if name not in task.inputs:

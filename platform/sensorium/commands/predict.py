@@ -8,20 +8,32 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.commands.options import Json, ModelName, print_json
+from sensorium.commands.options import Address, Json, ModelName, print_json, warn
 
 
 def predict(
     model: ModelName,
-    fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE-OR-PATH...")],
-    output: Annotated[Path | None, typer.Option(help="Folder for media of the answer.")] = None,
+    fields: Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE-OR-PATH]...")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder for media of the answer; with --input, for the answers.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--input", help="Files such as 'photos/*.jpg', or NAME:SPLIT of a dataset, to ask about each."),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="With --input: questions computed together at most.")] = 32,
+    workers: Annotated[int | None, typer.Option(help="With --input: processes at most.")] = None,
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Ask a trained model about one example."""
+    """Ask a trained model about one example, or about each of many."""
+    if source is not None:
+        _ask_many(model, source, fields or [], output, batch, workers, address, as_json)
+        return
     from sensorium.prediction import Predictor
     from sensorium.tracking.models import fetch
 
-    answer = Predictor.load(fetch(model)).ask(fields)
+    answer = Predictor.load(fetch(model)).ask(fields or [])
     shown = {name: _medium(name, value, output) for name, value in answer.items()}
     if as_json:
         print_json(shown)
@@ -31,10 +43,42 @@ def predict(
         print(f"{name:20} {text if len(text) < 200 else text[:200] + ' …'}")
 
 
-def _medium(name: str, value: Any, folder: Path | None) -> Any:
+def _ask_many(
+    model: str,
+    source: str,
+    options: list[str],
+    output: str | None,
+    batch: int,
+    workers: int | None,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Answers by Ray Data, into a folder of Parquet files that is gone on with after an interruption."""
+    if output is None:
+        raise typer.BadParameter("--input needs --output FOLDER.parquet")
+    from sensorium.bulk import Folder, plan
+    from sensorium.prediction import Predictor
+    from sensorium.runtime.bulk import run
+    from sensorium.tracking.models import fetch
+
+    work = plan(model, Predictor.load(fetch(model)), source, options)
+    folder = Folder(output, work)
+    done = work.parts - len(folder.missing(work.parts))
+    if done:
+        warn(f"{done} of {work.parts} parts are there already.")
+    run(work, folder.place, workers, batch, address)
+    counts = list(folder.counts())
+    rows, errors = sum(count for count, _ in counts), sum(broken for _, broken in counts)
+    if as_json:
+        print_json({"output": folder.place, "rows": rows, "errors": errors, "parts": len(counts)})
+    else:
+        print(f"{rows} answers, {errors} of them errors, in {folder.place}")
+
+
+def _medium(name: str, value: Any, folder: str | None) -> Any:
     if not isinstance(value, bytes):
         return value
-    place = folder or Path.cwd()
+    place = Path(folder or ".").resolve()
     place.mkdir(parents=True, exist_ok=True)
     suffix = ".png" if value.startswith(b"\x89PNG") else ".wav"
     path = place / f"{name}{suffix}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from sensorium.conformance import datasets, losses, modalities, modules, tasks
@@ -62,14 +63,14 @@ def examine(plugin: str, modules: tuple[str, ...] = ()) -> list[Finding]:
 def _findings(entry: Entry, plugins: Plugins) -> Iterator[Finding]:
     component = plugins.find(entry.kind, entry.name)
     name = f"{entry.kind} {entry.name}"
-    yield _run(name, "options", lambda: round_trip(component, plugins))
+    yield _run(name, "options", partial(round_trip, component, plugins))
     if issubclass(component, Encoder):
         for form in component.takes:
             label = name if len(component.takes) == 1 else f"{name}, {form}"
-            yield from _checked(label, lambda form=form: modules.encoder(component, plugins, form), _MODULE)
+            yield from _checked(label, partial(modules.encoder, component, plugins, form), _MODULE)
     elif entry.kind in _CHECKS:
         prepare, checks = _CHECKS[entry.kind]
-        yield from _checked(name, lambda: prepare(component, plugins), checks)
+        yield from _checked(name, partial(prepare, component, plugins), checks)
 
 
 def _checked(name: str, prepare: Callable[[], Any], checks: Mapping[str, Check]) -> Iterator[Finding]:
@@ -83,7 +84,7 @@ def _checked(name: str, prepare: Callable[[], Any], checks: Mapping[str, Check])
     if not prepared:
         yield built
     for check, function in checks.items() if prepared else ():
-        yield _run(name, check, lambda function=function: function(prepared[0]))
+        yield _run(name, check, partial(function, prepared[0]))
 
 
 def _run(name: str, check: str, function: Callable[[], str]) -> Finding:

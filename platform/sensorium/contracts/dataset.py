@@ -40,6 +40,10 @@ class Dataset(Component):
         limit: dict[str, int] = field(default_factory=dict)
         """Split -> number of samples at most; the first ones are taken."""
 
+        holdout: float = 0.0
+        """Share of the training samples that is kept apart as the split `validation`, for a dataset
+        that has none; which ones does not depend on the run's seed."""
+
     def __init__(self, config: Dataset.Config) -> None:
         self.config = config
 

@@ -18,6 +18,10 @@ class Modality(Component):
             `spectrogram` Padded (B, C, F, T), `waveform` Padded (B, C, T), `tokens` Padded (B, T)
             of int64 ids, `label` (B,) int64, `vector` (B, D); or a form of its own.
         media_type: MIME type of what `encode` returns.
+        accepts: MIME types of the files that `decode` reads, which an endpoint takes as bytes, or as
+            base64 in JSON. Empty for values that JSON itself holds.
+        limits: Names of options that bound what `decode` takes, such as `max_pixels`. An endpoint
+            lowers them to its own.
         shape: Shape of one transformed value, None where it varies.
         vocabulary: Number of distinct ids for `tokens` and `label`; 0 for continuous values.
         learns: True when `fit` must see the training set before the first batch.
@@ -25,6 +29,8 @@ class Modality(Component):
 
     kind = "modality"
     learns: ClassVar[bool] = False
+    accepts: ClassVar[tuple[str, ...]] = ()
+    limits: ClassVar[tuple[str, ...]] = ()
     media_type: str = "application/json"
     form: str
     shape: tuple[int | None, ...]
@@ -58,6 +64,29 @@ class Modality(Component):
     def encode(self, value: Any) -> Any:
         """Returns one value as `media_type`: bytes, a string, or what JSON can hold."""
         raise NotImplementedError
+
+    def example(self, random: Generator) -> Any:
+        """Returns a made-up raw value that `decode` takes, for documentation, probes and checks.
+
+        Media are bytes, everything else is what JSON can hold. State that is learnt is there.
+        """
+        raise NotImplementedError
+
+    def json_schema(self) -> dict[str, Any]:
+        """Returns the JSON Schema of a raw value that JSON holds, where `accepts` is empty.
+
+        An endpoint hands strings to `decode` only if this says `{"type": "string"}`. Such a string is
+        never a path or URI: somebody else's would read the server's files.
+        """
+        return {}
+
+    def encoded_schema(self) -> dict[str, Any]:
+        """Returns the JSON Schema of what `encode` gives; bytes are base64 in JSON."""
+        if self.media_type.startswith("application/json"):
+            return self.json_schema()
+        if self.media_type.startswith("text/"):
+            return {"type": "string"}
+        return {"type": "string", "contentEncoding": "base64", "contentMediaType": self.media_type}
 
     def fit(self, values: Iterable[Any]) -> None:
         """Learns state (a vocabulary, a mean) from the raw values of the training split."""

@@ -84,9 +84,9 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        status: `finished`, or `failed`.
+        status: `finished`, `failed`, or `stopped` by a search before its end.
         metrics: Figures of the final evaluation.
-        model: Folder or URI of the model; empty when the run failed.
+        model: Folder or URI of the model; empty unless the run finished.
         checkpoint: Folder or URI of the last checkpoint; empty when there is none.
         samples_per_second: Samples trained on a second in steady state, over all workers.
         examples: Sentences that show what the model does on a few samples.

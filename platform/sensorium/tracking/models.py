@@ -59,6 +59,31 @@ def fetch(model: str) -> str:
     return str(inner if inner.is_dir() else folder)
 
 
+def resolve(model: str) -> str:
+    """Returns what a MODEL stands for now: `models:/NAME/VERSION` for an alias, everything else as it is.
+
+    Raises:
+        UserError: There is no such alias, or the registry cannot be asked.
+    """
+    if not model.startswith("models:/") or "@" not in model:
+        return model
+    from mlflow import MlflowClient
+
+    from sensorium.tracking.records import FAULTS
+    from sensorium.tracking.uri import default_uri
+
+    name, _, alias = model.removeprefix("models:/").rpartition("@")
+    try:
+        version = MlflowClient(default_uri()).get_model_version_by_alias(name, alias).version
+    except FAULTS as cause:
+        raise UserError(
+            f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0]}",
+            "An alias has the form models:/NAME@ALIAS.",
+            "Check MLFLOW_TRACKING_URI.",
+        ) from cause
+    return f"models:/{name}/{version}"
+
+
 def store(run: Run, model: str, task: Task) -> Stored:
     """Stores a run's model folder in its record, with the signature of the task, and registers it if asked."""
     import mlflow

@@ -23,6 +23,7 @@ from torchaudio.transforms import Resample
 from sensorium import MediaError, Modality, Padded
 from sensorium.builtin.modalities.source import opened
 from sensorium.builtin.modalities.spectrogram import masked, png, view
+from sensorium.builtin.modalities.wav import claimed
 
 BLOCK = 1 << 18
 """Samples read at a time, so that memory follows what a file holds and not what its header says."""
@@ -178,6 +179,9 @@ class Audio(Modality):
         return buffer.getvalue()
 
     def _read(self, file: BinaryIO, name: str) -> tuple[Tensor, int]:
+        length = claimed(file)
+        if length is not None and length[1] < WHOLE * length[0]:
+            raise MediaError(f"{name}: breaks off, with {length[1]} of {length[0]} bytes of samples.")
         handle = file if isinstance(file, io.BytesIO) else file.fileno()  # twice as fast as through Python
         try:
             with soundfile.SoundFile(handle, closefd=False) as sound:

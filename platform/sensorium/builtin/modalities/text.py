@@ -105,7 +105,8 @@ class Text(Modality):
         words = sorted(set(self.tokenizer.get_vocab()) - set(SPECIAL))
         count = int(torch.randint(1, 9, (), generator=random))
         chosen = torch.randint(len(words), (count,), generator=random).tolist()
-        return self.tokenizer.decode([self.tokenizer.token_to_id(words[index]) for index in chosen])
+        text: str = self.tokenizer.decode([self.tokenizer.get_vocab()[words[index]] for index in chosen])
+        return text
 
     def json_schema(self) -> dict[str, Any]:
         """Returns that it is a string."""

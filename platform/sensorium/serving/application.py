@@ -1,0 +1,119 @@
+"""The routes of an endpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sensorium.serving.guard import Guard
+from sensorium.serving.openapi import document
+from sensorium.serving.refusal import Refusal
+from sensorium.serving.service import Backend, Service
+from sensorium.serving.settings import Limits
+
+logger = logging.getLogger("sensorium.serving")
+
+
+def application(backends: Mapping[str, Backend], limits: Limits | None = None, key: str = "") -> FastAPI:
+    """Returns the endpoint as an ASGI application.
+
+    Args:
+        backends: Name -> model.
+        limits: What requests may cost.
+        key: SHA-256 of the key that requests must bear; empty asks for none.
+    """
+    app = FastAPI(title="Sensorium", openapi_url=None, redoc_url=None)
+    service = Service(backends, limits or Limits())
+    for add in ROUTES:
+        add(app, service)
+    app.add_middleware(Guard, key=key)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(HTTPException, _not_found)
+    app.add_exception_handler(Exception, _failed)
+    return app
+
+
+def add_state(app: FastAPI, service: Service) -> None:
+    """Adds what says how the server is."""
+
+    async def healthz(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def models(request: Request) -> Response:
+        found = {name: asdict(await service.description(name)) for name in service.backends}
+        return JSONResponse({"models": found})
+
+    async def metrics(request: Request) -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    app.add_route("/healthz", healthz, ["GET"])
+    app.add_route("/models", models, ["GET"])
+    app.add_route("/metrics", metrics, ["GET"])
+
+
+def add_predict(app: FastAPI, service: Service) -> None:
+    """Adds the question to a model; without its name where there is one model."""
+
+    async def answered(name: str, request: Request) -> Response:
+        try:
+            response = await service.predict(name, request)
+        except Refusal as refusal:
+            response = refusal.response()
+        label = name if name in service.backends else ""
+        service.metrics.requests.labels(label, str(response.status_code)).inc()
+        return response
+
+    async def predict(request: Request) -> Response:
+        return await answered(request.path_params["name"], request)
+
+    async def predict_only(request: Request) -> Response:
+        if len(service.backends) > 1:
+            names = ", ".join(service.backends)
+            raise Refusal(404, "There are several models.", f"Known: {names}.", "Ask /models/NAME/predict.")
+        return await answered(next(iter(service.backends)), request)
+
+    app.add_route("/models/{name}/predict", predict, ["POST"])
+    app.add_route("/predict", predict_only, ["POST"])
+
+
+def add_documents(app: FastAPI, service: Service) -> None:
+    """Adds the OpenAPI document that `/docs` shows; it follows the models as they change."""
+
+    async def openapi(request: Request) -> Response:
+        found = {name: await service.description(name) for name in service.backends}
+        return JSONResponse(document(found, service.limits))
+
+    app.add_route("/openapi.json", openapi, ["GET"])
+
+    from fastapi.openapi.docs import get_swagger_ui_html
+
+    async def docs(request: Request) -> Response:
+        return get_swagger_ui_html(openapi_url="openapi.json", title="Sensorium")
+
+    app.add_route("/docs", docs, ["GET"])
+
+
+ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (add_state, add_predict, add_documents)
+"""What an endpoint offers; each function adds its routes for all models."""
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return error.response()
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    hint = "`GET /docs` shows what there is."
+    return Refusal(error.status_code, f"{error.detail}.", "", hint, dict(error.headers or {})).response()
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    logger.exception("a request failed", exc_info=error)
+    return Refusal(500, "The server failed.", "", "Its log says why.").response()

@@ -1,0 +1,195 @@
+"""Requests computed together, where that gives each the digits it would have had alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from sensorium.contracts.data import map_tensors
+from sensorium.errors import UserError
+from sensorium.prediction import Predictor, Prepared
+
+TRIALS = 2
+"""Batches of one shape and size that must give the digits of single answers before they are trusted."""
+
+Said = dict[str, Any] | UserError
+
+
+class Exact:
+    """Answers several examples of one shape, in batches only where these change no digit.
+
+    How a processor adds up a matrix product may depend on the number of rows. So the first batches of
+    each shape and size are computed both ways and compared. A size that differs is never used again
+    for that shape.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self._trials: dict[tuple[Hashable, int], int] = {}
+
+    def __call__(self, prepared: Sequence[Prepared], largest: int) -> tuple[list[Said], list[int]]:
+        """Returns what is said to each, and the size of the batch in which each was computed."""
+        said: list[Said] = []
+        sizes: list[int] = []
+        while len(said) < len(prepared):
+            left = prepared[len(said) :]
+            size = self._size(left, largest)
+            answers, used = self._part(left[:size])
+            said += answers
+            sizes += [used] * size
+        return said, sizes
+
+    def _size(self, left: Sequence[Prepared], largest: int) -> int:
+        size = 1
+        while 2 * size <= min(len(left), largest):
+            size *= 2
+        while size > 1 and self._trials.get((shape(left[0]), size), 0) < 0:
+            size //= 2
+        return size
+
+    def _part(self, part: Sequence[Prepared]) -> tuple[list[Said], int]:
+        size, key = len(part), (shape(part[0]), len(part))
+        if size > 1 and self._trials.get(key, 0) >= TRIALS:
+            try:
+                return list(self.predictor.answer(part)), size
+            except UserError:
+                return [self._one(each) for each in part], 1
+        alone = [self._one(each) for each in part]
+        if size > 1 and not any(isinstance(each, UserError) for each in alone):
+            same = list(self.predictor.answer(part)) == alone
+            self._trials[key] = self._trials.get(key, 0) + 1 if same else -1
+        return alone, 1
+
+    def _one(self, each: Prepared) -> Said:
+        try:
+            return self.predictor.answer([each])[0]
+        except UserError as error:
+            return error
+
+
+def shape(prepared: Prepared) -> Hashable:
+    """Returns what examples share that may be computed together: fields, and the shapes of their values."""
+
+    def sizes(value: Any) -> Hashable:
+        found: list[tuple[int, ...]] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            found.append(tuple(tensor.shape))
+            return tensor
+
+        map_tensors(value, note)
+        return tuple(found)
+
+    return tuple((name, sizes(value)) for name, value in prepared.values.items())
+
+
+@dataclass
+class _Waiting:
+    prepared: Prepared
+    exact: Exact
+    key: Hashable
+    future: asyncio.Future[tuple[dict[str, Any], int]]
+
+
+class Batcher:
+    """Collects the requests that arrive while others are computed, and answers those of one shape together.
+
+    A lone request never waits. Where others are being decoded, the next batch waits for them, at most
+    `wait` seconds.
+
+    Args:
+        exact: What answers.
+        size: Largest batch.
+        wait: Seconds.
+    """
+
+    def __init__(self, exact: Exact, size: int, wait: float) -> None:
+        self.exact, self.size, self.wait = exact, size, wait
+        self._decoders = ThreadPoolExecutor(2, "decode")
+        self._computer = ThreadPoolExecutor(1, "compute")
+        self._queue: deque[_Waiting] = deque()
+        self._decoding = 0
+        self._more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def ask(self, example: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        """Returns the answer, and how many requests were computed together.
+
+        Raises:
+            UserError: The example cannot be read, or makes no sense.
+        """
+        loop, exact = asyncio.get_running_loop(), self.exact
+        self._decoding += 1
+        try:
+            prepared = await loop.run_in_executor(self._decoders, exact.predictor.prepare, example)
+        finally:
+            self._decoding -= 1
+            self._more.set()
+        waiting = _Waiting(prepared, exact, (id(exact), shape(prepared)), loop.create_future())
+        self._queue.append(waiting)
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._work())
+        return await waiting.future
+
+    def use(self, exact: Exact, size: int, wait: float) -> None:
+        """Answers with another model from the next batch on."""
+        self.exact, self.size, self.wait = exact, size, wait
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            await self._gather()
+            batch = self._take()
+            if not batch:
+                continue
+            try:
+                said, sizes = await loop.run_in_executor(
+                    self._computer, batch[0].exact, [each.prepared for each in batch], self.size
+                )
+            except Exception as error:  # noqa: BLE001 (handed to those who asked)
+                for each in batch:
+                    if not each.future.done():
+                        each.future.set_exception(error)
+                continue
+            for each, answer, size in zip(batch, said, sizes, strict=True):
+                if each.future.done():
+                    continue
+                if isinstance(answer, UserError):
+                    each.future.set_exception(answer)
+                else:
+                    each.future.set_result((answer, size))
+
+    async def _gather(self) -> None:
+        deadline = asyncio.get_running_loop().time() + self.wait
+        while self._decoding and len(self._queue) < self.size:
+            self._more.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._more.wait()
+                await asyncio.sleep(0)  # lets the one that was decoded join the queue
+            except TimeoutError:
+                return
+
+    def _take(self) -> list[_Waiting]:
+        """Returns the oldest and others of its shape; who has gone away is left out."""
+        while self._queue and self._queue[0].future.done():
+            self._queue.popleft()
+        if not self._queue:
+            return []
+        key, rest = self._queue[0].key, deque[_Waiting]()
+        batch: list[_Waiting] = []
+        for each in self._queue:
+            if each.future.done():
+                continue
+            if each.key == key and len(batch) < self.size:
+                batch.append(each)
+            else:
+                rest.append(each)
+        self._queue = rest
+        return batch

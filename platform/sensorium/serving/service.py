@@ -1,0 +1,131 @@
+"""The models behind an endpoint: who they are, how many requests each has, and how one is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sensorium.errors import unknown
+from sensorium.serving.answer import respond, wanted
+from sensorium.serving.description import Description
+from sensorium.serving.metrics import Metrics
+from sensorium.serving.question import read_question
+from sensorium.serving.refusal import Refusal
+from sensorium.serving.settings import Limits
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said.
+
+    Attributes:
+        outputs: Name -> encoded output.
+        version: Which model said it.
+        batch: Number of requests that were computed together.
+    """
+
+    outputs: Mapping[str, Any]
+    version: str
+    batch: int
+
+
+class Backend(Protocol):
+    """A model, wherever it runs."""
+
+    async def describe(self) -> Description:
+        """Returns what it takes and gives."""
+        ...
+
+    async def ask(self, example: Mapping[str, Any]) -> Answer:
+        """Returns its answer.
+
+        Raises:
+            Refusal: The example cannot be read, or makes no sense.
+        """
+        ...
+
+
+class Service:
+    """Everything that the routes of an endpoint use."""
+
+    def __init__(self, backends: Mapping[str, Backend], limits: Limits) -> None:
+        self.backends, self.limits, self.metrics = backends, limits, Metrics()
+        self._descriptions: dict[str, Description] = {}
+        self._waiting: Counter[str] = Counter()
+
+    async def description(self, name: str) -> Description:
+        """Returns what a model takes and gives.
+
+        Raises:
+            Refusal: There is no such model.
+        """
+        if name not in self.backends:
+            error = unknown("model", name, self.backends)
+            raise Refusal(404, error.wrong, error.expected, error.hint)
+        if name not in self._descriptions:
+            self._descriptions[name] = await self.backends[name].describe()
+        return self._descriptions[name]
+
+    async def predict(self, name: str, request: Request) -> Response:
+        """Returns the response to a question.
+
+        Raises:
+            Refusal: There is no such model, no room, or no sense in the question.
+        """
+        description = await self.description(name)
+        with self._admitted(name):
+            kind = wanted(request.headers.get("accept", ""), description.outputs)
+            example = await read_question(request, description.inputs, self.limits)
+            answer = await self.ask(name, example)
+        if answer.version != description.version:  # a new version went live: what it takes may have changed
+            description = self._descriptions[name] = await self.backends[name].describe()
+        return respond(answer.outputs, kind, description.outputs, answer.version)
+
+    async def ask(self, name: str, example: Mapping[str, Any]) -> Answer:
+        """Returns a model's answer, within the time limit.
+
+        Raises:
+            Refusal: The model is too slow, or refuses.
+        """
+        try:
+            async with asyncio.timeout(self.limits.answer):
+                answer = await self.backends[name].ask(example)
+        except TimeoutError as cause:
+            raise Refusal(
+                504,
+                f"The model {name!r} did not answer within {self.limits.answer:g} s.",
+                hint="Try again later, or with smaller media.",
+                headers={"Retry-After": "1"},
+            ) from cause
+        self.metrics.batches.labels(name).observe(answer.batch)
+        return answer
+
+    @contextmanager
+    def _admitted(self, name: str) -> Iterator[None]:
+        """Counts a request in while it is under way; what is too much is refused before its body is read."""
+        if self._waiting[name] >= self.limits.waiting:
+            self.metrics.rejected.labels(name).inc()
+            raise Refusal(
+                503,
+                f"The model {name!r} has {self._waiting[name]} requests under way.",
+                f"At most {self.limits.waiting} are taken at once.",
+                "Try again after a second.",
+                {"Retry-After": "1"},
+            )
+        self._waiting[name] += 1
+        begin, gauge = time.perf_counter(), self.metrics.waiting.labels(name)
+        gauge.set(self._waiting[name])
+        try:
+            yield
+        finally:
+            self._waiting[name] -= 1
+            gauge.set(self._waiting[name])
+            self.metrics.seconds.labels(name).observe(time.perf_counter() - begin)

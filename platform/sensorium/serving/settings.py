@@ -1,0 +1,109 @@
+"""What a server is told: its models, its limits, and whom it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sensorium.errors import UserError
+
+KEY = "SENSORIUM_API_KEY"
+"""Variable that holds the key which requests must bear."""
+
+
+class Part(BaseModel):
+    """Options; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(Part):
+    """What one request, and all of them together, may cost."""
+
+    body: int = Field(default=16 << 20, gt=0)
+    """Bytes of a request's body."""
+
+    max_pixels: int = Field(default=25_000_000, gt=0)
+    """Pixels of a picture, by its header, before it is decoded."""
+
+    max_seconds: float = Field(default=60.0, gt=0)
+    """Length of a recording in seconds, by its header, before it is decoded."""
+
+    arrival: float = Field(default=10.0, gt=0)
+    """Seconds within which a body must have arrived."""
+
+    answer: float = Field(default=30.0, gt=0)
+    """Seconds within which a model must have answered."""
+
+    waiting: int = Field(default=64, gt=0)
+    """Requests of one model that may be under way; more are answered 503 at once."""
+
+
+class Served(Part):
+    """A model and what its replicas get."""
+
+    model: str
+    """A checkpoint folder, runs:/ID/model, or models:/NAME@ALIAS, which is followed when the alias moves."""
+
+    replicas: tuple[int, int] = (1, 1)
+    """Fewest and most copies; their number follows the load."""
+
+    num_cpus: float = Field(default=1.0, ge=0)
+    """Cores that a replica reserves."""
+
+    num_gpus: float = Field(default=0.0, ge=0)
+    """Share of a GPU that a replica reserves; several models share one when their shares fit."""
+
+    max_batch: int = Field(default=32, gt=0)
+    """Largest batch that is tried; how large it gets is measured at the start. 1 answers one by one."""
+
+
+class Settings(Part):
+    """Everything that an application is built from."""
+
+    models: dict[str, Served] = Field(min_length=1)
+    """Name in the address -> model."""
+
+    limits: Limits = Limits()
+    """What requests may cost."""
+
+    key: str = ""
+    """SHA-256 of the key that requests must bear, in hexadecimal; empty asks for none."""
+
+
+def check(plain: dict[str, Any]) -> Settings:
+    """Returns the settings that plain data describe.
+
+    Raises:
+        UserError: An option is unknown or out of range; says which.
+    """
+    try:
+        return Settings.model_validate(plain)
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{place}: {first['msg']}.", "", "See `sensorium serve --help`.") from cause
+
+
+def key_from_environment() -> str:
+    """Returns the digest of the key in SENSORIUM_API_KEY, or an empty string when there is none.
+
+    Raises:
+        UserError: The key is too short to keep anybody out.
+    """
+    key = os.environ.get(KEY, "")
+    if key and len(key) < 16:
+        raise UserError(
+            f"The key in {KEY} has {len(key)} characters.",
+            "At least 16 were expected.",
+            "`openssl rand -hex 32` makes one.",
+        )
+    return digest(key) if key else ""
+
+
+def digest(key: str) -> str:
+    """Returns the SHA-256 of a key in hexadecimal; the key itself is never passed on."""
+    return hashlib.sha256(key.encode()).hexdigest()

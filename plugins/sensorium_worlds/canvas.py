@@ -1,0 +1,182 @@
+"""The dataset of scenes: coloured digits on a canvas, drawn from real handwriting.
+
+Every record is a function of seed, split and index alone, so that workers make their own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import field
+from typing import ClassVar
+
+import numpy as np
+
+from sensorium import Dataset, Sample, Split, UserError, unknown
+from sensorium_worlds import words
+from sensorium_worlds.scene import COLOURS, DIGITS, PLACES, Drawing, Item, draw
+
+_ALL = tuple((colour, digit) for colour in COLOURS for digit in DIGITS)
+_QUESTIONS = 1 << 40
+"""Offset of the generators that make questions, away from those that make scenes."""
+HELD = 0.1
+"""Share of the source's training handwriting that only the validation split draws from."""
+
+
+class DigitsCanvas(Dataset):
+    """One to three coloured digits on a canvas of four cells, with captions, tags, boxes and a question."""
+
+    fields: ClassVar[dict[str, str]] = {
+        "image": "image",
+        "caption": "text",
+        "question": "text",
+        "answer": "label",
+        "label": "label",
+        "colour": "label",
+    }
+    splits = ("train", "validation", "test")
+
+    class Config(Dataset.Config):
+        """Where handwriting comes from, how many scenes are drawn, and what is in them."""
+
+        source: Dataset.Config
+        """A dataset of single digits with the fields `image` (h, w) and `label`: digits or mnist."""
+        train: int = 4000
+        """Scenes of the training split."""
+        held_out: int = 500
+        """Scenes of the validation and of the test split."""
+        least: int = 1
+        """Fewest digits in a scene."""
+        most: int = 3
+        """Most digits in a scene, of four cells."""
+        cell: int = 16
+        """Side of a cell, in pixels; the canvas is two by two cells."""
+        seed: int = 0
+        """Seed of the world."""
+        unseen: list[str] = field(default_factory=list)
+        """Combinations such as `red three` that the training split does not show, and the test split alone shows."""
+
+        def __post_init__(self) -> None:
+            if not 1 <= self.least <= self.most <= len(PLACES):
+                raise ValueError("least and most lie between 1 and 4, the least not above the most.")
+            if min(self.train, self.held_out, self.cell - 7) < 1:
+                raise ValueError("train and held_out are at least 1, cell at least 8.")
+            for combination in self.unseen:
+                if tuple(combination.split()) not in _ALL:
+                    raise ValueError(f"unseen: {combination!r} is no colour and digit, such as 'red three'.")
+
+    config: Config
+
+    def open(self, split: str) -> Split:
+        """Returns one split.
+
+        Raises:
+            UserError: There is no such split, or the source lacks a digit.
+        """
+        if split not in self.splits:
+            raise unknown("split", split, self.splits)
+        return Scenes(split, self.config)
+
+
+class Scenes:
+    """One split of the world."""
+
+    def __init__(self, split: str, config: DigitsCanvas.Config) -> None:
+        self.split, self.config = split, config
+        self.source: Split = config.source.build().open("test" if split == "test" else "train")
+        self.pool = _pool(self.source, split)
+        missing = [digit for digit in DIGITS if digit not in self.pool]
+        if missing:
+            raise UserError(
+                f"The source of digits_canvas has no {', '.join(missing)} in {split}.",
+                "Its field `label` holds zero to nine, or 0 to 9.",
+                "Set dataset.source to digits or mnist.",
+            )
+        every = set(_ALL)
+        unseen = {each for each in _ALL if " ".join(each) in config.unseen}
+        allowed = unseen if unseen and split == "test" else every - unseen
+        self.allowed = sorted(allowed)
+
+    def __len__(self) -> int:
+        return self.config.train if self.split == "train" else self.config.held_out
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        random = self._random(index)
+        question = self._question(index)
+        items = self._items(question, random)
+        drawing = self._drawn(items, random)
+        spoken = words.captions(items)
+        first = items[0]
+        return {
+            "id": f"{self.split}/{index}",
+            "image": drawing.pixels,
+            "caption": spoken[int(random.integers(len(spoken)))],
+            "captions": spoken,
+            "tags": words.tags(items),
+            "question": question.text,
+            "answer": question.answer,
+            "type": question.kind,
+            "label": first.digit,
+            "colour": first.colour,
+            "boxes": drawing.boxes,
+            "scene": [vars(item) for item in items],
+        }
+
+    def _items(self, question: words.Question, random: np.random.Generator) -> list[Item]:
+        """Returns a scene of which the question has its answer, and only that one."""
+        count = int(random.integers(self.config.least, self.config.most + 1))
+        if question.kind == "count":
+            count = words.COUNTS.index(question.answer) + 1
+        wanted = None if question.absent else question.wanted
+        drawn = [] if wanted is None else [(wanted.colour, wanted.digit)]
+        others = [each for each in self.allowed if not _confuses(each, question)]
+        while len(drawn) < count:
+            drawn.append(others[int(random.integers(len(others)))])
+        places = random.choice(PLACES, count, replace=False)
+        return [
+            Item(digit, colour, str(place), int(random.choice(self.pool[digit])))
+            for (colour, digit), place in zip(drawn, places, strict=True)
+        ]
+
+    def _drawn(self, items: list[Item], random: np.random.Generator) -> Drawing:
+        strokes = [np.asarray(self.source[item.sample]["image"]) for item in items]
+        return draw(items, strokes, self.config.cell, random)
+
+    def _random(self, index: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), index])
+
+    def _question(self, index: int) -> words.Question:
+        """Returns the question of a scene; those of an even index and the next are a pair."""
+        random = self._random(index // 2 + _QUESTIONS)
+        while True:
+            kind = words.TYPES[int(random.integers(len(words.TYPES)))]
+            question = words.pair(kind, random)[index % 2]
+            wanted = question.wanted
+            if question.kind == "count":
+                fits = self.config.least <= words.COUNTS.index(question.answer) + 1 <= self.config.most
+            else:
+                fits = question.absent or (wanted is not None and (wanted.colour, wanted.digit) in self.allowed)
+            if fits:
+                return question
+
+
+def _confuses(each: tuple[str, str], question: words.Question) -> bool:
+    """Returns whether another (colour, digit) in the scene would give the question another answer."""
+    wanted = question.wanted
+    if wanted is None:
+        return False
+    same = {"colour": each[1] == wanted.digit, "digit": each[0] == wanted.colour}
+    return same.get(question.kind, question.absent and each == (wanted.colour, wanted.digit))
+
+
+def _pool(source: Split, split: str) -> dict[str, list[int]]:
+    """Returns digit -> the handwriting that a split draws from; no two splits share any."""
+    count = len(source)
+    first_held = count - round(HELD * count)
+    places = {"train": range(first_held), "validation": range(first_held, count), "test": range(count)}[split]
+    pool: dict[str, list[int]] = {}
+    for place in places:
+        label = str(source[place]["label"])
+        pool.setdefault(DIGITS[int(label)] if label.isdigit() else label, []).append(place)
+    return pool

@@ -1,0 +1,312 @@
+"""Models on Ray Serve: what is answered, what is refused, and that nothing is lost when versions or replicas go."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import torch
+
+from sensorium.errors import SensoriumError, UserError
+from sensorium.prediction import Predictor
+from sensorium.session import started
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+TINY = (
+    "dataset.limit={train: 192, test: 48}",
+    "model.encoders.image.widths=[8, 16]",
+    "model.encoders.image.dim=16",
+    "model.encoders.text.dim=16",
+    "model.encoders.text.depth=1",
+    "model.encoders.text.heads=2",
+    "model.fusion.dim=8",
+    "training.epochs=1",
+    "training.global_batch=64",
+    "tracking.register=tiny",
+    "tracking.system=false",
+)
+
+
+class Server:
+    """The running server, and two trained models."""
+
+    def __init__(self, url: str, models: list[str]) -> None:
+        self.url, self.models = url, models
+        self.predictors = [Predictor.load(model) for model in models]
+        image = self.predictors[0].model.task.inputs["image"]
+        random = torch.Generator().manual_seed(0)
+        self.pictures = [image.example(random) for _ in range(8)]
+        self.right = [[predictor([{"image": p}])[0] for p in self.pictures] for predictor in self.predictors]
+
+    def question(self, number: int = 0) -> dict[str, str]:
+        return {"image": base64.b64encode(self.pictures[number % 8]).decode()}
+
+    def ask(self, number: int = 0, **options: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}/predict", json=self.question(number), timeout=60, **options)
+
+    def live(self) -> int:
+        """Which of the two models answers."""
+        answer = self.ask().json()
+        return [right[0] for right in self.right].index(answer)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, store: str) -> Iterator[Server]:
+    """One Serve, with one of two models that differ in their seed."""
+    from sensorium.runtime.serve_run import running
+    from sensorium.serving.settings import check
+
+    folder = tmp_path_factory.mktemp("serve")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", store)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        models = [started("clip", [*TINY, f"run.seed={seed}"]).train()["model"] for seed in (0, 1)]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        limits = {"waiting": 24}
+        settings = check({"models": {"clip": {"model": models[0], "num_cpus": 0.5}}, "limits": limits})
+        with running(settings, "127.0.0.1", port, None) as versions:
+            assert versions == {"clip": models[0]}
+            yield Server(f"http://127.0.0.1:{port}", models)
+    assert not [p for p in psutil.Process().children(recursive=True) if p.name() in ("raylet", "haproxy")]
+
+
+@pytest.fixture(autouse=True)
+def goes_on(server: Server) -> Iterator[None]:
+    """After whatever a test did, the next good request is answered."""
+    yield
+    assert server.ask().json() in [right[0] for right in server.right]
+
+
+class Load:
+    """Clients that ask one after another until the block ends; counts what they are answered."""
+
+    def __init__(self, server: Server, clients: int) -> None:
+        self.server, self.clients = server, clients
+        self.seen: Counter[str] = Counter()
+        self.slow: list[float] = []
+        self._over = threading.Event()
+
+    def __enter__(self) -> Load:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=90)
+
+    async def _run(self) -> None:
+        limits = httpx.Limits(max_connections=self.clients)
+        async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+            await asyncio.gather(*(self._client(client, number) for number in range(self.clients)))
+
+    async def _client(self, client: httpx.AsyncClient, number: int) -> None:
+        while not self._over.is_set():
+            number += 1
+            try:
+                answer = await client.post(f"{self.server.url}/predict", json=self.server.question(number))
+            except httpx.HTTPError as error:
+                self.seen[type(error).__name__] += 1
+                continue
+            if answer.status_code != 200:
+                self.seen[str(answer.status_code)] += 1
+                continue
+            said = answer.json()
+            which = [i for i, right in enumerate(self.server.right) if right[number % 8] == said]
+            self.seen[f"model {which[0]}" if which else "wrong digits"] += 1
+
+
+def test_what_is_served_equals_predict_to_the_last_digit(server: Server) -> None:
+    for number in range(8):
+        right = server.right[0][number]
+        assert server.ask(number).json() == right
+        files = {"image": ("a.png", server.pictures[number], "image/png")}
+        assert httpx.post(f"{server.url}/models/clip/predict", files=files).json() == right
+    with Load(server, 16) as load:
+        time.sleep(5)
+    assert set(load.seen) == {"model 0"}, load.seen
+    text = httpx.get(f"{server.url}/metrics").text
+    alone = float(text.split('sensorium_batch_size_bucket{le="1.0",model="clip"} ')[1].split()[0])
+    total = float(text.split('sensorium_batch_size_count{model="clip"} ')[1].split()[0])
+    assert alone < 0.9 * total, "requests were computed in batches"
+
+
+def test_everything_listens_on_loopback(server: Server) -> None:
+    own = {process.pid for process in psutil.Process().children(recursive=True) if process.name() == "haproxy"}
+    assert own
+    heard = [c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid in own]
+    assert len(heard) == 3
+    assert {address.ip for address in heard} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"x" * (100 << 20), "application/json", 413),
+        (b'{"text": "\xff"}', "application/json", 400),
+        (b'{"image": "/etc/hostname"}', "application/json", 422),
+        (b'{"image": "iVBORw0KGgo="}', "application/json", 422),
+        (b"{}", "application/json", 422),
+        (b"{}", "text/plain", 415),
+    ],
+)
+def test_bad_input_is_refused_with_a_sentence(server: Server, content: bytes, kind: str, status: int) -> None:
+    with contextlib.suppress(httpx.WriteError, httpx.ReadError):  # the server hangs up on what it does not read
+        answer = httpx.post(f"{server.url}/predict", content=content, headers={"Content-Type": kind}, timeout=30)
+        assert answer.status_code == status
+        assert answer.json()["error"]["wrong"].endswith(".")
+
+
+def test_a_body_in_pieces_is_cut_off(server: Server) -> None:
+    sent = []
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(1000):
+            sent.append(1)
+            yield b"x" * (1 << 20)
+
+    with contextlib.suppress(httpx.WriteError, httpx.ReadError):
+        headers = {"Content-Type": "application/json"}
+        assert httpx.post(f"{server.url}/predict", content=pieces(), headers=headers, timeout=30).status_code == 413
+    assert len(sent) < 200
+
+
+def test_a_thousand_connections_that_say_nothing(server: Server) -> None:
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    idle = [socket.create_connection((host, int(port)), timeout=10) for _ in range(1000)]
+    try:
+        for connection in idle[::2]:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\n")
+        begin = time.monotonic()
+        assert server.ask().status_code == 200
+        assert time.monotonic() - begin < 10
+        time.sleep(12)
+        idle[0].settimeout(5)
+        assert b"408" in idle[0].recv(100), "HAProxy ends it"
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def replicas() -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with contextlib.suppress(psutil.Error):
+            if "ServeReplica:sensorium:model-clip" in " ".join(process.info["cmdline"] or ()):
+                found.append(process)
+    return found
+
+
+def test_ten_times_the_load_is_turned_away_quickly_and_memory_stays_flat(server: Server) -> None:
+    def ingress() -> int:
+        names = ("ServeReplica:sensorium:ingress", "ServeReplica:sensorium:model-clip")
+        found = [
+            p for p in psutil.process_iter(["cmdline"]) if any(n in " ".join(p.info["cmdline"] or ()) for n in names)
+        ]
+        return sum(process.memory_info().rss for process in found)
+
+    with Load(server, 24) as load:
+        time.sleep(3)
+    assert set(load.seen) <= {"model 0"}, load.seen
+    before = ingress()
+    waits: list[float] = []
+    with Load(server, 240) as load:
+        time.sleep(2)
+        end = time.monotonic() + 8
+        with httpx.Client(timeout=30) as client:
+            while time.monotonic() < end:
+                begin = time.perf_counter()
+                answer = client.post(f"{server.url}/predict", json=server.question())
+                if answer.status_code == 503:
+                    waits.append(time.perf_counter() - begin)
+                    assert answer.headers["retry-after"] == "1"
+                    assert "under way" in answer.json()["error"]["wrong"]
+                time.sleep(0.02)
+    assert set(load.seen) <= {"model 0", "503"}, load.seen
+    assert load.seen["503"] > load.seen["model 0"] > 0
+    print(f"503 after {1000 * sorted(waits)[len(waits) // 2]:.0f} ms (median of {len(waits)}), {load.seen}")
+    assert ingress() - before < 64 << 20
+    assert "503" in str(load.seen)
+
+
+def test_a_new_version_goes_live_without_a_lost_request_and_back(server: Server) -> None:
+    from sensorium.runtime.serve_run import _change
+
+    with Load(server, 8) as load:
+        time.sleep(1)
+        state = _change({"clip": server.models[1]}, [])
+        assert state["clip"]["version"] == server.models[1]
+        assert server.live() == 1
+        time.sleep(1)
+        state = _change({}, ["clip"])
+        assert state["clip"]["version"] == server.models[0]
+        assert server.live() == 0
+    assert set(load.seen) == {"model 0", "model 1"}, load.seen
+    with pytest.raises(SensoriumError, match="no earlier version"):
+        _change({}, ["clip"])
+    with pytest.raises(UserError, match="no model 'clop'"):
+        _change({"clop": server.models[1]}, [])
+
+
+def test_a_broken_version_leaves_the_old_one_live(server: Server, tmp_path: Path) -> None:
+    from sensorium.runtime.serve_run import _change
+
+    broken = tmp_path / "model"
+    shutil.copytree(server.models[1], broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with Load(server, 4) as load:
+        for model in (str(broken), str(tmp_path / "nothing"), "models:/tiny@nobody"):
+            with pytest.raises(SensoriumError):
+                _change({"clip": model}, [])
+    assert set(load.seen) == {"model 0"}, load.seen
+    assert server.live() == 0
+
+
+def test_an_alias_is_followed(server: Server, store: str) -> None:
+    from mlflow import MlflowClient
+
+    from sensorium.runtime.serve_run import _change
+
+    client = MlflowClient(store)
+    client.set_registered_model_alias("tiny", "champion", "1")
+    assert _change({"clip": "models:/tiny@champion"}, [])["clip"]["version"] == "models:/tiny/1"
+    with Load(server, 4) as load:
+        client.set_registered_model_alias("tiny", "champion", "2")
+        end = time.monotonic() + 90
+        while server.live() == 0 and time.monotonic() < end:
+            time.sleep(0.5)
+    assert set(load.seen) == {"model 0", "model 1"}, load.seen
+    assert _change({}, ["clip"])["clip"]["follows"] == ""
+    assert server.live() == 0
+
+
+def test_a_replica_that_is_killed_loses_no_request(server: Server) -> None:
+    (victim,) = replicas()
+    with Load(server, 8) as load:
+        time.sleep(1)
+        os.kill(victim.pid, signal.SIGKILL)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not [p for p in replicas() if p.pid != victim.pid]:
+            time.sleep(0.5)
+        time.sleep(3)
+        print(load.seen)
+    assert set(load.seen) == {"model 0"}, load.seen

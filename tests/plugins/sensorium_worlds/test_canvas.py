@@ -1,0 +1,139 @@
+"""The canvas: what is said of a scene is true of it, and no handwriting crosses from training to test."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from sensorium.errors import UserError
+from sensorium.experiment import parse
+from sensorium.plugins import Plugins
+from sensorium_worlds import words
+from sensorium_worlds.canvas import DigitsCanvas
+from sensorium_worlds.scene import COLOURS, PLACES, Item, draw
+
+
+@pytest.fixture(scope="module")
+def plugins():
+    return Plugins()
+
+
+@pytest.fixture(scope="module")
+def world(plugins):
+    def build(**options):
+        return parse(
+            DigitsCanvas.Config, {"source": "digits", "train": 400, "held_out": 200, **options}, plugins
+        ).build()
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def train(world):
+    split = world().open("train")
+    return [split[index] for index in range(len(split))]
+
+
+def test_a_drawing_worked_out_by_hand():
+    ink = np.full((8, 8), 255, np.uint8)
+    drawing = draw([Item("one", "red", "bottom left", 0)], [ink], 16, np.random.default_rng(0))
+    (left, top, right, bottom) = drawing.boxes[0]
+    assert drawing.pixels.shape == (32, 32, 3)
+    assert 0 <= left < right <= 16 <= top < bottom <= 32
+    inside = drawing.pixels[top:bottom, left:right].reshape(-1, 3).mean(0)
+    assert np.abs(inside - COLOURS["red"]).max() < 3, "the noise has mean 0"
+    outside = drawing.pixels.astype(float).sum() - drawing.pixels[top:bottom, left:right].astype(float).sum()
+    assert outside / (32 * 32 * 3) < 6
+
+
+def test_captions_worked_out_by_hand():
+    items = [Item("seven", "blue", "bottom right", 0), Item("three", "red", "top left", 1)]
+    said = words.captions(items)
+    assert said[0] == "a red three at the top left and a blue seven at the bottom right"
+    assert said[2] == "at the top left a red three, at the bottom right a blue seven"
+    assert len(set(said)) == 5
+    for caption in said:
+        assert words.triples(caption) == {item.triple for item in items}
+    assert words.tags(items) == ["bottom right blue", "bottom right seven", "top left red", "top left three"]
+
+
+def test_a_record_is_a_function_of_seed_split_and_index(world):
+    first, again = world().open("train"), world().open("train")
+    other = world(seed=1).open("train")
+    for index in (7, 0, 399):
+        one, two = first[index], again[index]
+        assert np.array_equal(one.pop("image"), two.pop("image"))
+        assert one == two
+        assert one["scene"] != other[index]["scene"]
+    with pytest.raises(IndexError):
+        first[400]
+
+
+def test_no_handwriting_crosses_from_one_split_to_another(world):
+    used = {}
+    for split in ("train", "validation", "test"):
+        opened = world(train=2000, held_out=2000).open(split)
+        source = "test" if split == "test" else "train"
+        used[split] = {(source, item["sample"]) for index in range(2000) for item in opened[index]["scene"]}
+        assert len(used[split]) > 100
+    assert not used["train"] & used["validation"]
+    assert not used["train"] & used["test"]
+
+
+def test_boxes_lie_in_the_cells_that_the_scene_names(train):
+    for sample in train[:50]:
+        for (left, top, right, bottom), item in zip(sample["boxes"], sample["scene"], strict=True):
+            row, column = divmod(PLACES.index(item["place"]), 2)
+            assert 16 * column <= left < right <= 16 * (column + 1)
+            assert 16 * row <= top < bottom <= 16 * (row + 1)
+        assert len({item["place"] for item in sample["scene"]}) == len(sample["scene"])
+
+
+def answered(sample):
+    """Returns the answers that are true of a scene."""
+    scene, text = sample["scene"], sample["question"].split()
+    if sample["type"] == "colour":
+        return {item["colour"] for item in scene if item["digit"] == text[-1]}
+    if sample["type"] == "digit":
+        return {item["digit"] for item in scene if item["colour"] == text[-1]}
+    if sample["type"] == "exists":
+        return {"yes" if any([item["colour"], item["digit"]] == text[-2:] for item in scene) else "no"}
+    return {words.COUNTS[len(scene) - 1]}
+
+
+def test_each_answer_is_the_only_true_one(train):
+    for sample in train:
+        assert answered(sample) == {sample["answer"]}, sample
+
+
+def test_a_question_is_asked_of_two_scenes_with_two_answers(train):
+    for first, second in zip(train[::2], train[1::2], strict=True):
+        assert first["question"] == second["question"]
+        assert first["answer"] != second["answer"]
+
+
+def test_the_question_alone_tells_nothing(train):
+    """The best answer to each question, had one seen all of the training split, is right half the time at most."""
+    by_text = {}
+    for sample in train:
+        by_text.setdefault(sample["question"], Counter())[sample["answer"]] += 1
+    best = sum(max(counts.values()) for counts in by_text.values() if sum(counts.values()) >= 20)
+    asked = sum(sum(counts.values()) for counts in by_text.values() if sum(counts.values()) >= 20)
+    assert asked > 50
+    assert best / asked < 0.55
+    assert min(Counter(sample["type"] for sample in train).values()) > 60
+
+
+def test_unseen_combinations_are_in_the_test_split_alone(world):
+    unseen = ["red three", "blue seven"]
+    shown = {}
+    for split in ("train", "test"):
+        opened = world(unseen=unseen, most=1, least=1).open(split)
+        shown[split] = {f"{s['colour']} {s['label']}" for s in (opened[index] for index in range(len(opened)))}
+    assert shown["test"] == set(unseen)
+    assert not shown["train"] & set(unseen)
+
+
+def test_a_combination_that_is_none_is_refused(world):
+    with pytest.raises(UserError, match="'three red' is no colour and digit"):
+        world(unseen=["three red"])
