@@ -1,4 +1,4 @@
-"""Says what works: the machine, torch, Ray, MLflow, storage, plugins."""
+"""Says what works: the machine, torch, Ray and who may use it, MLflow, storage, plugins."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from sensorium.errors import SensoriumError
 from sensorium.plugins import Plugins
 from sensorium.tracking.uri import default_uri
 
@@ -32,6 +33,7 @@ def examine(address: str | None = None) -> list[Finding]:
         "machine": _machine,
         "torch": _torch,
         "ray": lambda: _ray(address),
+        "access": lambda: _access(address),
         "mlflow": _mlflow,
         "storage": _storage,
         "plugins": _plugins,
@@ -40,6 +42,8 @@ def examine(address: str | None = None) -> list[Finding]:
     for subject, look in checks.items():
         try:
             findings.append(Finding(subject, True, look()))
+        except SensoriumError as cause:
+            findings.append(Finding(subject, False, str(cause)))
         except Exception as cause:  # noqa: BLE001 (whatever is wrong is what is looked for)
             text = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
             findings.append(Finding(subject, False, text))
@@ -68,6 +72,12 @@ def _ray(address: str | None) -> str:
     from sensorium.runtime.cluster import describe
 
     return describe(address)
+
+
+def _access(address: str | None) -> str:
+    from sensorium.runtime.cluster import access
+
+    return access(address)
 
 
 def _mlflow() -> str:

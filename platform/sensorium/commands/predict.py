@@ -66,7 +66,8 @@ def _ask_many(
     done = work.parts - len(folder.missing(work.parts))
     if done:
         warn(f"{done} of {work.parts} parts are there already.")
-    run(work, folder.place, workers, batch, address)
+    for written, _ in enumerate(run(work, folder.place, workers, batch, address), done + 1):
+        warn(f"part {written} of {work.parts}")
     counts = list(folder.counts())
     rows, errors = sum(count for count, _ in counts), sum(broken for _, broken in counts)
     if as_json:
