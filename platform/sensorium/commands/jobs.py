@@ -161,6 +161,7 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
     from sensorium.experiment import check, load, override
     from sensorium.plugins import Plugins
     from sensorium.runtime import package
+    from sensorium.runtime.luggage import luggage
     from sensorium.tracking.uri import check_uri
 
     source, overrides = options["task"], list(options.get("overrides") or ())
@@ -187,5 +188,5 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
             assemble(loaded)
     added, variables = package.places(storage, uri, folder, here)
     check_uri(uri or variables["MLFLOW_TRACKING_URI"])
-    named = [*package.modules(loaded.experiment.plugins), *files]
+    named = [*map(Path, luggage(loaded.plugins)), *files]
     return added, named, variables

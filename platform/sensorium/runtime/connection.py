@@ -6,12 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sensorium.errors import UserError
 from sensorium.plugins import Plugins
 from sensorium.runtime import package
 from sensorium.runtime.address import join
 from sensorium.runtime.luggage import luggage
+
+_IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Variable that Ray sets where a job runs; what travels with it came with its files."""
 
 
 @contextmanager
@@ -37,18 +41,28 @@ def joined(address: str | None, plugins: Plugins) -> Iterator[None]:
         ray.shutdown()
 
 
-def connect(address: str | None, plugins: Plugins) -> None:
-    """Joins a cluster; says in a sentence when it cannot."""
+def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
+    """Joins a cluster.
+
+    Args:
+        address: HOST:PORT, a name, or `auto`; None starts Ray on this machine.
+        plugins: What workers need; it travels to a cluster, where it may not be installed.
+        log: Whether what workers print is shown here.
+
+    Raises:
+        UserError: Nothing answers at the address.
+    """
     import ray
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    travels = {} if address is None else {"py_modules": luggage(plugins)}
+    if address is None:
+        os.environ.update(variables())  # which Ray's processes inherit
     try:
         ray.init(
             address="local" if address is None else join(address),
-            log_to_driver=True,
+            log_to_driver=log,
             logging_level="ERROR",
-            runtime_env={"env_vars": variables(), **travels},
+            runtime_env=_environment(address, plugins),
         )
     except (ConnectionError, RuntimeError, ValueError) as cause:
         raise UserError(
@@ -58,9 +72,17 @@ def connect(address: str | None, plugins: Plugins) -> None:
         ) from cause
 
 
+def _environment(address: str | None, plugins: Plugins) -> dict[str, Any] | None:
+    """Returns what workers of a cluster lack; those of this machine inherit it, and a job has brought it."""
+    if address is None or _IN_A_JOB in os.environ:
+        return None
+    return {"env_vars": variables(), "py_modules": luggage(plugins)}
+
+
 def variables() -> dict[str, str]:
     """Returns the environment variables of workers."""
     passed = package.variables()
     # Modules that `plugins:` names lie where this command was started.
-    passed["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), os.environ.get("PYTHONPATH", "")) if path)
+    paths = [str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    passed["PYTHONPATH"] = os.pathsep.join(path for path in dict.fromkeys(paths) if path)
     return passed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import zipfile
@@ -71,17 +70,6 @@ def pack(folder: Path, target: Path, named: Iterable[Path] = ()) -> int:
         for name, path in sorted(files.items()):
             archive.write(path, name)
     return len(files)
-
-
-def modules(names: Iterable[str]) -> list[Path]:
-    """Returns the files or folders of modules that are not installed."""
-    found = []
-    for name in names:
-        spec = importlib.util.find_spec(name.partition(".")[0])
-        if spec is not None and spec.origin is not None and "site-packages" not in spec.origin:
-            origin = Path(spec.origin)
-            found.append(origin.parent if spec.submodule_search_locations else origin)
-    return found
 
 
 def places(storage: str, uri: str | None, folder: Path, here: bool) -> tuple[list[str], dict[str, str]]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.errors import SensoriumError, UserError
+from sensorium.plugins import Plugins
+from sensorium.runtime.connection import connect
 from sensorium.runtime.serve import APPLICATION, VERSIONS, build
 from sensorium.runtime.serve_profile import variables
 from sensorium.serving.refusal import Refusal
@@ -36,6 +38,20 @@ def check_host(host: str) -> None:
         )
 
 
+def check_indexes(settings: Settings) -> None:
+    """Checks that each index was made with the model that it is for.
+
+    Raises:
+        UserError: One was not, or is not whole.
+    """
+    from sensorium.index import Index
+    from sensorium.tracking.models import fetch
+
+    for served in settings.models.values():
+        if served.index:
+            Index(served.index).check(served.model, fetch(served.model))
+
+
 @contextmanager
 def running(settings: Settings, host: str, port: int, address: str | None) -> Iterator[dict[str, str]]:
     """Serves while the block lasts; yields name -> version that is live.
@@ -56,9 +72,9 @@ def running(settings: Settings, host: str, port: int, address: str | None) -> It
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="s-", dir="/tmp") as folder:
         if address is None:
-            os.environ.update({**_variables(), **variables(Path(folder), port)})
+            os.environ.update(variables(Path(folder), port))
         try:
-            _connect(address)
+            connect(address, Plugins(), log=False)
             yield _deploy(settings, host, port)
         finally:
             if ray.is_initialized():
@@ -83,7 +99,7 @@ def change(address: str, updates: Mapping[str, str], rollbacks: list[str]) -> di
     """
     import ray
 
-    _connect(address)
+    connect(address, Plugins(), log=False)
     try:
         return _change(updates, rollbacks)
     finally:
@@ -96,27 +112,6 @@ def wait() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     ended.wait()
-
-
-def _connect(address: str | None) -> None:
-    import ray
-
-    from sensorium.runtime.address import join
-
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        ray.init(
-            address="local" if address is None else join(address),
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env=None if address is None else {"env_vars": _variables()},  # else it is inherited, sooner
-        )
-    except (ConnectionError, RuntimeError, ValueError) as cause:
-        raise UserError(
-            f"The Ray cluster {address!r} cannot be reached: {cause}.",
-            "An address looks like 10.0.0.1:6379, or is `auto`.",
-            "`sensorium doctor` says what can be reached.",
-        ) from cause
 
 
 def _deploy(settings: Settings, host: str, port: int) -> dict[str, str]:
@@ -165,17 +160,6 @@ def _shut_down() -> None:
     from ray import serve
 
     serve.shutdown()
-
-
-def _variables() -> dict[str, str]:
-    """Returns what processes of the cluster need of the environment; the key stays here."""
-    from sensorium.tracking.uri import default_uri
-
-    passed = {name: value for name, value in os.environ.items() if name.startswith("SENSORIUM_") and name != KEY}
-    passed["MLFLOW_TRACKING_URI"] = default_uri()
-    paths = (str(Path.cwd()), os.environ.get("PYTHONPATH", ""))
-    passed["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    return passed
 
 
 def named(models: list[str]) -> dict[str, str]:

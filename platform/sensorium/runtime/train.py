@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sensorium import runs
 from sensorium.assembly import Assembly, assemble
-from sensorium.contracts.run import Outcome, Run
+from sensorium.contracts.run import Evaluation, Outcome, Run
 from sensorium.errors import SensoriumError, UserError
 from sensorium.execution import execute, plain
 from sensorium.experiment import check
+from sensorium.hookspecs import hookimpl
 from sensorium.plugins import Plugins
+from sensorium.runtime import package
+from sensorium.runtime.connection import joined, variables
 
 
-def train(assembly: Assembly, run: Run, address: str | None = None) -> Outcome:
+def train(
+    assembly: Assembly, run: Run, address: str | None = None, listener: Callable[[dict[str, Any]], None] | None = None
+) -> Outcome:
     """Trains on Ray workers.
 
     Args:
         assembly: What to work on, as this process has checked it; workers assemble their own.
         run: The run, recorded on storage that every worker reaches.
         address: Cluster to join; None starts one on this machine for the time of the training.
+        listener: Called, in Ray Train's controller, with `evaluation` of each evaluation and `step`
+            of each checkpoint that is complete.
 
     Raises:
         UserError: The cluster cannot give the resources; said at once.
@@ -40,21 +48,19 @@ def train(assembly: Assembly, run: Run, address: str | None = None) -> Outcome:
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    mine = not ray.is_initialized()
-    if mine:
-        _connect(address)
-    try:
+    with joined(address, assembly.loaded.plugins):
         per_worker = _resources(settings.resources)
         least, most = (settings.workers,) * 2 if isinstance(settings.workers, int) else settings.workers
         _check_resources(ray.cluster_resources(), per_worker, least)
         gpu = per_worker.get("GPU", 0) > 0
         elastic = {} if least == most else {"elastic_resize_monitor_interval_s": settings.timeout / 2}
         trainer = TorchTrainer(
-            _work,
+            _worker(package.credentials()),
             train_loop_config={
                 "run": {"name": run.name, "folder": run.folder, "tracking": dict(run.tracking)},
                 "experiment": dict(run.experiment),
                 "learnt": assembly.learnt(),
+                "evaluations": listener is not None,
             },
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=int(settings.timeout)),
             scaling_config=ScalingConfig(
@@ -67,8 +73,9 @@ def train(assembly: Assembly, run: Run, address: str | None = None) -> Outcome:
                 name=run.name,
                 storage_path=run.folder.rsplit("/", 1)[0] if "://" in run.folder else str(Path(run.folder).parent),
                 failure_config=FailureConfig(max_failures=settings.max_failures),
-                worker_runtime_env={"env_vars": _variables()},
+                worker_runtime_env={"env_vars": variables()},
                 logging_config=LoggingConfig(log_level="WARNING"),
+                callbacks=[] if listener is None else [_ears(listener)],
             ),
         )
         try:
@@ -79,15 +86,26 @@ def train(assembly: Assembly, run: Run, address: str | None = None) -> Outcome:
                 f"It was tried {settings.max_failures + 1} times at most (run.max_failures).",
                 f"Go on from the last checkpoint with `sensorium train --resume {run.name}`.",
             ) from cause
-    finally:
-        if mine:
-            ray.shutdown()
     returned: dict[str, Any] = result.return_value
     if "failure" in returned:
         failure = returned["failure"]
         kind = UserError if failure["exit_status"] == UserError.exit_status else SensoriumError
         raise kind(*failure["sentences"])
     return Outcome(**returned)
+
+
+def _worker(credentials: dict[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Returns a worker's part, with what the writer of the record needs; Ray shows neither code nor closure."""
+
+    def work(config: dict[str, Any]) -> dict[str, Any]:
+        import ray.train
+
+        logging.getLogger("ray.train").setLevel(logging.WARNING)  # it tells of each checkpoint, at each worker
+        if ray.train.get_context().get_world_rank() == 0:
+            os.environ.update(credentials)
+        return _work(config)
+
+    return work
 
 
 def _work(config: dict[str, Any]) -> dict[str, Any]:
@@ -114,24 +132,33 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     plugins = Plugins(tuple(config["experiment"]["plugins"]))
     try:
         assembly = assemble(check(config["experiment"], plugins), config["learnt"])
+        if config["evaluations"]:
+            plugins.manager.register(_Evaluations())
         return plain(execute(assembly, run, saved))
     except SensoriumError as error:
         runs.remember_failure(run.folder, error)
         raise
 
 
-def _connect(address: str | None) -> None:
-    import ray
+class _Evaluations:
+    """Reports evaluations from every worker, as Ray Train asks."""
 
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        ray.init(address=address or "local", log_to_driver=True, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as cause:
-        raise UserError(
-            f"The Ray cluster {address!r} cannot be reached: {cause}.",
-            "An address looks like 10.0.0.1:6379 or ray://10.0.0.1:10001, or is `auto`.",
-            "`sensorium doctor` says what can be reached.",
-        ) from cause
+    @hookimpl
+    def sensorium_evaluated(self, run: Run, evaluation: Evaluation) -> None:
+        import ray.train
+
+        told = {"split": evaluation.split, "step": evaluation.step, "steps": run.steps}
+        ray.train.report({"evaluation": {**told, "metrics": dict(evaluation.metrics)}})
+
+
+def _ears(listener: Callable[[dict[str, Any]], None]) -> Any:
+    from ray.train import UserCallback
+
+    class Ears(UserCallback):
+        def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+            listener(metrics[0])
+
+    return Ears()
 
 
 def _resources(asked: Mapping[str, float]) -> dict[str, float]:
@@ -149,13 +176,6 @@ def _check_resources(there: Mapping[str, float], per_worker: Mapping[str, float]
                 "Nothing was started.",
                 "Set run.workers or run.resources, or join a larger cluster with --address.",
             )
-
-
-def _variables() -> dict[str, str]:
-    passed = {key: value for key, value in os.environ.items() if key.startswith(("SENSORIUM_", "MLFLOW_"))}
-    # Modules that `plugins:` names lie where this command was started.
-    passed["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), os.environ.get("PYTHONPATH", "")) if path)
-    return passed
 
 
 def _reason(cause: BaseException) -> str:
