@@ -22,6 +22,7 @@ from sensorium.contracts.task import Task
 from sensorium.engine.settings import Evaluation, Training
 from sensorium.errors import UserError, unknown
 from sensorium.plugins import Plugins
+from sensorium.search import Search
 
 
 class Tracking(Config):
@@ -88,6 +89,8 @@ class Experiment(Config):
     """Where and with what the run is executed."""
     tracking: Tracking = Tracking()
     """Where the run is recorded."""
+    search: Search = Search()
+    """What `sensorium tune` tries; a single training takes no notice of it."""
 
 
 @dataclass(frozen=True)

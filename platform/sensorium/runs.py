@@ -17,12 +17,21 @@ RECORD = "run.json"
 FAILURE = "failure.json"
 
 
-def create(assembly: Assembly, tracking: Mapping[str, Any]) -> Run:
-    """Returns a new run and writes its record into its folder."""
+def new_name(task: str) -> str:
+    """Returns a name that no other run or search has."""
+    return f"{task}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def place(storage: str, name: str) -> str:
+    """Returns the folder or URI of what bears a name below a storage."""
+    return f"{storage.rstrip('/')}/{name}" if "://" in storage else str(Path(storage).resolve() / name)
+
+
+def create(assembly: Assembly, tracking: Mapping[str, Any], name: str | None = None) -> Run:
+    """Returns a new run, of a new name if none is given, and writes its record into its folder."""
     experiment = assembly.loaded.experiment
-    name = f"{experiment.task}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    storage = experiment.run.storage
-    folder = f"{storage.rstrip('/')}/{name}" if "://" in storage else str(Path(storage).resolve() / name)
+    name = name or new_name(experiment.task)
+    folder = place(experiment.run.storage, name)
     run = Run(
         name=name,
         folder=folder,
@@ -32,12 +41,12 @@ def create(assembly: Assembly, tracking: Mapping[str, Any]) -> Run:
         tracking=tracking,
     )
     record = {"name": name, "experiment": run.experiment, "learnt": assembly.learnt(), "tracking": dict(tracking)}
-    _write(folder, RECORD, json.dumps(record, indent=1))
+    write(folder, RECORD, json.dumps(record, indent=1))
     return run
 
 
-def reopen(run: str, storage: str) -> dict[str, Any]:
-    """Returns the record of a run, by its name or folder, with `folder` added.
+def reopen(run: str, storage: str, record_file: str = RECORD) -> dict[str, Any]:
+    """Returns the record of a run, or of a search, by its name or folder, with `folder` added.
 
     Raises:
         UserError: There is no such run; says which there are.
@@ -46,7 +55,7 @@ def reopen(run: str, storage: str) -> dict[str, Any]:
     if "://" not in folder:
         folder = str(Path(folder).resolve())
     try:
-        record: dict[str, Any] = json.loads(_read(folder, RECORD))
+        record: dict[str, Any] = json.loads(read(folder, record_file))
     except (FileNotFoundError, NotADirectoryError) as cause:
         raise UserError(
             f"There is no run {run!r}.",
@@ -59,13 +68,13 @@ def reopen(run: str, storage: str) -> dict[str, Any]:
 def remember_failure(folder: str, error: SensoriumError) -> None:
     """Writes down an error that a restart would only meet again."""
     content = {"sentences": [error.wrong, error.expected, error.hint], "exit_status": error.exit_status}
-    _write(folder, FAILURE, json.dumps(content))
+    write(folder, FAILURE, json.dumps(content))
 
 
 def failure(folder: str) -> dict[str, Any] | None:
     """Returns what `remember_failure` wrote, or None."""
     try:
-        content: dict[str, Any] = json.loads(_read(folder, FAILURE))
+        content: dict[str, Any] = json.loads(read(folder, FAILURE))
     except FileNotFoundError:
         return None
     return content
@@ -80,20 +89,32 @@ def forget_failure(folder: str) -> None:
         files.rm(f"{root}/{FAILURE}")
 
 
-def _write(folder: str, name: str, text: str) -> None:
+def write(folder: str, name: str, content: str | bytes) -> None:
+    """Writes a file of a run's folder, which a process that is killed meanwhile leaves as it was.
+
+    Raises:
+        UserError: The storage cannot be written.
+    """
     import fsspec
 
+    data = content.encode() if isinstance(content, str) else content
     try:
         files, root = fsspec.core.url_to_fs(folder)
         files.makedirs(root, exist_ok=True)
-        files.pipe_file(f"{root}/{name}", text.encode())
+        if "://" in folder:
+            files.pipe_file(f"{root}/{name}", data)
+        else:
+            partial = Path(root) / f".{name}.partial"
+            partial.write_bytes(data)
+            partial.replace(Path(root) / name)
     except (OSError, ValueError, ImportError) as cause:
         raise UserError(
             f"The storage {folder} cannot be written: {cause}.", hint="Set run.storage to a folder that can."
         ) from cause
 
 
-def _read(folder: str, name: str) -> str:
+def read(folder: str, name: str) -> str:
+    """Returns what a file of a run's folder holds; FileNotFoundError if there is none."""
     import fsspec
 
     files, root = fsspec.core.url_to_fs(folder)

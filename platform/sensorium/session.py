@@ -76,7 +76,7 @@ def started(source: str, overrides: Sequence[str]) -> Session:
     uri = loaded.experiment.tracking.uri or default_uri()
     check_uri(uri)
     assembly = assemble(loaded)
-    return Session(assembly, runs.create(assembly, _tracking(assembly, uri)))
+    return Session(assembly, runs.create(assembly, tracking(assembly, uri)))
 
 
 def resumed(name: str, overrides: Sequence[str]) -> Session:
@@ -100,20 +100,20 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
         experiment=loaded.plain(),
         seed=loaded.experiment.run.seed,
         workers=workers if isinstance(workers, int) else workers[1],
-        tracking=_tracking(assembly, uri),
+        tracking=tracking(assembly, uri),
     )
     return Session(assembly, run)
 
 
-def _tracking(assembly: Assembly, uri: str) -> dict[str, Any]:
+def tracking(assembly: Assembly, uri: str) -> dict[str, Any]:
     """Returns what the tracking plugin needs to know."""
-    tracking = assembly.loaded.experiment.tracking
+    settings = assembly.loaded.experiment.tracking
     return {
         "uri": uri,
-        "experiment": tracking.experiment,
-        "every": tracking.every,
-        "system": tracking.system,
-        "register": tracking.register,
+        "experiment": settings.experiment,
+        "every": settings.every,
+        "system": settings.system,
+        "register": settings.register,
         "plugins": assembly.loaded.plugins.versions,
         "skipped": {split: len(left_out) for split, left_out in assembly.skipped.items()},
     }

@@ -77,7 +77,8 @@ class Clip(Task):
     def _type_inputs_and_outputs(self) -> None:
         inputs = {name: self.modalities[name] for name in self.fields}
         dim = next(iter(self.fusion.dims.values()))
-        outputs: dict[str, Modality] = {f"{name}_embedding": Vector(Vector.Config(size=dim)) for name in self.fields}
+        self.embeddings = {name: f"{name}_embedding" for name in self.fields}
+        outputs: dict[str, Modality] = {name: Vector(Vector.Config(size=dim)) for name in self.embeddings.values()}
         self.language: str | None = next((n for n in self.fields if isinstance(self.modalities[n], Text)), None)
         self.seen = next((n for n in self.fields if n != self.language), self.fields[0])
         labels = {name: modality for name, modality in self.modalities.items() if isinstance(modality, Label)}

@@ -3,7 +3,7 @@
 The faults come from a JSON file that SENSORIUM_TEST_FAULTS names: `kill` lists [rank, step] at
 which a worker ends itself by SIGKILL, once each, `kill_writing` a step in the midst of whose
 checkpoint the writer does; `ids` is a folder for the ids of each step;
-`poison` is the id of a sample whose loss is not finite.
+`poison` is the id of a sample whose loss is not finite; `slow` is a pause after each step, in seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ def sensorium_run_started(run: Run) -> None:
 @hookimpl
 def sensorium_step_finished(run: Run, step: Step) -> None:
     plan = faults()
+    time.sleep(plan.get("slow", 0))
     if "ids" in plan:
         path = Path(plan["ids"]) / f"{step.number:04d}-{run.rank}of{run.workers}.json"
         path.write_text(json.dumps(list(step.ids)))

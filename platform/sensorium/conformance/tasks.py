@@ -19,6 +19,7 @@ from sensorium.assembly import Assembly, assemble, build_task
 from sensorium.conformance import modules
 from sensorium.conformance.finding import ContractError
 from sensorium.conformance.processes import difference, on_two_workers
+from sensorium.conformance.serving import serves_what_it_predicts
 from sensorium.contracts import workers
 from sensorium.contracts.data import Batch, Sample, map_tensors
 from sensorium.contracts.dataset import Split
@@ -216,6 +217,13 @@ def answers_by_its_declared_inputs(subject: Subject) -> str:
     return f"{', '.join(names)} -> {', '.join(together[0])}"
 
 
+def is_served(subject: Subject) -> str:
+    """Checks that an endpoint answers what `predict` does."""
+    if not subject.model:
+        raise ContractError("There is no model, because the training failed.")
+    return serves_what_it_predicts(subject.model)
+
+
 def saves_and_loads(subject: Subject) -> str:
     """Checks that the model on disk computes what the one in memory does."""
     return modules.survives_saving(subject.module())
@@ -249,5 +257,6 @@ CHECKS = {
     "two workers": workers_change_nothing,
     "learning": beats_its_ablation,
     "predict": answers_by_its_declared_inputs,
+    "serve": is_served,
     "torch.export": lambda subject: modules.exports(subject.module()),
 }

@@ -201,6 +201,21 @@ class Store:
         found = open_checkpoint(self._fetch(name))
         return Checkpoint(found.folder, self._place(name))
 
+    def adopt(self, other: Checkpoint) -> None:
+        """Makes the checkpoint of another run the only one of this.
+
+        Raises:
+            UserError: It was removed, or is not whole.
+        """
+        open_checkpoint(other.folder)
+        files = [path for path in other.folder.iterdir() if path.name != MANIFEST]
+        tensors = {path.stem: other.tensors(path.stem) for path in files if path.suffix == ".safetensors"}
+        documents = {path.stem: other.document(path.stem) for path in files if path.suffix == ".json"}
+        write(self.place(other.step), tensors, documents)
+        for name in self._names():
+            if name != _name(other.step):
+                self._remove(name)
+
     def _copy(self, file: str, name: str, tensor: Tensor) -> Tensor:
         # Buffers are kept from save to save: fresh memory costs more than the copy itself.
         buffer = self._buffers.get((file, name))

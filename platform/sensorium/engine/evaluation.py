@@ -19,7 +19,14 @@ from sensorium.engine.order import share
 
 @torch.no_grad()
 def evaluate(
-    task: Task, loader: Loader, split: str, device: torch.device, batch: int, step: int = 0, contributions: bool = False
+    task: Task,
+    loader: Loader,
+    split: str,
+    device: torch.device,
+    batch: int,
+    step: int = 0,
+    contributions: bool = False,
+    pictures: bool = True,
 ) -> Evaluation:
     """Returns the figures of a split.
 
@@ -32,6 +39,7 @@ def evaluate(
         step: Optimizer steps done so far.
         contributions: Whether to tell, for each of several inputs, by how much the figures fall
             when that field's values are dealt out to other samples: `contribution.<field>.<figure>`.
+        pictures: Whether to draw any.
     """
     modes = {name: module.training for name, module in task.named_modules()}
     task.eval()
@@ -49,9 +57,8 @@ def evaluate(
         for field, others in shuffled.items():
             without = task.figures(others)
             figures |= {f"contribution.{field}.{name}": figures[name] - without[name] for name in without}
-        result = [
-            Evaluation(step, split, figures, task.pictures(rows, loader.split), task.examples(rows, loader.split))
-        ]
+        drawn = task.pictures(rows, loader.split) if pictures else {}
+        result = [Evaluation(step, split, figures, drawn, task.examples(rows, loader.split))]
     if workers.size() > 1:
         torch.distributed.broadcast_object_list(result, src=0)
     evaluation: Evaluation = result[0]

@@ -157,7 +157,7 @@ class Loop:
         self.position.done = 0
         every = self.work.evaluation.epochs
         if every and self.position.epoch % every == 0 and "validation" in self.work.splits:
-            self._judge(self.evaluate("validation"), steppers)
+            self._judge(self.evaluate("validation", pictures=self.work.evaluation.pictures), steppers)
         if self.position.epoch < epochs and self.position.epoch % self.work.training.checkpoints.epochs == 0:
             self._save(steppers)
 
@@ -205,7 +205,7 @@ class Loop:
         own = self.work.training.stages.get(stage.name)
         return own.epochs if own is not None and own.epochs is not None else self.work.training.epochs
 
-    def evaluate(self, split: str, contributions: bool = False) -> Evaluation:
+    def evaluate(self, split: str, contributions: bool = False, pictures: bool = True) -> Evaluation:
         """Measures the model on a split and tells the plugins."""
         self.watch.check()
         with self.clock.paused(), self._loader(split) as loader:
@@ -217,6 +217,7 @@ class Loop:
                 self.work.evaluation.batch,
                 self.position.step,
                 contributions,
+                pictures,
             )
             self.hook.sensorium_evaluated(run=self.run, evaluation=evaluation)
         return evaluation

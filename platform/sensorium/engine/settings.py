@@ -123,6 +123,8 @@ class Evaluation(Config):
     """Split of the final evaluation."""
     batch: int = 256
     """Samples of a forward pass, over all workers."""
+    pictures: bool = True
+    """Whether evaluations between epochs draw pictures too; the final one always does."""
     contributions: bool = True
     """Whether the final evaluation also tells what each input contributes: the figures with the
     field's values dealt out to other samples, for tasks of more than one input."""

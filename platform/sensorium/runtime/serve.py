@@ -42,6 +42,7 @@ def build(args: dict[str, Any]) -> Any:
         .options(name=VERSIONS, num_replicas=1, max_ongoing_requests=1000, ray_actor_options=_actor(num_cpus=0))
         .bind(asked, limits)
     )
+    indexes = {name: served.index for name, served in settings.models.items() if served.index}
     models = {name: _model(name, served, settings, versions) for name, served in settings.models.items()}
     return (
         serve.deployment(serve.ingress()(Ingress))
@@ -54,7 +55,7 @@ def build(args: dict[str, Any]) -> Any:
             graceful_shutdown_wait_loop_s=0.2,
             ray_actor_options=_actor(num_cpus=0),
         )
-        .bind(models, limits, settings.key)
+        .bind(models, limits, settings.key, indexes)
     )
 
 
@@ -101,15 +102,17 @@ def _actor(num_cpus: float, num_gpus: float = 0.0) -> dict[str, Any]:
 class Ingress:
     """Takes the requests of HTTP apart and asks the models. Knows them by what they say of themselves."""
 
-    def __init__(self, models: Mapping[str, Any], limits: dict[str, Any], key: str) -> None:
-        self.models, self.limits, self.key = dict(models), Limits(**limits), key
+    def __init__(self, models: Mapping[str, Any], limits: dict[str, Any], key: str, indexes: Mapping[str, str]) -> None:
+        self.models, self.limits, self.key, self.indexes = dict(models), Limits(**limits), key, indexes
 
     def __serve_build_asgi_app__(self) -> Any:
         """Returns the endpoint."""
+        from sensorium.index import Index
         from sensorium.serving.application import application
 
         backends = {name: Remote(handle) for name, handle in self.models.items()}
-        return application(backends, self.limits, self.key)
+        indexes = {name: Index(folder) for name, folder in self.indexes.items()}
+        return application(backends, self.limits, self.key, indexes)
 
 
 class Remote:

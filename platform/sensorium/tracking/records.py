@@ -68,6 +68,8 @@ def open_record(run: Run) -> Record:
         if found[0].data.params:
             return Record(client, found[0].info.run_id)
     tags = {TAG: run.name, "mlflow.runName": run.name, "sensorium.seed": str(run.seed), **_commit()}
+    if parent := run.tracking.get("parent"):
+        tags["mlflow.parentRunId"] = parent
     record = Record(client, (found[0] if found else client.create_run(experiment, tags=tags)).info.run_id)
     labels = {"sensorium.version": version("sensorium")}
     labels |= {f"plugin.{name}": installed for name, installed in run.tracking.get("plugins", {}).items()}
@@ -115,7 +117,7 @@ def add_picture(record: Record, name: str, png: bytes) -> None:
 
 
 def end(record: Record, status: str, error: str = "") -> None:
-    """Ends the record as FINISHED or FAILED."""
+    """Ends the record as FINISHED, FAILED or KILLED."""
     if error:
         record.client.set_tag(record.run_id, ERROR, error[:4000])
     record.client.set_terminated(record.run_id, status)
@@ -168,6 +170,8 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def _commit() -> dict[str, str]:
+    if sent := os.environ.get("SENSORIUM_COMMIT"):  # a job's folder is no repository
+        return {"mlflow.source.git.commit": sent}
     command = ["git", "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)

@@ -7,6 +7,7 @@ come is written, and the record stays open for the training that goes on.
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import io
 import json
@@ -84,7 +85,7 @@ class Writer:
         losses = {name: points for name, points in self.written.items() if name.startswith("train/")}
         if losses:
             self._persist(lambda: records.add_picture(record, "pictures/loss.png", curves(losses)))
-        status = "FINISHED" if message["finish"] == "finished" else "FAILED"
+        status = {"finished": "FINISHED", "stopped": "KILLED"}.get(message["finish"], "FAILED")
         self._persist(lambda: records.end(record, status, message["error"]))
 
     def _sample(self, sample: Callable[[], dict[str, float]], step: int) -> None:
@@ -162,4 +163,5 @@ def main(turn: IO[str]) -> None:
     except Exception as error:  # noqa: BLE001 (the recorder reports it)
         print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     else:
-        print(DONE)
+        with contextlib.suppress(BrokenPipeError):  # who asked does not wait for the answer
+            print(DONE, flush=True)

@@ -51,6 +51,30 @@ def test_what_is_saved_comes_back(store):
     assert names == {"model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"}
 
 
+@pytest.mark.parametrize("uri", [None, "memory://adopting/run"])
+def test_a_checkpoint_of_another_run_becomes_the_only_one(store, tmp_path, uri):
+    save(store, 3, 9)
+    other = Store(uri or str(tmp_path / "other"))
+    save(other, 5, 6)
+    store.adopt(other.get(6))
+    assert [path.name for path in sorted(Path(store.uri).iterdir())] == ["step-00000006"], "later ones are gone"
+    found = store.latest()
+    assert (found.step, found.document("state")["name"]) == (6, "ü")
+    assert torch.equal(found.tensors("model")["a"], state(6)["model"]["a"])
+    assert other.latest().step == 6
+
+
+def test_a_torn_checkpoint_is_not_taken_over(store, tmp_path):
+    save(store, 3)
+    other = Store(str(tmp_path / "other"))
+    save(other, 6)
+    found = other.get(6)
+    flip_a_byte(Path(other.place(6)))
+    with pytest.raises(UserError, match="no whole checkpoint"):
+        store.adopt(found)
+    assert store.latest().step == 3
+
+
 def test_there_is_none_before_the_first(store):
     assert store.latest() is None
     with pytest.raises(UserError, match="is no folder"):

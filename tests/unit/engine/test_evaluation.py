@@ -6,7 +6,7 @@ from gloo import together
 from sensorium.engine.evaluation import evaluate, gather
 from sensorium.engine.loader import Loader
 from toys import Points
-from training import build
+from training import build, train
 
 CPU = torch.device("cpu")
 SIZES = [1, 2, 3, 7, 16]
@@ -95,3 +95,14 @@ def test_modes_are_as_before_and_nothing_is_learnt_in_passing():
     assert [module.training for module in task.modules()].count(False) == 1
     assert not task.body[1].training
     assert all(torch.equal(before[name], tensor) for name, tensor in task.state_dict().items())
+
+
+@pytest.mark.parametrize(("between", "steps"), [("true", [4, 8, 8]), ("false", [8])])
+def test_pictures_between_epochs_are_drawn_if_asked_for(between, steps, tmp_path):
+    options = ("dataset.train=32", "training.global_batch=8", "training.epochs=2", "evaluation.epochs=1")
+
+    def draws(assembly):
+        assembly.task.pictures = lambda rows, split: {"a.png": b""}
+
+    trained = train("toy_regression", tmp_path, *options, f"evaluation.pictures={between}", events=draws)
+    assert [evaluation.step for evaluation in trained.evaluations if evaluation.pictures] == steps

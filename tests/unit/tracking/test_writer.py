@@ -127,6 +127,10 @@ def test_a_failure_is_told(write):
     assert store.ended == ("FAILED", "The loss is not finite.")
 
 
+def test_a_trial_that_was_stopped_is_killed_in_the_record(write):
+    assert write(Store(), points(1, 3), {"finish": "stopped", "error": ""}).ended == ("KILLED", "")
+
+
 def test_a_refusal_is_not_tried_again(write, monkeypatch):
     monkeypatch.setattr(writer, "PATIENCE", 0.05)
     store = Store()
