@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test unit check format bench clean
+.PHONY: demo test cluster unit check format bench clean
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -17,8 +17,11 @@ BIN := .venv/bin
 demo: .venv/ready  ## Train CLIP on real digits with WORKERS workers, and ask the model.
 	$(BIN)/sensorium train clip --workers $(WORKERS)
 
-test: .venv/ready  ## Run all tests.
-	$(BIN)/python -m pytest
+test: .venv/ready  ## Run all tests but those of `cluster`.
+	$(BIN)/python -m pytest -m "not cluster"
+
+cluster: .venv/ready  ## Run the tests on real clusters, of searches and endpoints.
+	$(BIN)/python -m pytest -m cluster
 
 unit: .venv/ready  ## Run the tests that need seconds.
 	$(BIN)/python -m pytest tests/unit tests/plugins -m "not learn"

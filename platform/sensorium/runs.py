@@ -82,11 +82,16 @@ def failure(folder: str) -> dict[str, Any] | None:
 
 def forget_failure(folder: str) -> None:
     """Lets a run be tried again after its mistake was mended."""
+    remove(folder, FAILURE)
+
+
+def remove(folder: str, name: str) -> None:
+    """Removes a file of a run's folder, if it is there."""
     import fsspec
 
     files, root = fsspec.core.url_to_fs(folder)
-    if files.exists(f"{root}/{FAILURE}"):
-        files.rm(f"{root}/{FAILURE}")
+    if files.exists(f"{root}/{name}"):
+        files.rm(f"{root}/{name}")
 
 
 def write(folder: str, name: str, content: str | bytes) -> None:

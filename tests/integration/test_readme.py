@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,39 @@ def test_train(place: Path) -> None:
     assert accuracy >= 0.95
     labels = re.findall(r'^label\s+\{"(\w+)"', said, re.MULTILINE)
     assert labels == ["eight", "one"], "the last digit is an eight, and words move it to a one"
+
+
+@pytest.mark.ray
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_submit(place: Path) -> None:
+    shutil.copytree(ROOT / "clusters", place / "clusters", dirs_exist_ok=True)
+    said = shell(BLOCKS["submit"], place)
+    assert len(re.findall(r"^run +clip-", said, re.MULTILINE)) == 2, "the job's and one's own"
+    assert "SUCCEEDED" in said
+    assert "laptop is down" in said
+
+
+@pytest.mark.ray
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_search(place: Path) -> None:
+    said = shell(BLOCKS["search"], place)
+    assert re.search(r"^best +trial \d", said, re.MULTILINE)
+    assert "zero_shot_accuracy" in said
+
+
+@pytest.mark.ray
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_serve(place: Path) -> None:
+    if not (place / "digit.png").exists():  # made, like the model, by the commands above it
+        shell(BLOCKS["train"], place)
+    said = shell(BLOCKS["serve"], place)
+    assert '{"status":"ok"}' in said
+    assert "image_embedding" in said
+    assert "text_embedding" in said
+    assert "450 answers, 0 of them errors" in said
 
 
 def test_extend(place: Path) -> None:

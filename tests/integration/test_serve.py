@@ -25,7 +25,7 @@ from sensorium.errors import SensoriumError, UserError
 from sensorium.prediction import Predictor
 from sensorium.session import started
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(600)]
 
 TINY = (
     "dataset.limit={train: 192, test: 48}",

@@ -20,7 +20,7 @@ import yaml
 
 from sensorium.runtime import laptop
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 SBATCH = HERE.parents[1] / "clusters" / "slurm" / "sensorium.sbatch"

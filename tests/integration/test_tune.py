@@ -18,7 +18,7 @@ from sensorium.experiment import load
 from sensorium.session import started as training
 from sensorium.tuning import Tuning, resumed, started
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(600)]
 HERE = Path(__file__).parent
 LR = {"training.optimizer.lr": {"log_uniform": [1e-4, 1e-1]}}
 

@@ -19,6 +19,9 @@ from sensorium.plugins import Plugins
 from sensorium.runtime import package
 from sensorium.runtime.connection import joined, variables
 
+_SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""What Ray notes of an earlier execution's checkpoints; it would refuse to go on where our store has pruned them."""
+
 
 def train(
     assembly: Assembly, run: Run, address: str | None = None, listener: Callable[[dict[str, Any]], None] | None = None
@@ -54,6 +57,7 @@ def train(
         _check_resources(ray.cluster_resources(), per_worker, least)
         gpu = per_worker.get("GPU", 0) > 0
         elastic = {} if least == most else {"elastic_resize_monitor_interval_s": settings.timeout / 2}
+        runs.remove(run.folder, _SNAPSHOT)
         trainer = TorchTrainer(
             _worker(package.credentials()),
             train_loop_config={
