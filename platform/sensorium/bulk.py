@@ -49,6 +49,7 @@ class Plan:
         files: Paths or URIs of the files.
         dataset: The dataset's name and options; empty for files.
         split: Its split.
+        fields: Its fields that are asked about; all that the model takes where none is named.
         given: Input -> value that is the same for all.
     """
 
@@ -58,6 +59,7 @@ class Plan:
     files: Sequence[str] = ()
     dataset: Mapping[str, Any] = field(default_factory=dict)
     split: str = ""
+    fields: Sequence[str] = ()
     given: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -69,7 +71,7 @@ class Plan:
         """Returns the questions."""
         if self.files:
             return _Files(self.name, self.files, self.given)
-        return _Samples(_dataset(self.dataset, plugins), self.split, task, self.given)
+        return _Samples(_dataset(self.dataset, plugins), self.split, self.fields or tuple(task.inputs), self.given)
 
 
 class _Files:
@@ -84,16 +86,16 @@ class _Files:
 
 
 class _Samples:
-    def __init__(self, dataset: Dataset, split: str, task: Task, given: Mapping[str, str]) -> None:
+    def __init__(self, dataset: Dataset, split: str, inputs: Sequence[str], given: Mapping[str, str]) -> None:
         if split not in dataset.splits:
             raise unknown("split", split, dataset.splits)
         self.split, self.given = dataset.open(split), given
         self.count = min(len(self.split), dataset.config.limit.get(split, len(self.split)))
-        self.fields = [name for name in task.inputs if name in dataset.fields and name not in given]
+        self.fields = [name for name in inputs if name in dataset.fields and name not in given]
         if not self.fields:
             raise UserError(
                 f"The dataset has no field that the model takes: {', '.join(dataset.fields)}.",
-                f"Inputs are {', '.join(task.inputs)}.",
+                f"Inputs are {', '.join(inputs)}.",
                 "Choose another dataset.",
             )
 
@@ -124,7 +126,7 @@ def plan(model: str, predictor: Predictor, source: str, options: Sequence[str]) 
     if colon and split in ("train", "validation", "test"):
         plain: dict[str, Any] = {"dataset": {"name": name} if name else loaded.plain()["dataset"]}
         chosen = override(plain, own)["dataset"]
-        samples = _Samples(_dataset(chosen, loaded.plugins), split, task, given)
+        samples = _Samples(_dataset(chosen, loaded.plugins), split, tuple(task.inputs), given)
         made = Plan(model, len(samples), dataset=chosen, split=split, given=given)
     else:
         field_name, files = _matching(source, task, given)

@@ -24,13 +24,19 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def execute(assembly: Assembly, run: Run, saved: Callable[[str, int], None] = lambda folder, step: None) -> Outcome:
+def execute(
+    assembly: Assembly,
+    run: Run,
+    saved: Callable[[str, int], None] = lambda folder, step: None,
+    leaving: Callable[[], bool] = lambda: False,
+) -> Outcome:
     """Trains, from the run's last whole checkpoint if there is one, and measures the result.
 
     Args:
         assembly: What to work on.
         run: The run; its folder says where checkpoints lie.
         saved: Called on every worker with folder and step of each complete checkpoint.
+        leaving: Says whether this worker was told that some worker's machine is about to go.
 
     Raises:
         SensoriumError: The training failed; the plugins have been told.
@@ -43,7 +49,7 @@ def execute(assembly: Assembly, run: Run, saved: Callable[[str, int], None] = la
             if isinstance(module, Encoder):
                 module.initialise()
     assembly.task.to(device())
-    loop = Loop(assembly.work(), run, store, device(), hook, saved)
+    loop = Loop(assembly.work(), run, store, device(), hook, saved, leaving)
     steps = sum(loop.epochs(stage) * loop.order.steps for stage in loop.stages)
     loop.run = run = replace(run, steps=steps, resumed_from=resume.step if resume else 0)
     try:

@@ -1,9 +1,10 @@
 """A plugin for tests: a regression task that is quick to train, and faults at steps of choice.
 
-The faults come from a JSON file that SENSORIUM_TEST_FAULTS names: `kill` lists [rank, step] at
-which a worker ends itself by SIGKILL, once each, `kill_writing` a step in the midst of whose
-checkpoint the writer does; `ids` is a folder for the ids of each step;
-`poison` is the id of a sample whose loss is not finite; `slow` is a pause after each step, in seconds.
+The faults come from a JSON file that SENSORIUM_TEST_FAULTS names: `kill` and `stop` list [rank, step]
+at which a worker sends itself SIGKILL or SIGSTOP, once each, `kill_writing` a step in the midst of
+whose checkpoint the writer does; `ids` is a folder for the ids of each step, and for a line about
+each worker of each execution; `poison` is the id of a sample whose loss is not finite; `slow` is a
+pause after each step, in seconds, which may change while the training runs.
 """
 
 from __future__ import annotations
@@ -105,6 +106,11 @@ def sensorium_tasks() -> dict[str, Any]:
 @hookimpl
 def sensorium_run_started(run: Run) -> None:
     plan = faults()
+    if "ids" in plan:
+        worker = {"rank": run.rank, "workers": run.workers, "resumed_from": run.resumed_from}
+        worker |= {"node": os.environ.get("SENSORIUM_NODE", "").rpartition("/")[2], "process": os.getpid()}
+        with (Path(plan["ids"]) / "workers.jsonl").open("a") as file:
+            file.write(json.dumps(worker) + "\n")
     if "kill_writing" in plan:
         write = checkpoint.save_file
         done = Path(plan["ids"]) / "killed-writing"
@@ -126,8 +132,9 @@ def sensorium_step_finished(run: Run, step: Step) -> None:
     if "ids" in plan:
         path = Path(plan["ids"]) / f"{step.number:04d}-{run.rank}of{run.workers}.json"
         path.write_text(json.dumps(list(step.ids)))
-    for rank, number in plan.get("kill", ()):
-        done = Path(plan["ids"]) / f"killed-{rank}-{number}"
-        if (run.rank, step.number) == (rank, number) and not done.exists():
-            done.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+    for fault, past, sent in (("kill", "killed", signal.SIGKILL), ("stop", "stopped", signal.SIGSTOP)):
+        for rank, number in plan.get(fault, ()):
+            done = Path(plan["ids"]) / f"{past}-{rank}-{number}"
+            if (run.rank, step.number) == (rank, number) and not done.exists():
+                done.touch()
+                os.kill(os.getpid(), sent)

@@ -22,6 +22,9 @@ def serve(
     address: Annotated[str | None, typer.Option(help="Ray cluster to serve on, such as auto or HOST:6379.")] = None,
     replicas: Annotated[str, typer.Option(help="Copies of each model, N or FEWEST:MOST.")] = "1",
     num_gpus: Annotated[float, typer.Option(help="Share of a GPU for each copy.")] = 0.0,
+    index: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Search through an index that the model made.")
+    ] = None,
     write: Annotated[Path | None, typer.Option(help="Write a file for `serve deploy`, and end.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running on the cluster of --address.")] = False,
     update: Annotated[
@@ -40,8 +43,9 @@ def serve(
         state = serve_run.change(address or "auto", serve_run.named(update or []), rollback or [])
         _show(state, as_json)
         return
-    settings, host, port = _settings(models or [], file, host, port, replicas, num_gpus)
+    settings, host, port = _settings(models or [], file, host, port, replicas, num_gpus, index or [])
     serve_run.check_host(host)
+    serve_run.check_indexes(settings)
     if write is not None:
         import yaml
 
@@ -57,15 +61,22 @@ def serve(
         else:
             for name, version in versions.items():
                 print(f"{name:20} {url}/models/{name}/predict  ({version})")
+            print(f"{'try it':20} {url}/")
             print(f"{'documentation':20} {url}/docs", flush=True)
         if not detach:
             serve_run.wait()
 
 
 def _settings(
-    models: list[str], file: Path | None, host: str, port: int, replicas: str, num_gpus: float
+    models: list[str],
+    file: Path | None,
+    host: str,
+    port: int,
+    replicas: str,
+    num_gpus: float,
+    indexes: list[str],
 ) -> tuple[Any, str, int]:
-    from sensorium.errors import UserError
+    from sensorium.errors import UserError, unknown
     from sensorium.runtime import serve_run
     from sensorium.serving.settings import check, key_from_environment
 
@@ -81,10 +92,17 @@ def _settings(
     fewest, _, most = replicas.partition(":")
     if not fewest.isdecimal() or not (most or "1").isdecimal() or not 0 < int(fewest) <= int(most or fewest):
         raise UserError(f"{replicas!r} is no number of copies.", "N or FEWEST:MOST was expected, such as 1:4.")
-    served = {
+    served: dict[str, dict[str, Any]] = {
         name: {"model": model, "replicas": (int(fewest), int(most or fewest)), "num_gpus": num_gpus}
         for name, model in serve_run.named(models).items()
     }
+    for item in indexes:
+        name, equals, folder = item.partition("=")
+        if not equals:
+            raise UserError(f"{item!r} is no index of a model.", "NAME=FOLDER was expected.")
+        if name not in served:
+            raise unknown("model", name, served)
+        served[name]["index"] = str(Path(folder).resolve())
     return check({"models": served, "key": key_from_environment()}), host, port
 
 

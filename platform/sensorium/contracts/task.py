@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -59,6 +60,8 @@ class Task(Component, nn.Module):
         inputs: Field -> modality of what `predict` takes.
         optional: Inputs that `predict` can do without.
         outputs: Name -> modality of what `predict` returns.
+        embeddings: Input -> the output that is its embedding, a vector. All lie in one space of unit
+            vectors, so that inner products compare them. A task that has some can be indexed and searched.
     """
 
     kind = "task"
@@ -66,6 +69,7 @@ class Task(Component, nn.Module):
     optional: frozenset[str] = frozenset()
     inputs: Mapping[str, Modality]
     outputs: Mapping[str, Modality]
+    embeddings: Mapping[str, str] = MappingProxyType({})
 
     class Config(Config):
         """Options that every task has."""

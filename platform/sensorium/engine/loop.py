@@ -22,6 +22,7 @@ from sensorium.engine.clock import Clock
 from sensorium.engine.evaluation import evaluate
 from sensorium.engine.loader import Loader
 from sensorium.engine.norms import check_parts, join_norms
+from sensorium.engine.notice import Notice
 from sensorium.engine.order import Order, mix
 from sensorium.engine.settings import Evaluation as EvaluationSettings
 from sensorium.engine.settings import Optimizer, Training
@@ -85,6 +86,7 @@ class Loop:
         device: Where the model lies.
         hook: The plugins' events.
         saved: Called on every worker with folder and step of each checkpoint that is complete.
+        leaving: Says whether this worker was told that some worker's machine is about to go.
     """
 
     def __init__(
@@ -95,13 +97,14 @@ class Loop:
         device: torch.device,
         hook: Any,
         saved: Callable[[str, int], None] = lambda folder, step: None,
+        leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self.work, self.run, self.store, self.device = work, run, store, device
         self.hook, self.saved = hook, saved
         self.stages = list(work.task.stages())
         self.order = Order(len(work.splits["train"]), work.training.global_batch, run.seed)
         self.position = Position()
-        self.watch = Watch()
+        self.watch, self.notice = Watch(), Notice(leaving)
         self.clock = Clock()
         self._state: dict[str, Any] | None = None
         self._saving: int | None = None
@@ -151,7 +154,8 @@ class Loop:
         while self.position.done < self.order.steps:
             self._step(stage, steppers, next(batches), epochs)
             every = self.work.training.checkpoints.steps
-            if every and self.position.step % every == 0 and self.position.done < self.order.steps:
+            due = self.notice.due or (every and self.position.step % every == 0)
+            if due and self.position.done < self.order.steps:
                 self._save(steppers)
         self.position.epoch += 1
         self.position.done = 0
@@ -176,6 +180,7 @@ class Loop:
             losses |= stepper.step(moved, self.order.global_batch, rate, seed)
             rates[stepper.objective.name] = stepper.optimizer.param_groups[0]["lr"]
         self.watch.check()  # of the step before: waiting for this one would idle the device
+        self.notice.look()
         self.position.step += 1
         self.position.done += 1
         means = self._means(losses, len(batch) / self.order.global_batch)
@@ -194,11 +199,12 @@ class Loop:
         if self._saving is not None:
             self._announce()
 
-    @staticmethod
-    def _means(losses: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-        """Returns the means over the global batch; in one small collective call."""
+    def _means(self, losses: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+        """Returns the means over the global batch; in one small collective call, which bears the notice too."""
         values = torch.stack([loss.float().mean() for loss in losses.values()]) * share
-        return dict(zip(losses, workers.add(values).unbind(), strict=True))
+        told = values.new_full((1,), float(self.notice.given()))
+        *means, self.notice.total = workers.add(torch.cat([values, told])).unbind()
+        return dict(zip(losses, means, strict=True))
 
     def epochs(self, stage: Stage) -> int:
         """Returns the number of epochs of a stage."""
@@ -305,6 +311,7 @@ class Loop:
                     self.position.best_step,
                 )
             self._state, self._saving = state, self.position.step
+            self.notice.due = False
 
     def _finish_save(self) -> None:
         """Waits for the save under way; all workers get here at the same step."""

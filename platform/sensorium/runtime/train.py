@@ -138,10 +138,18 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
         assembly = assemble(check(config["experiment"], plugins), config["learnt"])
         if config["evaluations"]:
             plugins.manager.register(_Evaluations())
-        return plain(execute(assembly, run, saved))
+        return plain(execute(assembly, run, saved, _leaving))
     except SensoriumError as error:
         runs.remember_failure(run.folder, error)
         raise
+
+
+def _leaving() -> bool:
+    """Says whether Ray was told that the node of some worker will be taken away."""
+    # What Ray documents for it, get_preemption_info, is a barrier: too slow for each step.
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    return get_train_context().preemption_context.preemption_info is not None
 
 
 class _Evaluations:

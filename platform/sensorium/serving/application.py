@@ -11,25 +11,35 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sensorium.index import Index
 from sensorium.serving.guard import Guard
 from sensorium.serving.openapi import document
+from sensorium.serving.page import add_page
 from sensorium.serving.refusal import Refusal
+from sensorium.serving.route import add_question
+from sensorium.serving.search import add_embed, add_search
 from sensorium.serving.service import Backend, Service
 from sensorium.serving.settings import Limits
 
 logger = logging.getLogger("sensorium.serving")
 
 
-def application(backends: Mapping[str, Backend], limits: Limits | None = None, key: str = "") -> FastAPI:
+def application(
+    backends: Mapping[str, Backend],
+    limits: Limits | None = None,
+    key: str = "",
+    indexes: Mapping[str, Index] | None = None,
+) -> FastAPI:
     """Returns the endpoint as an ASGI application.
 
     Args:
         backends: Name -> model.
         limits: What requests may cost.
         key: SHA-256 of the key that requests must bear; empty asks for none.
+        indexes: Name of a model -> what its `search` looks through.
     """
     app = FastAPI(title="Sensorium", openapi_url=None, redoc_url=None)
-    service = Service(backends, limits or Limits())
+    service = Service(backends, limits or Limits(), indexes or {})
     for add in ROUTES:
         add(app, service)
     app.add_middleware(Guard, key=key)
@@ -58,28 +68,8 @@ def add_state(app: FastAPI, service: Service) -> None:
 
 
 def add_predict(app: FastAPI, service: Service) -> None:
-    """Adds the question to a model; without its name where there is one model."""
-
-    async def answered(name: str, request: Request) -> Response:
-        try:
-            response = await service.predict(name, request)
-        except Refusal as refusal:
-            response = refusal.response()
-        label = name if name in service.backends else ""
-        service.metrics.requests.labels(label, str(response.status_code)).inc()
-        return response
-
-    async def predict(request: Request) -> Response:
-        return await answered(request.path_params["name"], request)
-
-    async def predict_only(request: Request) -> Response:
-        if len(service.backends) > 1:
-            names = ", ".join(service.backends)
-            raise Refusal(404, "There are several models.", f"Known: {names}.", "Ask /models/NAME/predict.")
-        return await answered(next(iter(service.backends)), request)
-
-    app.add_route("/models/{name}/predict", predict, ["POST"])
-    app.add_route("/predict", predict_only, ["POST"])
+    """Adds the question to a model."""
+    add_question(app, service, "predict", service.predict)
 
 
 def add_documents(app: FastAPI, service: Service) -> None:
@@ -87,7 +77,7 @@ def add_documents(app: FastAPI, service: Service) -> None:
 
     async def openapi(request: Request) -> Response:
         found = {name: await service.description(name) for name in service.backends}
-        return JSONResponse(document(found, service.limits))
+        return JSONResponse(document(found, service.limits, service.indexes))
 
     app.add_route("/openapi.json", openapi, ["GET"])
 
@@ -99,7 +89,14 @@ def add_documents(app: FastAPI, service: Service) -> None:
     app.add_route("/docs", docs, ["GET"])
 
 
-ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (add_state, add_predict, add_documents)
+ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (
+    add_state,
+    add_predict,
+    add_embed,
+    add_search,
+    add_documents,
+    add_page,
+)
 """What an endpoint offers; each function adds its routes for all models."""
 
 

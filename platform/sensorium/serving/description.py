@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -59,6 +59,8 @@ class Description:
         inputs: Field -> input.
         outputs: Name -> output.
         answer: The answer to the inputs' examples, in JSON.
+        embeddings: Input -> the output that is its embedding.
+        fingerprint: SHA-256 of the model's manifest, by which an index knows it.
     """
 
     summary: str
@@ -66,6 +68,8 @@ class Description:
     inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
     answer: Mapping[str, Any]
+    embeddings: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
 
 
 def describe(predictor: Predictor, version: str) -> Description:
@@ -82,7 +86,8 @@ def describe(predictor: Predictor, version: str) -> Description:
     }
     outputs = {name: Output(modality.media_type, modality.encoded_schema()) for name, modality in task.outputs.items()}
     shown = {name: as_json(value) for name, value in answer.items()}
-    return Description((type(task).__doc__ or "").strip().partition("\n")[0], version, inputs, outputs, shown)
+    summary = (type(task).__doc__ or "").strip().partition("\n")[0]
+    return Description(summary, version, inputs, outputs, shown, dict(task.embeddings))
 
 
 def examples(predictor: Predictor, seed: int = 0) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sensorium import __version__
 from sensorium.serving.description import Description, Input
 from sensorium.serving.question import UNNAMED
+from sensorium.serving.search import HITS, MOST
 from sensorium.serving.settings import Limits
 
 REFUSALS = {
@@ -23,12 +24,14 @@ REFUSALS = {
 }
 
 
-def document(models: Mapping[str, Description], limits: Limits) -> dict[str, Any]:
-    """Returns the OpenAPI 3.1 document of an endpoint."""
-    paths: dict[str, Any] = {f"/models/{name}/predict": {"post": _predict(name, d)} for name, d in models.items()}
-    if len(models) == 1:
-        ((name, only),) = models.items()
-        paths["/predict"] = {"post": {**_predict(name, only), "operationId": "predict"}}
+def document(models: Mapping[str, Description], limits: Limits, indexed: Collection[str] = ()) -> dict[str, Any]:
+    """Returns the OpenAPI 3.1 document of an endpoint; `indexed` names the models that can be searched."""
+    paths: dict[str, Any] = {}
+    for name, model in models.items():
+        for verb, operation in _operations(name, model, name in indexed).items():
+            paths[f"/models/{name}/{verb}"] = {"post": operation}
+            if len(models) == 1:
+                paths[f"/{verb}"] = {"post": {**operation, "operationId": verb}}
     for path, what in (("/healthz", "Whether it runs"), ("/models", "The models"), ("/metrics", "For Prometheus")):
         paths[path] = {"get": {"summary": what, "responses": {"200": {"description": what}}}}
     bounds = f"{limits.body} bytes a body, {limits.max_pixels} pixels a picture, {limits.max_seconds:g} s a recording"
@@ -73,6 +76,42 @@ def _predict(name: str, model: Description) -> dict[str, Any]:
         },
         "responses": {"200": {"description": "The answer", "content": content}, **refusals},
     }
+
+
+def _operations(name: str, model: Description, indexed: bool) -> dict[str, Any]:
+    """Returns what a model can be asked: verb -> operation."""
+    predict = _predict(name, model)
+    operations = {"predict": predict}
+    if model.embeddings:
+        outputs = {output: dict(model.outputs[output].schema) for output in model.embeddings.values()}
+        given = {output: model.answer[output] for output in outputs if output in model.answer}
+        operations["embed"] = _variant(predict, f"embed_{name}", "The embeddings of an example", outputs, given)
+    if model.embeddings and indexed:
+        hit = {"id": {"type": "string"}, "score": {"type": "number"}, "fields": {"type": "object"}}
+        hits = {"type": "array", "items": {"type": "object", "properties": hit, "required": list(hit)}}
+        summary = "What lies nearest to an example, best first"
+        operations["search"] = _variant(predict, f"search_{name}", summary, {"hits": hits})
+        count = {"type": "integer", "minimum": 1, "maximum": MOST, "default": HITS}
+        operations["search"]["parameters"] = [
+            {"name": "k", "in": "query", "description": "Hits at most", "schema": count}
+        ]
+        operations["search"]["responses"]["409"] = {
+            **predict["responses"]["422"],
+            "description": "The index was made with another model",
+        }
+    return operations
+
+
+def _variant(
+    predict: dict[str, Any], operation: str, summary: str, properties: dict[str, Any], example: Any = None
+) -> dict[str, Any]:
+    """Returns an operation that takes what `predict` takes, and gives something else."""
+    content: dict[str, Any] = {"schema": {"type": "object", "properties": properties}}
+    if example:
+        content["example"] = example
+    answer = {"description": "The answer", "content": {"application/json": content}}
+    responses = {**predict["responses"], "200": answer}
+    return {**predict, "operationId": operation, "summary": summary, "responses": responses}
 
 
 def _files(model: Description) -> dict[str, Input]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sensorium.errors import SensoriumError, UserError
+from sensorium.index import fingerprint
 from sensorium.prediction import Predictor, Prepared
 from sensorium.serving.batching import TRIALS, Batcher, Exact
 from sensorium.serving.description import Description, describe, probe
@@ -108,6 +109,7 @@ def load(folder: str, version: str, limits: Limits, max_batch: int) -> Ready:
             "It was asked a question that its modalities made up.",
             "`sensorium predict` asks it too.",
         ) from cause
+    description = replace(description, fingerprint=fingerprint(folder))
     exact = Exact(predictor)
     return Ready(exact, description, measure(exact, max_batch))
 

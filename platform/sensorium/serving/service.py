@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sensorium.errors import unknown
+from sensorium.index import Index
 from sensorium.serving.answer import respond, wanted
 from sensorium.serving.description import Description
 from sensorium.serving.metrics import Metrics
@@ -56,8 +57,8 @@ class Backend(Protocol):
 class Service:
     """Everything that the routes of an endpoint use."""
 
-    def __init__(self, backends: Mapping[str, Backend], limits: Limits) -> None:
-        self.backends, self.limits, self.metrics = backends, limits, Metrics()
+    def __init__(self, backends: Mapping[str, Backend], limits: Limits, indexes: Mapping[str, Index]) -> None:
+        self.backends, self.limits, self.indexes, self.metrics = backends, limits, indexes, Metrics()
         self._descriptions: dict[str, Description] = {}
         self._waiting: Counter[str] = Counter()
 
@@ -80,14 +81,23 @@ class Service:
         Raises:
             Refusal: There is no such model, no room, or no sense in the question.
         """
+        kind = wanted(request.headers.get("accept", ""), (await self.description(name)).outputs)
+        description, answer = await self.answer(name, request)
+        return respond(answer.outputs, kind, description.outputs, answer.version)
+
+    async def answer(self, name: str, request: Request) -> tuple[Description, Answer]:
+        """Returns a model's answer to a request's question, and the description of the version that gave it.
+
+        Raises:
+            Refusal: There is no such model, no room, or no sense in the question.
+        """
         description = await self.description(name)
         with self._admitted(name):
-            kind = wanted(request.headers.get("accept", ""), description.outputs)
             example = await read_question(request, description.inputs, self.limits)
             answer = await self.ask(name, example)
         if answer.version != description.version:  # a new version went live: what it takes may have changed
             description = self._descriptions[name] = await self.backends[name].describe()
-        return respond(answer.outputs, kind, description.outputs, answer.version)
+        return description, answer
 
     async def ask(self, name: str, example: Mapping[str, Any]) -> Answer:
         """Returns a model's answer, within the time limit.

@@ -60,6 +60,9 @@ class Served(Part):
     max_batch: int = Field(default=32, gt=0)
     """Largest batch that is tried; how large it gets is measured at the start. 1 answers one by one."""
 
+    index: str = ""
+    """Folder of an index that `search` looks through, on the machine that takes the requests; empty for none."""
+
 
 class Settings(Part):
     """Everything that an application is built from."""

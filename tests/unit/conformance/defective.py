@@ -74,7 +74,11 @@ class Branching(Sound):
 
     def forward(self, batch):
         features = super().forward(batch)
-        return features if float(features.pooled.sum()) > 0 else Features(features.pooled + 0, features.tokens, features.mask)
+        return (
+            features
+            if float(features.pooled.sum()) > 0
+            else Features(features.pooled + 0, features.tokens, features.mask)
+        )
 
 
 class Honest(Branching):
