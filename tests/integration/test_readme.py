@@ -72,6 +72,7 @@ def test_serve(place: Path) -> None:
     assert '{"status":"ok"}' in said
     assert "image_embedding" in said
     assert "text_embedding" in said
+    assert len(re.findall(r'"id": ?"test/\d+"', said)) >= 3, "three hits of the search"
     assert "450 answers, 0 of them errors" in said
 
 

@@ -40,10 +40,10 @@ def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
 
 
 @hookimpl
-def sensorium_checkpoint_begun(run: Run) -> None:
+def sensorium_checkpoint_begun(run: Run, step: int) -> None:
     """Empties the buffer: a restart goes on from here, and a killed process hands on nothing."""
     if recorder := _recorders.get(run.name):
-        recorder.flush()
+        recorder.keep(step)
 
 
 @hookimpl

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sensorium.contracts.run import Evaluation, Outcome, Run, Step
 from sensorium.errors import SensoriumError
+from sensorium.tracking import kept
 from sensorium.tracking.lock import lock_file
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Recorder:
         self.run = run
         self.every = int(run.tracking.get("every", 1))
         self._points: list[tuple[str, Tensor | float, float, int]] = []
+        self._since: list[kept.Point] = []  # the last checkpoint, handed on
         self._lock, self._handing, self._pipe = threading.Lock(), threading.Lock(), threading.Lock()
         self._closing = threading.Event()
         command = [sys.executable, "-m", _LAUNCH, str(lock_file(run.name))]
@@ -67,7 +69,18 @@ class Recorder:
             with self._lock:
                 taken, self._points = self._points, []
             if taken:
-                self._send({"points": [(name, float(value), when, step) for name, value, when, step in taken]})
+                points = [(name, float(value), when, step) for name, value, when, step in taken]
+                self._since += points
+                self._send({"points": points})
+
+    def keep(self, step: int) -> None:
+        """Hands on what was taken down until a checkpoint, and keeps it on storage until it is written."""
+        self.flush()
+        with self._handing:
+            points, self._since = self._since, []
+        if points:
+            kept.keep(self.run.folder, step, points)
+            self._send({"kept": step})
 
     def finish(self, outcome: Outcome) -> None:
         """Has what is left written, and ends the record.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, TypeVar
 
 from sensorium.contracts.run import Run
-from sensorium.tracking import records
+from sensorium.tracking import kept, records
 from sensorium.tracking.lock import alone
 from sensorium.tracking.recorder import DONE
 
@@ -55,6 +55,9 @@ class Writer:
         self.written = self._persist(lambda: records.histories(record))
         # Steps since the last checkpoint come once more after a restart, with the same values.
         self.last = {name: points[-1][0] for name, points in self.written.items()}
+        for step, points in self._persist(lambda: kept.kept(run.folder, run.resumed_from)).items():
+            self._write_points(record, [point for point in points if self._is_new(point)])
+            self._persist(lambda s=step: kept.drop(run.folder, s))  # type: ignore[misc]
         if run.tracking.get("system"):
             sample = records.system_figures(record)
             step = 1 + max((last for name, last in self.last.items() if name.startswith("system/")), default=-1)
@@ -67,6 +70,8 @@ class Writer:
                 if "picture" in message:
                     png = base64.b64decode(message["png"])
                     self._persist(lambda m=message, p=png: records.add_picture(record, m["picture"], p))  # type: ignore[misc]
+                if "kept" in message:
+                    self._persist(lambda m=message: kept.drop(run.folder, m["kept"]))  # type: ignore[misc]
                 if "finish" in message:
                     self._end(record, message)
 

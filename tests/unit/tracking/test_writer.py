@@ -9,7 +9,7 @@ import time
 import pytest
 from mlflow.exceptions import MlflowException
 
-from sensorium.tracking import records, writer
+from sensorium.tracking import kept, records, writer
 from sensorium.tracking.lock import alone, lock_file
 
 RUN = {"name": "run", "folder": "x", "experiment": {}, "seed": 0, "tracking": {"uri": "sqlite:///x.db"}}
@@ -53,11 +53,11 @@ class Store:
 def write(monkeypatch):
     """Has messages written to a store."""
 
-    def go(store, *messages):
+    def go(store, *messages, run=RUN):
         for name in ("open_record", "histories", "add_metrics", "add_picture", "end"):
             monkeypatch.setattr(records, name, getattr(store, name))
         monkeypatch.setattr(writer.time, "sleep", lambda seconds: None)
-        monkeypatch.setattr(sys, "stdin", [json.dumps(message) + "\n" for message in ({"run": RUN}, *messages)])
+        monkeypatch.setattr(sys, "stdin", [json.dumps(message) + "\n" for message in ({"run": run}, *messages)])
         writer.Writer().write()
         return store
 
@@ -69,6 +69,16 @@ def points(first, last, name="train/a"):
 
 
 FINISH = {"finish": "finished", "error": ""}
+
+
+def test_points_whose_writer_went_with_its_machine_are_written_by_the_next_one(write, tmp_path):
+    run = {**RUN, "folder": str(tmp_path), "resumed_from": 6}
+    for first, last in ((1, 3), (4, 6), (7, 9)):
+        kept.keep(run["folder"], last, points(first, last)["points"])
+    before = {"train/a": [(step, step / 10) for step in range(1, 5)]}
+    store = write(Store(before=before), points(7, 9), {"kept": 9}, FINISH, run=run)
+    assert [step for _, _, _, step in store.points] == [5, 6, 7, 8, 9]
+    assert kept.kept(run["folder"], 9) == {}
 
 
 def test_everything_arrives_in_order(write):
