@@ -323,7 +323,7 @@ def test_the_server_of_the_record_away_for_half_a_minute(
         away.wait_for(15)
         server.kill()
         time.sleep(30)
-        assert away.step() == STEPS or away.process.poll() is None
+        assert away.step() >= 40, "the training does not wait for it"
         server.start()
         result = away.finish()
     finally:

@@ -1,0 +1,56 @@
+"""Points kept on the run's storage until they are in its record.
+
+The writer outlives the process that trains, but not the machine of both. Points lie there before
+the checkpoint of their step does, so a run never goes on from a checkpoint without them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+FOLDER = "points"
+"""Below the run's folder."""
+Point = Sequence[Any]
+"""Name, value, seconds since 1970, step."""
+
+
+def keep(folder: str, step: int, points: Sequence[Point]) -> None:
+    """Keeps what is to be written up to a step.
+
+    Args:
+        folder: The run's folder or URI.
+        step: Of the checkpoint that is about to be written.
+        points: Those since the checkpoint before.
+    """
+    files, root = _place(folder)
+    files.makedirs(root, exist_ok=True)
+    files.pipe_file(f"{root}/{_name(step)}", json.dumps(points).encode())
+
+
+def kept(folder: str, until: int) -> dict[int, list[Point]]:
+    """Returns step -> what was kept up to it, for steps up to one; later ones may be torn, and are done again."""
+    files, root = _place(folder)
+    names = sorted(path.rpartition("/")[2] for path in files.ls(root, detail=False)) if files.isdir(root) else []
+    steps = [int(name.removesuffix(".json")) for name in names]
+    return {step: json.loads(files.cat_file(f"{root}/{_name(step)}")) for step in steps if step <= until}
+
+
+def drop(folder: str, step: int) -> None:
+    """Removes what was kept up to a step, because it is written."""
+    files, root = _place(folder)
+    with contextlib.suppress(FileNotFoundError):  # by the writer of another execution
+        files.rm_file(f"{root}/{_name(step)}")
+
+
+def _name(step: int) -> str:
+    return f"{step:08d}.json"
+
+
+def _place(folder: str) -> tuple[Any, str]:
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(folder)
+    return files, f"{root}/{FOLDER}"
