@@ -351,10 +351,10 @@ def test_two_of_four_workers_lost_and_two_come_back(
 def test_a_notice_of_preemption_gives_a_checkpoint_before_the_node_goes(
     training: Callable[..., Training], undisturbed: Training, nodes: laptop.Cluster
 ) -> None:
-    noticed = training("noticed", slow=0.5)
+    nodes.add("spare", Node(cpus=2))
+    noticed = training("noticed", slow=1)
     noticed.start("line.yaml", "training.checkpoints={epochs: 8}")
     noticed.wait_for(5)
-    nodes.add("spare", Node(cpus=2))
     going = noticed.node(1)
     begin = noticed.step()
     announce_end(nodes, going, seconds=10)

@@ -8,6 +8,8 @@ import pytest
 from sensorium.conformance import examine
 from sensorium.errors import UserError
 
+pytestmark = pytest.mark.learn
+
 DEFECTS = {
     "encoder counts_padding": "shapes and masks",
     "encoder wrong_dim": "shapes and masks",

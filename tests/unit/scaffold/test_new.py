@@ -17,6 +17,7 @@ def test_there_is_a_template_for_each_kind():
     assert kinds() == KINDS
 
 
+@pytest.mark.learn
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_passes_its_own_checks(kind, tmp_path, monkeypatch):
     folder = write("try_out", kind, tmp_path)
