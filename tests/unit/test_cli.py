@@ -123,7 +123,7 @@ def test_a_mistake_is_one_paragraph_and_nothing_is_begun(sensorium, folder, argu
         (["train"], "give a TASK or FILE, or --resume RUN"),
         (["train", "clip", "--resume", "x"], "give a TASK or FILE, or --resume RUN"),
         (["train", "clip", "--workers", "two"], "valid integer"),
-        (["predict", "model"], "Missing argument"),
+        (["predict", "model"], "give FIELD=VALUE, or --input"),
         ([], "Usage"),
     ],
 )

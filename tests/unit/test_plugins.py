@@ -42,10 +42,10 @@ def test_an_entry_point_is_found_with_its_version(install):
 
 def test_built_ins_come_through_the_hooks_that_everybody_uses():
     plugins = Plugins()
-    assert {name for name, _ in plugins.manager.list_name_plugin()} == {*OWN, "clip"}
+    assert {name for name, _ in plugins.manager.list_name_plugin()} == {*OWN, "clip", "worlds"}
     for kind in KINDS:
         for entry in plugins.entries[kind].values():
-            assert entry.plugin in ("builtin", "clip")
+            assert entry.plugin in ("builtin", "clip", "worlds")
             assert plugins.find(kind, entry.name) is entry.load()
 
 

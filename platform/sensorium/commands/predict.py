@@ -30,10 +30,12 @@ def predict(
     if source is not None:
         _ask_many(model, source, fields or [], output, batch, workers, address, as_json)
         return
+    if not fields:
+        raise typer.BadParameter("give FIELD=VALUE, or --input")
     from sensorium.prediction import Predictor
     from sensorium.tracking.models import fetch
 
-    answer = Predictor.load(fetch(model)).ask(fields or [])
+    answer = Predictor.load(fetch(model)).ask(fields)
     shown = {name: _medium(name, value, output) for name, value in answer.items()}
     if as_json:
         print_json(shown)
