@@ -25,7 +25,7 @@ from sensorium.engine.checkpoint import open_checkpoint
 from sensorium.runtime import laptop
 from sensorium.runtime.description import Description, Node, Ports
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(400)]
 
 HERE = Path(__file__).parent
 STEPS = 64
