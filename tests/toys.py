@@ -37,7 +37,7 @@ class Points(Dataset):
     """Points x, of which y is a linear function; z has nothing to do with it."""
 
     fields: ClassVar[dict[str, str]] = {"x": "vector", "y": "vector", "z": "vector"}
-    splits = ("train", "validation", "test")
+    splits = ("train", "validation", "test", "few")
 
     class Config(Dataset.Config):
         """Sizes, and what is wrong with some samples."""
@@ -56,7 +56,7 @@ class Points(Dataset):
     def open(self, split: str) -> list[dict[str, Any]]:
         """Returns one split."""
         random = torch.Generator().manual_seed(self.splits.index(split))
-        count = self.config.train if split == "train" else self.config.others
+        count = {"train": self.config.train, "few": 4}.get(split, self.config.others)
         x, z = torch.randn(2, count, DIM, generator=random)
         y = x @ torch.tensor([[1.0, -2.0, 0.5, 3.0]]).T + 1
         if split == "train" and self.config.huge is not None:
@@ -243,6 +243,38 @@ class Distillation(Toy):
         return {"difference": (outputs - self.teacher(batch["x"])).square()[:, 0]}
 
 
+class Pupil(Toy):
+    """A student learns from a task within this one, which learns first or is trained already."""
+
+    class Config(Toy.Config):
+        """The teacher."""
+
+        teacher: Task.Config
+        """A task that finds y."""
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.teacher: Task = config.teacher.build(modalities)
+        self.student = mlp()
+
+    def stages(self) -> list[Stage]:
+        """Returns the teacher's stage, where it has one, and the student's."""
+        return [
+            *self.earlier("teacher"),
+            Stage("student", [Objective("distil", ["student"], self.forward, self.alike)]),
+        ]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns what the student says (B, 1)."""
+        return self.student(batch["x"])
+
+    def alike(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Returns the squared difference from the teacher."""
+        return {"difference": (outputs - self.teacher(batch)).square()[:, 0]}
+
+
 class Ids:
     """Writes down which samples each step used: a line for each step, at each worker."""
 
@@ -270,4 +302,10 @@ def sensorium_modalities() -> dict[str, type[Modality]]:
 @hookimpl
 def sensorium_tasks() -> dict[str, type[Task]]:
     """The toys."""
-    return {"toy_regression": Regression, "toy_pairs": Pairs, "toy_gan": Gan, "toy_distillation": Distillation}
+    return {
+        "toy_regression": Regression,
+        "toy_pairs": Pairs,
+        "toy_gan": Gan,
+        "toy_distillation": Distillation,
+        "toy_pupil": Pupil,
+    }

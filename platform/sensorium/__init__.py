@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sensorium.builtin.modalities.audio import Audio as Audio
     from sensorium.builtin.modalities.image import Image as Image
     from sensorium.builtin.modalities.label import Label as Label
+    from sensorium.builtin.modalities.number import Number as Number
+    from sensorium.builtin.modalities.tags import Tags as Tags
     from sensorium.builtin.modalities.text import Text as Text
     from sensorium.builtin.modalities.vector import Vector as Vector
     from sensorium.contracts.component import Component as Component
@@ -55,6 +57,8 @@ _HOMES = {
     "builtin.modalities.audio": ("Audio",),
     "builtin.modalities.image": ("Image",),
     "builtin.modalities.label": ("Label",),
+    "builtin.modalities.number": ("Number",),
+    "builtin.modalities.tags": ("Tags",),
     "builtin.modalities.text": ("Text",),
     "builtin.modalities.vector": ("Vector",),
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from sensorium import trained
 from sensorium.contracts.data import Sample
 from sensorium.contracts.dataset import Dataset, Split
 from sensorium.contracts.modality import Modality
@@ -101,7 +102,9 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
     if experiment.evaluation.split not in splits:
         raise unknown("split", experiment.evaluation.split, splits, "evaluation.split")
     if learnt is None:
-        _learn(modalities, splits["train"])
+        known = trained.learnt(experiment.model)
+        restore({name: each for name, each in modalities.items() if name in known}, known)
+        _learn({name: each for name, each in modalities.items() if name not in known}, splits["train"])
     else:
         restore(modalities, learnt["modalities"])
     task = build_task(loaded, modalities)
@@ -206,7 +209,7 @@ def _open(
             f"It lies in (0, 1), for a dataset without a validation split; there are {', '.join(dataset.splits)}.",
         )
     splits: dict[str, Split] = {}
-    for name in _SPLITS:
+    for name in dict.fromkeys((*_SPLITS, *dataset.splits)):
         needed = name == "train" and holdout and only == "validation"
         if name not in dataset.splits or (only not in (None, name) and not needed):
             continue
@@ -272,7 +275,6 @@ def _check_training(assembly: Assembly) -> None:
         )
     experiment, stages = assembly.loaded.experiment, assembly.task.stages()
     training = experiment.training
-    Order(len(assembly.splits["train"]), training.global_batch, experiment.run.seed)  # refuses less than a batch
     optimizers.check(training.optimizer, "training.optimizer")
     if training.accumulate > 1:
         check_parts(assembly.task)
@@ -280,12 +282,16 @@ def _check_training(assembly: Assembly) -> None:
     for name, own in training.stages.items():
         if name not in by_name:
             raise unknown("stage", name, by_name, "training.stages")
+        if own.split not in assembly.splits:
+            raise unknown("split", own.split, assembly.splits, f"training.stages.{name}.split")
         if own.optimizer is not None:
             optimizers.check(own.optimizer, f"training.stages.{name}.optimizer")
         for objective, optimizer in own.optimizers.items():
             if objective not in by_name[name]:
                 raise unknown("objective", objective, by_name[name], f"training.stages.{name}.optimizers")
             optimizers.check(optimizer, f"training.stages.{name}.optimizers.{objective}")
+    for plan in map(training.plan, by_name):
+        Order(len(assembly.splits[plan.split]), plan.global_batch, experiment.run.seed)  # refuses less than a batch
     if training.early_stopping and ("validation" not in assembly.splits or not experiment.evaluation.epochs):
         raise UserError(
             "Early stopping has nothing to look at.",
@@ -293,10 +299,10 @@ def _check_training(assembly: Assembly) -> None:
             f"The dataset's splits are {', '.join(assembly.splits)}.",
         )
     most = experiment.run.workers if isinstance(experiment.run.workers, int) else experiment.run.workers[1]
-    if training.global_batch < most * training.accumulate:
+    least = min(training.plan(name).global_batch for name in by_name)
+    if least < most * training.accumulate:
         raise UserError(
-            f"The global batch of {training.global_batch} cannot be cut among {most} workers"
-            f" and {training.accumulate} parts each.",
+            f"The global batch of {least} cannot be cut among {most} workers and {training.accumulate} parts each.",
             "Each part needs a sample.",
             "Raise training.global_batch.",
         )

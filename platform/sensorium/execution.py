@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from sensorium import trained
 from sensorium.assembly import Assembly
 from sensorium.contracts import workers
-from sensorium.contracts.parts import Encoder
 from sensorium.contracts.run import Outcome, Run
 from sensorium.engine import state
 from sensorium.engine.checkpoint import Checkpoint, Store, write
@@ -45,13 +45,10 @@ def execute(
     store = Store(f"{run.folder}/checkpoints", loaded.experiment.training.checkpoints.keep)
     resume = _last(store)
     if resume is None:
-        for module in assembly.task.modules():
-            if isinstance(module, Encoder):
-                module.initialise()
+        trained.initialise(assembly.task)
     assembly.task.to(device())
     loop = Loop(assembly.work(), run, store, device(), hook, saved, leaving)
-    steps = sum(loop.epochs(stage) * loop.order.steps for stage in loop.stages)
-    loop.run = run = replace(run, steps=steps, resumed_from=resume.step if resume else 0)
+    loop.run = run = replace(run, steps=loop.steps, resumed_from=resume.step if resume else 0)
     try:
         hook.sensorium_run_started(run=run)
         checkpoint = loop.train(resume)

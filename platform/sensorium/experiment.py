@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from sensorium import trained
 from sensorium.contracts.component import Component, Config
 from sensorium.contracts.dataset import Dataset
 from sensorium.contracts.modality import Modality
@@ -114,8 +115,8 @@ def load(source: str, overrides: Sequence[str] = (), plugins: Plugins | None = N
         UserError: A name, a key or a type is wrong; says where and what would be right.
     """
     plugins = plugins or Plugins()
-    data = read(source, plugins)
-    return check(override(data, overrides), plugins)
+    data = override(read(source, plugins), overrides)
+    return check(trained.completed(data, plugins), plugins)
 
 
 def read(source: str, plugins: Plugins) -> dict[str, Any]:

@@ -96,7 +96,8 @@ class Predictor:
         On a processor each has the digits that it has alone (see `sensorium.rows`).
         """
         task = self.model.task
-        batch = Batch([{"id": str(number), **each.example} for number, each in enumerate(prepared)])
+        # All have one id: what is drawn at random for an example must not depend on its neighbours.
+        batch = Batch([{"id": "", **each.example} for each in prepared])
         for name in prepared[0].values:
             batch.fields[name] = task.inputs[name].collate([each.values[name] for each in prepared])
         with Alone():

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from sensorium import Dataset, Sample, Split, UserError, unknown
 from sensorium_worlds import words
-from sensorium_worlds.scene import COLOURS, DIGITS, PLACES, Drawing, Item, draw
+from sensorium_worlds.scene import COLOURS, DIGITS, MIDDLE, PLACES, Drawing, Item, draw
 
 _ALL = tuple((colour, digit) for colour in COLOURS for digit in DIGITS)
 _QUESTIONS = 1 << 40
@@ -30,6 +30,7 @@ class DigitsCanvas(Dataset):
         "caption": "text",
         "question": "text",
         "answer": "label",
+        "tags": "tags",
         "label": "label",
         "colour": "label",
     }
@@ -49,15 +50,18 @@ class DigitsCanvas(Dataset):
         most: int = 3
         """Most digits in a scene, of four cells."""
         cell: int = 16
-        """Side of a cell, in pixels; the canvas is two by two cells."""
+        """Side of a cell, in pixels."""
+        cells: Literal[1, 2] = 2
+        """Cells along each side of the canvas; with one, a scene is one digit and no place is named."""
         seed: int = 0
         """Seed of the world."""
         unseen: list[str] = field(default_factory=list)
         """Combinations such as `red three` that the training split does not show, and the test split alone shows."""
 
         def __post_init__(self) -> None:
-            if not 1 <= self.least <= self.most <= len(PLACES):
-                raise ValueError("least and most lie between 1 and 4, the least not above the most.")
+            most = self.cells**2
+            if not 1 <= self.least <= self.most <= most:
+                raise ValueError(f"least and most lie between 1 and {most}, the least not above the most.")
             if min(self.train, self.held_out, self.cell - 7) < 1:
                 raise ValueError("train and held_out are at least 1, cell at least 8.")
             for combination in self.unseen:
@@ -83,7 +87,7 @@ class Scenes:
     def __init__(self, split: str, config: DigitsCanvas.Config) -> None:
         self.split, self.config = split, config
         self.source: Split = config.source.build().open("test" if split == "test" else "train")
-        self.pool = _pool(self.source, split)
+        self.pool = pool_of(self.source, split)
         missing = [digit for digit in DIGITS if digit not in self.pool]
         if missing:
             raise UserError(
@@ -113,6 +117,7 @@ class Scenes:
             "image": drawing.pixels,
             "caption": spoken[int(random.integers(len(spoken)))],
             "captions": spoken,
+            "group": spoken[0],
             "tags": words.tags(items),
             "question": question.text,
             "answer": question.answer,
@@ -133,7 +138,7 @@ class Scenes:
         others = [each for each in self.allowed if not _confuses(each, question)]
         while len(drawn) < count:
             drawn.append(others[int(random.integers(len(others)))])
-        places = random.choice(PLACES, count, replace=False)
+        places = random.choice(PLACES if self.config.cells > 1 else (MIDDLE,), count, replace=False)
         return [
             Item(digit, colour, str(place), int(random.choice(self.pool[digit])))
             for (colour, digit), place in zip(drawn, places, strict=True)
@@ -141,7 +146,7 @@ class Scenes:
 
     def _drawn(self, items: list[Item], random: np.random.Generator) -> Drawing:
         strokes = [np.asarray(self.source[item.sample]["image"]) for item in items]
-        return draw(items, strokes, self.config.cell, random)
+        return draw(items, strokes, self.config.cell, random, self.config.cells)
 
     def _random(self, index: int) -> np.random.Generator:
         return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), index])
@@ -170,7 +175,7 @@ def _confuses(each: tuple[str, str], question: words.Question) -> bool:
     return same.get(question.kind, question.absent and each == (wanted.colour, wanted.digit))
 
 
-def _pool(source: Split, split: str) -> dict[str, list[int]]:
+def pool_of(source: Split, split: str) -> dict[str, list[int]]:
     """Returns digit -> the handwriting that a split draws from; no two splits share any."""
     count = len(source)
     first_held = count - round(HELD * count)

@@ -19,7 +19,9 @@ COLOURS = {
 }
 """Name -> RGB."""
 PLACES = ("top left", "top right", "bottom left", "bottom right")
-"""Names of the cells, row by row."""
+"""Names of the four cells, row by row."""
+MIDDLE = "middle"
+"""Name of the one cell of the smallest canvas."""
 NOISE = 6.0
 """Deviation of the noise on each pixel, of 255."""
 
@@ -48,7 +50,7 @@ class Item:
     @property
     def cell(self) -> tuple[int, int]:
         """Row and column of its cell."""
-        return divmod(PLACES.index(self.place), 2)
+        return (0, 0) if self.place == MIDDLE else divmod(PLACES.index(self.place), 2)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class Drawing:
     boxes: list[tuple[int, int, int, int]]
 
 
-def draw(items: list[Item], strokes: list[NDArray[np.uint8]], side: int, random: np.random.Generator) -> Drawing:
+def draw(
+    items: list[Item], strokes: list[NDArray[np.uint8]], side: int, random: np.random.Generator, cells: int = 2
+) -> Drawing:
     """Returns the picture of a scene, each digit somewhere within its cell.
 
     Args:
@@ -72,12 +76,13 @@ def draw(items: list[Item], strokes: list[NDArray[np.uint8]], side: int, random:
         strokes: The handwriting of each item, (h, w), 0 for paper and 255 for ink.
         side: S, in pixels.
         random: Where each lies in its cell, and the noise.
+        cells: Cells along each side of the canvas.
     """
-    canvas = np.zeros((2 * side, 2 * side, 3))
+    canvas = np.zeros((cells * side, cells * side, 3))
     boxes = []
     for item, ink in zip(items, strokes, strict=True):
         size = round(side * random.uniform(0.75, 0.9375))
-        grown = _resized(ink.astype(np.float64) / 255, size)
+        grown = resized(ink.astype(np.float64) / 255, size)
         row, column = (int(random.integers(side - size + 1)) + side * place for place in item.cell)
         canvas[row : row + size, column : column + size] += grown[..., None] * COLOURS[item.colour]
         boxes.append((column, row, column + size, row + size))
@@ -85,7 +90,7 @@ def draw(items: list[Item], strokes: list[NDArray[np.uint8]], side: int, random:
     return Drawing(canvas.clip(0, 255).astype(np.uint8), boxes)
 
 
-def _resized(ink: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+def resized(ink: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Returns (h, w) as (size, size), bilinear."""
     for axis, length in enumerate(ink.shape):
         at = (np.arange(size) + 0.5) * length / size - 0.5

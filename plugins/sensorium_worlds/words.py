@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sensorium_worlds.scene import COLOURS, DIGITS, PLACES, Item
+from sensorium_worlds.scene import COLOURS, DIGITS, MIDDLE, PLACES, Item
 
 TEMPLATES = (
     ("{}", "a {colour} {digit} at the {place}", " and "),
@@ -17,6 +17,8 @@ TEMPLATES = (
     ("a picture of {}", "a {digit} in {colour} at the {place}", " and "),
 )
 """Frame, words for one item, and what joins several."""
+ALONE = ("a {} {}", "there is a {} {}", "one {} {}", "a {} {} can be seen", "a picture of a {} {}")
+"""Words for the colour and digit of the one item that has no place to be named."""
 TYPES = ("colour", "digit", "exists", "count")
 """What a question asks for."""
 COUNTS = ("one", "two", "three")
@@ -24,6 +26,8 @@ COUNTS = ("one", "two", "three")
 
 def captions(items: Sequence[Item]) -> list[str]:
     """Returns one caption for each template; items are named row by row."""
+    if items[0].place == MIDDLE:
+        return [words.format(items[0].colour, items[0].digit) for words in ALONE]
     ordered = sorted(items, key=lambda item: PLACES.index(item.place))
     return [
         frame.format(joint.join(words.format(colour=i.colour, digit=i.digit, place=i.place) for i in ordered))
@@ -45,7 +49,9 @@ def triples(caption: str) -> set[tuple[str, str, str]]:
 
 
 def tags(items: Sequence[Item]) -> list[str]:
-    """Returns what is in the scene, each property with its place: `top left three`, `top left red`."""
+    """Returns what is in the scene, each property with its place: `top left three`, `top left red`; or alone: `red`."""
+    if items[0].place == MIDDLE:
+        return sorted((items[0].colour, items[0].digit))
     return sorted({f"{item.place} {word}" for item in items for word in (item.colour, item.digit)})
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -42,10 +43,11 @@ def test_an_entry_point_is_found_with_its_version(install):
 
 def test_built_ins_come_through_the_hooks_that_everybody_uses():
     plugins = Plugins()
-    assert {name for name, _ in plugins.manager.list_name_plugin()} == {*OWN, "clip", "worlds"}
+    shipped = {point.name for point in entry_points(group="sensorium") if point.value.startswith("sensorium_")}
+    assert {name for name, _ in plugins.manager.list_name_plugin()} == {*OWN, *shipped}
     for kind in KINDS:
         for entry in plugins.entries[kind].values():
-            assert entry.plugin in ("builtin", "clip", "worlds")
+            assert entry.plugin == "builtin" or entry.plugin in shipped
             assert plugins.find(kind, entry.name) is entry.load()
 
 

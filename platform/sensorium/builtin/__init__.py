@@ -9,12 +9,14 @@ HERE = "sensorium.builtin"
 
 @hookimpl
 def sensorium_modalities() -> dict[str, str]:
-    """Pictures, words, sound, classes and plain vectors."""
+    """Pictures, words, sound, classes, tags, numbers and vectors."""
     return {
         "image": f"{HERE}.modalities.image:Image",
         "text": f"{HERE}.modalities.text:Text",
         "audio": f"{HERE}.modalities.audio:Audio",
         "label": f"{HERE}.modalities.label:Label",
+        "tags": f"{HERE}.modalities.tags:Tags",
+        "number": f"{HERE}.modalities.number:Number",
         "vector": f"{HERE}.modalities.vector:Vector",
     }
 
@@ -49,6 +51,8 @@ def sensorium_losses() -> dict[str, str]:
         "siglip": f"{HERE}.losses.siglip:SigLIP",
         "triplet": f"{HERE}.losses.triplet:Triplet",
         "cross_entropy": f"{HERE}.losses.cross_entropy:CrossEntropy",
+        "kl_divergence": f"{HERE}.losses.kl_divergence:KLDivergence",
+        "binary_cross_entropy": f"{HERE}.losses.binary_cross_entropy:BinaryCrossEntropy",
     }
 
 
@@ -73,4 +77,5 @@ def sensorium_metrics() -> dict[str, str]:
     return {
         "retrieval": f"{HERE}.metrics:Retrieval",
         "accuracy": f"{HERE}.metrics:Accuracy",
+        "average_precision": f"{HERE}.metrics:AveragePrecision",
     }

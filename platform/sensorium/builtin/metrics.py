@@ -8,6 +8,8 @@ Names of the rows that they read, which a task's `rows` gives:
     group               (N,) int64, equal for samples that describe the same thing
     logits.<name>       (N, C)
     target.<name>       (N,) int64, the right class
+    scores.<name>       (N, C), of tags, each by itself
+    truth.<name>        (N, C), 1 where a tag is true, else 0
 
 Shapes: N samples, Q queries, G items of the gallery, D channels, C classes.
 
@@ -86,6 +88,40 @@ class Accuracy(Metric):
             if logits.shape[1] > 10:
                 figures[f"{name}_top5_accuracy"] = (above < 5).double().mean().item()
         return figures
+
+
+class AveragePrecision(Metric):
+    """How far the samples with a tag come before those without it, the mean over the tags (mAP).
+
+    For one tag it is the mean, over the samples that have it, of the precision among those that
+    score at least as high. Tags that no sample has do not count.
+    """
+
+    needs = ("scores", "truth")
+
+    def __call__(self, rows: Rows) -> dict[str, float]:
+        """Returns `{name}_average_precision` (fraction of 1).
+
+        Raises:
+            UserError: There are no scores.
+        """
+        names = [name.removeprefix("scores.") for name in rows if name.startswith("scores.")]
+        if not names:
+            raise _absent("average_precision", "scores.<name> and truth.<name>", rows)
+        figures = {}
+        for name in names:
+            columns = zip(rows[f"scores.{name}"].T, rows[f"truth.{name}"].T > 0, strict=True)
+            of_tags = [_average_precision(scores, truth) for scores, truth in columns if truth.any()]
+            figures[f"{name}_average_precision"] = sum(of_tags) / len(of_tags) if of_tags else float("nan")
+        return figures
+
+
+def _average_precision(scores: Tensor, truth: Tensor) -> float:
+    scores = scores.nan_to_num(nan=-torch.inf)
+    right, wrong = scores[truth].sort().values, scores[~truth].sort().values
+    above = len(right) - torch.searchsorted(right, right, right=False)  # of the right ones, itself included
+    others = len(wrong) - torch.searchsorted(wrong, right, right=False)
+    return float((above / (above + others)).double().mean())
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from sensorium.conformance.serving import serves_what_it_predicts
 from sensorium.contracts import workers
 from sensorium.contracts.data import Batch, Sample, map_tensors
 from sensorium.contracts.dataset import Split
-from sensorium.contracts.task import Task
+from sensorium.contracts.task import Stage, Task
 from sensorium.engine.loader import collate, transform
 from sensorium.engine.order import Order
-from sensorium.engine.settings import Optimizer, Training
+from sensorium.engine.settings import Optimizer, Plan, Training
 from sensorium.engine.step import Stepper, parameters_of, total
 from sensorium.execution import execute
 from sensorium.experiment import load
@@ -34,7 +34,7 @@ from sensorium.plugins import Plugins
 from sensorium.prediction import Predictor
 
 STEPS = 100
-"""Optimizer steps of the training that has to beat its ablation, about; whole epochs are trained."""
+"""Optimizer steps of each stage of the training that has to beat its ablation, about; whole epochs are trained."""
 MARGIN = 0.05
 """Least lead over the ablation, as a share of the larger figure."""
 GLOBAL = 8
@@ -86,15 +86,22 @@ class Subject:
         return outcome.metrics
 
     def _brief(self) -> list[str]:
-        training = self.assembly.loaded.experiment.training
-        steps = Order(len(self.assembly.splits["train"]), training.global_batch, 0).steps
-        most = max(1, math.ceil(STEPS / steps))
+        training, probe = self.assembly.loaded.experiment.training, type(self.assembly.task).probe
         return [
-            f"training.epochs={min(training.epochs, most)}",
+            *(f"training.stages.{stage.name}.epochs={self._few(training.plan(stage.name))}" for stage in self._stages),
             f"run.storage={self._folder.name}",
             "evaluation.contributions=false",
             "evaluation.epochs=0",
+            *(f"{key}={json.dumps(value)}" for key, value in probe.items()),
         ]
+
+    @property
+    def _stages(self) -> Sequence[Stage]:
+        return self.assembly.task.stages()
+
+    def _few(self, plan: Plan) -> int:
+        steps = Order(len(self.assembly.splits[plan.split]), plan.global_batch, 0).steps
+        return min(plan.epochs, max(1, math.ceil(STEPS / steps)))
 
 
 class Shuffled:
@@ -145,7 +152,8 @@ def gradients_reach_every_parameter(subject: Subject) -> str:
             count += len(own)
     if idle:
         raise ContractError(f"No gradient reaches {', '.join(idle)}.")
-    untrained = sorted({name for name, part in task.named_children() if any(True for _ in part.parameters())} - named)
+    outer = {name.partition(".")[0] for name in named}
+    untrained = sorted({name for name, part in task.named_children() if any(True for _ in part.parameters())} - outer)
     return f"{count} parameters" + (f"; frozen in every stage: {', '.join(untrained)}" if untrained else "")
 
 
@@ -165,7 +173,8 @@ def step(argument: Mapping[str, Any]) -> dict[str, Tensor]:
     assembly = assemble(loaded, argument["learnt"])
     places = range(GLOBAL)[workers.rank() :: workers.size()]
     batch = _batch(assembly, places)
-    settings, plain = Training(), Optimizer(name="sgd", lr=0.01)
+    # A rate of 1, so that changes are not lost in the last digits of the weights.
+    settings, plain = Training(), Optimizer(name="sgd", lr=1.0)
     answer: dict[str, Tensor] = {}
     for stage in assembly.task.stages():
         for objective in stage.objectives:

@@ -31,7 +31,8 @@ class Component:
 
     kind: ClassVar[str]
     probe: ClassVar[Mapping[str, Any]] = {}
-    """Options that `sensorium plugin check` builds it with, where the defaults lack something or are too large."""
+    """Options that `sensorium plugin check` builds it with, where the defaults lack something or are too large; of a
+    task, what its short training changes in the experiment: key.path -> value."""
     exportable: ClassVar[bool] = True
     """False says of a module that `torch.export` does not work on it."""
 

@@ -6,12 +6,14 @@ Shapes: B samples of a batch, T steps or tokens, D channels of a feature, H and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+_CPU = torch.device("cpu")
 
 Sample = dict[str, Any]
 """One example, field -> raw value (a path, bytes, a string, an array), as the dataset gives it.
@@ -45,10 +47,15 @@ class Batch:
         samples: The B samples as the dataset gave them.
         fields: Field -> what its modality collated: a tensor (B, ...), a `Padded`, or a
             structure of a modality's own.
+        seed: What all randomness of this pass follows from, the same on every worker. 0 in
+            evaluation and prediction.
+        device: Where the tensors lie.
     """
 
     samples: Sequence[Sample]
     fields: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    device: torch.device = _CPU
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -72,7 +79,27 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Returns the batch with its tensors on `device`."""
-        return replace(self, fields=map_tensors(self.fields, lambda t: t.to(device, non_blocking=True)))
+        fields = map_tensors(self.fields, lambda t: t.to(device, non_blocking=True))
+        return replace(self, fields=fields, device=device)
+
+    def normal(self, name: str, *shape: int) -> Tensor:
+        """Returns numbers from the normal distribution, (B, *shape), that follow from each sample.
+
+        They depend on `seed`, on the sample's id, on its raw value `seed` where it has one, and on
+        `name`: not on the rest of the batch, nor on the worker that draws them.
+        """
+        return self._drawn(torch.randn, name, shape)
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """Returns numbers from [0, 1), (B, *shape), that follow from each sample as those of `normal` do."""
+        return self._drawn(torch.rand, name, shape)
+
+    def _drawn(self, draw: Callable[..., Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+        random, rows = torch.Generator(), []
+        for sample in self.samples:
+            random.manual_seed(stable_hash(f"{self.seed}/{name}/{sample['id']}/{sample.get('seed', '')}"))
+            rows.append(draw(shape, generator=random))
+        return torch.stack(rows).to(self.device)
 
     def split(self, parts: int) -> list[Batch]:
         """Returns the batch cut along B into at most `parts` batches of nearly equal size."""
@@ -81,7 +108,7 @@ class Batch:
         for size in sizes:
             cut = slice(start, start + size)
             fields = map_tensors(self.fields, lambda t, cut=cut: t[cut])
-            batches.append(Batch(self.samples[cut], fields))
+            batches.append(replace(self, samples=self.samples[cut], fields=fields))
             start += size
         return batches
 

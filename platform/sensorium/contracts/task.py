@@ -6,7 +6,7 @@ Shapes: B samples of a batch, N samples of a split.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ class Objective:
 
     Attributes:
         name: Name in logs and in the experiment.
-        updates: Names of the task's direct submodules whose parameters it trains.
+        updates: Names of the task's submodules whose parameters it trains, dotted for inner ones.
         forward: Batch -> outputs, a structure of tensors with B first. It works sample by sample:
             whatever looks across samples belongs into `losses`.
         losses: Outputs and batch -> terms by name; each (B,), or a scalar mean over the B samples.
@@ -77,6 +77,10 @@ class Task(Component, nn.Module):
         metrics: list[Metric.Config] = field(default_factory=list)
         """Figures of an evaluation."""
 
+        weights: str | None = None
+        """Folder or URI of a trained model of this task that the training starts from. Options that are left
+        out are that model's, and so is what its modalities have learnt."""
+
     def __init__(self, config: Task.Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__()
         self.config = config
@@ -87,6 +91,27 @@ class Task(Component, nn.Module):
         """Returns what is trained, in order."""
         parts = [name for name, _ in self.named_children()]
         return [Stage("train", [Objective(self.objective, parts, self.forward, self.losses)])]
+
+    def earlier(self, *names: str) -> list[Stage]:
+        """Returns the stages that train inner tasks, which are parts of this one, before it builds on them.
+
+        Inner tasks that start from `weights` are trained already and have none.
+        """
+        stages = []
+        for name in names:
+            task: Task = self.get_submodule(name)  # type: ignore[assignment]
+            inner = task.stages() if task.config.weights is None else ()
+            for stage in inner:
+                objectives = [
+                    replace(
+                        objective,
+                        name=name if len(stage.objectives) == 1 else f"{name}/{objective.name}",
+                        updates=[f"{name}.{part}" for part in objective.updates],
+                    )
+                    for objective in stage.objectives
+                ]
+                stages.append(Stage(name if len(inner) == 1 else f"{name}/{stage.name}", objectives))
+        return stages
 
     objective: ClassVar[str] = "main"
 

@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from sensorium.contracts.data import Batch, stable_hash
+
 
 def rank() -> int:
     """Returns the number of this worker, from 0."""
@@ -41,6 +43,34 @@ def gather_rows(rows: Tensor) -> Tensor:
     gathered = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(gathered, padded)
     return torch.cat([part[:count] for part, count in zip(gathered, sizes, strict=True)])
+
+
+def strangers(values: Tensor, batch: Batch) -> Tensor:
+    """Returns for each sample the row of another one of the global batch, of another group.
+
+    Who meets whom follows from the batch's seed and the samples' ids, whatever the number of
+    workers. A sample whose group fills the whole batch meets one of its own group.
+
+    Args:
+        values: (B, ...), a row for each sample; B may differ between workers.
+        batch: The B samples.
+
+    Returns:
+        (B, ...), without gradient.
+    """
+    keys = torch.tensor([stable_hash(f"{batch.seed}/{name}") for name in batch.ids], device=values.device)
+    mine = gather_objects(len(batch))[: rank()]
+    rows, groups = gather_rows(values), gather_rows(batch.groups.to(values.device))
+    circle = gather_rows(keys).argsort()
+    partner = circle.roll(-1)
+    for turn in range(2, len(circle)):
+        same = groups[circle] == groups[partner]
+        if not same.any():
+            break
+        partner = torch.where(same, circle.roll(-turn), partner)
+    others = torch.empty_like(circle)
+    others[circle] = partner
+    return rows[others[sum(mine) : sum(mine) + len(batch)]]
 
 
 def add(values: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -99,7 +100,7 @@ def _dealt(batches: Iterable[Batch], loader: Loader, cuts: list[list[int]], fiel
     with Loader(loader.split, {field: loader.modalities[field]}, loader.threads) as other:
         strangers = other.stream((None, [order[index] for index in cut or [0]]) for cut in cuts)
         for batch, stranger in zip(batches, strangers, strict=True):
-            yield Batch(batch.samples, batch.fields | stranger.fields)
+            yield replace(batch, fields=batch.fields | stranger.fields)
 
 
 def _others(count: int, seed: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,10 @@ from sensorium.contracts import workers
 from sensorium.contracts.dataset import Split
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.run import Evaluation, Run, Step
-from sensorium.contracts.task import Objective, Stage, Task
+from sensorium.contracts.task import Stage, Task
 from sensorium.engine import optimizers, parallel
 from sensorium.engine import state as states
+from sensorium.engine.average import Average
 from sensorium.engine.checkpoint import Checkpoint, Store
 from sensorium.engine.clock import Clock
 from sensorium.engine.evaluation import evaluate
@@ -25,7 +27,7 @@ from sensorium.engine.norms import check_parts, join_norms
 from sensorium.engine.notice import Notice
 from sensorium.engine.order import Order, mix
 from sensorium.engine.settings import Evaluation as EvaluationSettings
-from sensorium.engine.settings import Optimizer, Training
+from sensorium.engine.settings import Plan, Training
 from sensorium.engine.step import Stepper
 from sensorium.engine.watch import Watch
 from sensorium.errors import SensoriumError
@@ -102,7 +104,9 @@ class Loop:
         self.work, self.run, self.store, self.device = work, run, store, device
         self.hook, self.saved = hook, saved
         self.stages = list(work.task.stages())
-        self.order = Order(len(work.splits["train"]), work.training.global_batch, run.seed)
+        self.plans = [work.training.plan(stage.name) for stage in self.stages]
+        self.orders = [Order(len(work.splits[plan.split]), plan.global_batch, run.seed) for plan in self.plans]
+        self.average: Average | None = None
         self.position = Position()
         self.watch, self.notice = Watch(), Notice(leaving)
         self.clock = Clock()
@@ -111,6 +115,21 @@ class Loop:
         if work.training.accumulate > 1:
             check_parts(work.task)
         join_norms(work.task)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return sum(plan.epochs * order.steps for plan, order in zip(self.plans, self.orders, strict=True))
+
+    @property
+    def plan(self) -> Plan:
+        """What the stage under way does."""
+        return self.plans[self.position.stage]
+
+    @property
+    def order(self) -> Order:
+        """The order of samples in the stage under way."""
+        return self.orders[self.position.stage]
 
     def train(self, resume: Checkpoint | None = None) -> Checkpoint | None:
         """Trains from the start or from a checkpoint.
@@ -137,22 +156,26 @@ class Loop:
     def _stage(self, stage: Stage, resume: Checkpoint | None) -> None:
         steppers = self._prepare(stage)
         if resume is not None and self.position.epoch + self.position.done > 0:
-            scalars = resume.document("optimizer")
-            states.load_optimizer_state(steppers, resume.tensors("optimizer"), scalars)
-        epochs = self.epochs(stage)
-        with self._loader("train") as loader:
-            batches = loader.stream(self._plan(epochs))
-            while self.position.epoch < epochs and not self._stopped():
-                self._epoch(stage, steppers, batches, epochs)
+            tensors = resume.tensors("optimizer")
+            states.load_optimizer_state(steppers, tensors, resume.document("optimizer"))
+            if self.average is not None:
+                self.average.restore(tensors)
+        with self._loader(self.plan.split) as loader:
+            batches = loader.stream(self._shares())
+            while self.position.epoch < self.plan.epochs and not self._stopped():
+                self._epoch(stage, steppers, batches)
             batches.close()
+        if self.average is not None:
+            self.average.settle()
+            self.average = None
         self.position = Position(
             self.position.step, self.position.stage + 1, 0, 0, self.position.best, self.position.best_step
         )
         self._save(steppers)
 
-    def _epoch(self, stage: Stage, steppers: Sequence[Stepper], batches: Any, epochs: int) -> None:
+    def _epoch(self, stage: Stage, steppers: Sequence[Stepper], batches: Any) -> None:
         while self.position.done < self.order.steps:
-            self._step(stage, steppers, next(batches), epochs)
+            self._step(stage, steppers, next(batches))
             every = self.work.training.checkpoints.steps
             due = self.notice.due or (every and self.position.step % every == 0)
             if due and self.position.done < self.order.steps:
@@ -162,10 +185,10 @@ class Loop:
         every = self.work.evaluation.epochs
         if every and self.position.epoch % every == 0 and "validation" in self.work.splits:
             self._judge(self.evaluate("validation", pictures=self.work.evaluation.pictures), steppers)
-        if self.position.epoch < epochs and self.position.epoch % self.work.training.checkpoints.epochs == 0:
+        if self.position.epoch < self.plan.epochs and self.position.epoch % self.work.training.checkpoints.epochs == 0:
             self._save(steppers)
 
-    def _step(self, stage: Stage, steppers: Sequence[Stepper], batch: Any, epochs: int) -> None:
+    def _step(self, stage: Stage, steppers: Sequence[Stepper], batch: Any) -> None:
         number = self.position.epoch * self.order.steps + self.position.done
         moved = batch.to(self.device)
         losses: dict[str, Tensor] = {}
@@ -175,10 +198,12 @@ class Loop:
                 for other in steppers:
                     other.open(False)
                 stepper.open(True)
-            rate = optimizers.factor(self._settings(stage, stepper.objective)[1], number, epochs * self.order.steps)
+            rate = optimizers.factor(self.plan.schedule, number, self.plan.epochs * self.order.steps)
             seed = mix(self.run.seed, self.position.stage, number, turn)
             losses |= stepper.step(moved, self.order.global_batch, rate, seed)
             rates[stepper.objective.name] = stepper.optimizer.param_groups[0]["lr"]
+        if self.average is not None:
+            self.average.update(number + 1)
         self.watch.check()  # of the step before: waiting for this one would idle the device
         self.notice.look()
         self.position.step += 1
@@ -206,15 +231,10 @@ class Loop:
         *means, self.notice.total = workers.add(torch.cat([values, told])).unbind()
         return dict(zip(losses, means, strict=True))
 
-    def epochs(self, stage: Stage) -> int:
-        """Returns the number of epochs of a stage."""
-        own = self.work.training.stages.get(stage.name)
-        return own.epochs if own is not None and own.epochs is not None else self.work.training.epochs
-
     def evaluate(self, split: str, contributions: bool = False, pictures: bool = True) -> Evaluation:
         """Measures the model on a split and tells the plugins."""
         self.watch.check()
-        with self.clock.paused(), self._loader(split) as loader:
+        with self.clock.paused(), self._averaged(), self._loader(split) as loader:
             evaluation = evaluate(
                 self.work.task,
                 loader,
@@ -231,13 +251,8 @@ class Loop:
     def _loader(self, split: str) -> Loader:
         return Loader(self.work.splits[split], self.work.fields, self.work.threads, self.run.seed)
 
-    def _settings(self, stage: Stage, objective: Objective) -> tuple[Optimizer, Any]:
-        training = self.work.training
-        own = training.stages.get(stage.name)
-        if own is None:
-            return training.optimizer, training.schedule
-        optimizer = own.optimizers.get(objective.name) or own.optimizer or training.optimizer
-        return optimizer, own.schedule or training.schedule
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.average is None else self.average.used()
 
     def _prepare(self, stage: Stage) -> list[Stepper]:
         """Freezes what no objective of the stage names, and makes the steppers."""
@@ -249,24 +264,29 @@ class Loop:
                 task,
                 objective,
                 self.work.training,
-                self._settings(stage, objective)[0],
+                self.plan.optimizer_of(objective.name),
                 self.device,
                 self.work.sharded,
             )
             for objective in stage.objectives
         ]
-        updated = {name for objective in stage.objectives for name in objective.updates}
-        for name, part in task.named_children():
-            part.train(name in updated)
+        for part in task.children():
+            part.eval()
+        for name in {name for objective in stage.objectives for name in objective.updates}:
+            task.get_submodule(name).train()
         for stepper in steppers:
             stepper.open(True)
+        if self.plan.average is not None:
+            trained = {name: each for stepper in steppers for name, each in stepper.parameters.items()}
+            self.average = Average(trained, self.plan.average)
         return steppers
 
-    def _plan(self, epochs: int) -> Iterator[tuple[int | None, list[int]]]:
+    def _shares(self) -> Iterator[tuple[int | None, list[int]]]:
+        """Yields this worker's part of each step that is left of the stage, with the number of the epoch."""
         first, done = self.position.epoch, self.position.done
         # A number of its own for each epoch of the run, so that stages do not repeat an order.
-        base = sum(self.epochs(stage) for stage in self.stages[: self.position.stage])
-        for epoch in range(first, epochs):
+        base = sum(plan.epochs for plan in self.plans[: self.position.stage])
+        for epoch in range(first, self.plan.epochs):
             for step in range(done if epoch == first else 0, self.order.steps):
                 yield base + epoch, self.order.share(base + epoch, step, workers.rank(), workers.size())
 
@@ -300,16 +320,19 @@ class Loop:
         self.watch.check()
         with self.clock.paused():
             self._finish_save()
-            tensors, scalars = states.optimizer_state(list(steppers))
-            model = states.weights(self.work.task)
-            if workers.rank() == 0:
-                self.hook.sensorium_checkpoint_begun(run=self.run, step=self.position.step)
-                self.store.save(
-                    self.position.step,
-                    {"model": model, "optimizer": tensors},
-                    {**self.work.documents, "state": state, "optimizer": scalars},
-                    self.position.best_step,
-                )
+            with self._averaged():
+                tensors, scalars = states.optimizer_state(list(steppers))
+                if self.average is not None:
+                    tensors |= self.average.state()
+                model = states.weights(self.work.task)
+                if workers.rank() == 0:
+                    self.hook.sensorium_checkpoint_begun(run=self.run, step=self.position.step)
+                    self.store.save(
+                        self.position.step,
+                        {"model": model, "optimizer": tensors},
+                        {**self.work.documents, "state": state, "optimizer": scalars},
+                        self.position.best_step,
+                    )
             self._state, self._saving = state, self.position.step
             self.notice.due = False
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sensorium.contracts.component import Config
@@ -13,6 +14,11 @@ def _positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be above 0, not {value}")
+
+
+def _check_average(decay: float | None) -> None:
+    if decay is not None and not 0 <= decay < 1:
+        raise ValueError(f"average must lie in [0, 1), not {decay}")
 
 
 class Optimizer(Config):
@@ -50,13 +56,23 @@ class Stage(Config):
     """What a stage does otherwise than the rest of the training."""
 
     epochs: int | None = None
-    """Passes over the training split."""
+    """Passes over the split."""
+    split: str = "train"
+    """Split of the dataset that the stage learns from."""
+    global_batch: int | None = None
+    """Samples of an optimizer step, over all workers."""
+    average: float | None = None
+    """Decay a step of the running mean of the weights."""
     optimizer: Optimizer | None = None
     """Optimizer of all the stage's objectives."""
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
     """Objective -> its optimizer."""
     schedule: Schedule | None = None
     """Learning rate over the stage."""
+
+    def __post_init__(self) -> None:
+        _positive(global_batch=self.global_batch)
+        _check_average(self.average)
 
 
 class Checkpoints(Config):
@@ -97,6 +113,9 @@ class Training(Config):
     """Number format of the forward pass; weights and losses stay in float32."""
     clip_norm: float | None = 1.0
     """Largest L2 norm of an objective's gradient; larger ones are scaled down."""
+    average: float | None = None
+    """Decay a step of the running mean of the weights, such as 0.999, which evaluation, the saved model and
+    later stages use; None takes the weights of the last step."""
     optimizer: Optimizer = field(default_factory=Optimizer)
     """Optimizer of every objective."""
     schedule: Schedule = field(default_factory=Schedule)
@@ -110,8 +129,39 @@ class Training(Config):
 
     def __post_init__(self) -> None:
         _positive(global_batch=self.global_batch, accumulate=self.accumulate, clip_norm=self.clip_norm)
+        _check_average(self.average)
         if self.epochs < 0:
             raise ValueError(f"epochs must be 0 or more, not {self.epochs}")
+
+    def plan(self, stage: str) -> Plan:
+        """Returns what a stage does, its own options before those of the training."""
+        own = self.stages.get(stage, Stage())
+        return Plan(
+            epochs=self.epochs if own.epochs is None else own.epochs,
+            split=own.split,
+            global_batch=own.global_batch or self.global_batch,
+            average=self.average if own.average is None else own.average,
+            schedule=own.schedule or self.schedule,
+            optimizer=own.optimizer or self.optimizer,
+            optimizers=own.optimizers,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a stage does, with nothing left open; fields as those of `Stage` and `Training`."""
+
+    epochs: int
+    split: str
+    global_batch: int
+    average: float | None
+    schedule: Schedule
+    optimizer: Optimizer
+    optimizers: Mapping[str, Optimizer]
+
+    def optimizer_of(self, objective: str) -> Optimizer:
+        """Returns the optimizer of one of the stage's objectives."""
+        return self.optimizers.get(objective, self.optimizer)
 
 
 class Evaluation(Config):

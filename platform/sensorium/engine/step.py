@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -78,6 +79,7 @@ class Stepper:
         # DDP takes the mean over workers: with this weight the sum over samples / G comes out.
         weight = len(batch) * workers.size() / global_batch
         seed_all(mix(seed, workers.rank()))
+        batch = replace(batch, seed=seed)
         parts = batch.split(self.settings.accumulate) if self.settings.accumulate > 1 else [batch]
         terms = self._whole(batch, weight) if len(parts) == 1 else self._in_parts(batch, parts, weight, seed)
         if self.sharded:
@@ -161,19 +163,16 @@ def parameters_of(task: Task, objective: Objective) -> dict[str, nn.Parameter]:
     Raises:
         SensoriumError: A part does not exist; a mistake of the task plugin.
     """
-    parts = dict(task.named_children())
+    parts = dict(task.named_modules())
     missing = [name for name in objective.updates if name not in parts]
     if missing:
         raise SensoriumError(
             f"The objective {objective.name!r} updates {', '.join(missing)}, which the task does not have.",
-            f"Its parts are {', '.join(parts)}.",
+            f"Its parts are {', '.join(name for name, _ in task.named_children())}.",
             "Mend the task's `stages`.",
         )
-    return {
-        name: parameter
-        for name, parameter in task.named_parameters()
-        if name.split(".", 1)[0] in set(objective.updates)
-    }
+    inside = tuple(f"{name}." for name in objective.updates)
+    return {name: parameter for name, parameter in task.named_parameters() if name.startswith(inside)}
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:

@@ -103,8 +103,7 @@ def _assemble(plan: Plan, parameters: Mapping[str, Any]) -> Assembly:
 def epochs(assembly: Assembly) -> int:
     """Returns the epochs of all stages of a training."""
     training = assembly.loaded.experiment.training
-    own = [training.stages.get(stage.name) for stage in assembly.task.stages()]
-    return sum(training.epochs if stage is None or stage.epochs is None else stage.epochs for stage in own)
+    return sum(training.plan(stage.name).epochs for stage in assembly.task.stages())
 
 
 class _Told:

@@ -7,6 +7,7 @@ last grid, D channels of the result.
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +18,7 @@ from sensorium.builtin.encoders.pooling import grid_mask, max_pool
 
 
 class ConvNet(Encoder):
-    """Residual 3 x 3 convolutions with layer normalisation; pooled by the maximum over the grid.
+    """Residual 3 x 3 convolutions with layer normalisation; pooled by the maximum over the grid, or as one piece.
 
     It has no batch statistics: what it makes of a sample does not depend on the rest of the batch.
     """
@@ -36,6 +37,10 @@ class ConvNet(Encoder):
         dim: int = 128
         """D, channels of the result."""
 
+        pool: Literal["max", "flatten"] = "max"
+        """How the grid becomes one vector: the maximum over the places, or a linear map of all of them, which
+        tells where something is and wants pictures of one size."""
+
         def __post_init__(self) -> None:
             if not self.widths or min(self.widths) < 1 or self.depth < 0 or self.dim < 1:
                 raise ValueError("widths holds at least one stage; widths and dim are at least 1, depth at least 0.")
@@ -52,6 +57,10 @@ class ConvNet(Encoder):
         self.norm = nn.LayerNorm(config.widths[-1])
         self.project = nn.Linear(config.widths[-1], config.dim)
         self.dim = config.dim
+        self.join: nn.Linear | None = None
+        if config.pool == "flatten":
+            rows, columns = (_halved(fixed(modality, axis), len(config.widths) - 1) for axis in (1, 2))
+            self.join = nn.Linear(rows * columns * config.dim, config.dim)
 
     def forward(self, batch: Tensor | Padded) -> Features:
         """Returns pooled (B, D), tokens (B, T, D) and their grid (H, W)."""
@@ -62,7 +71,12 @@ class ConvNet(Encoder):
         rows, columns = grid.shape[2:]
         tokens = self.project(self.norm(grid.flatten(2).transpose(1, 2)))
         mask = grid_mask(mask, rows)
-        return Features(max_pool(tokens, mask), tokens, mask, (rows, columns))
+        pooled = max_pool(tokens, mask) if self.join is None else self.join(F.gelu(tokens).flatten(1))
+        return Features(pooled, tokens, mask, (rows, columns))
+
+
+def _halved(size: int, times: int) -> int:
+    return size if times == 0 else _halved((size + 1) // 2, times - 1)
 
 
 class Block(nn.Module):

@@ -1,0 +1,102 @@
+"""The task: an encoder, and a linear map to the classes or tags of each target.
+
+Other tasks take it for a part of theirs: as an encoder that has seen something, as a teacher, as a
+judge of what they made.
+
+Shapes: B samples, C classes or tags, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sensorium import Batch, Encoder, Label, Modality, Rows, Split, Tags, Task, UserError
+
+
+class Recognition(Task):
+    """Which classes a sample has, and which tags are true of it."""
+
+    class Config(Task.Config):
+        """What is looked at, by what, and what is told."""
+
+        input: str = "image"
+        """Field that is recognised."""
+        encoder: Encoder.Config
+        """What looks at it."""
+        targets: list[str]
+        """Fields of labels or tags to tell."""
+
+        def __post_init__(self) -> None:
+            if not self.targets:
+                raise ValueError("targets names one field at least.")
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        for name in (config.input, *config.targets):
+            if name not in modalities:
+                raise UserError(
+                    f"Recognition reads the field {name!r}, which has no modality.",
+                    f"Fields: {', '.join(modalities)}.",
+                    "Add it to `modalities`.",
+                )
+        self.targets = {name: modalities[name] for name in config.targets}
+        for name, modality in self.targets.items():
+            if not isinstance(modality, (Label, Tags)):
+                raise UserError(
+                    f"Recognition cannot tell {name!r}, which is {modality.form}.", "It tells labels and tags."
+                )
+        self.encoder: Encoder = config.encoder.build(modalities[config.input])
+        heads = {name: nn.Linear(self.encoder.dim, each.vocabulary) for name, each in self.targets.items()}
+        self.heads = nn.ModuleDict(heads)
+        self.inputs, self.outputs = {config.input: modalities[config.input]}, dict(self.targets)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns target -> logits (B, C)."""
+        return self.logits(batch[self.config.input])
+
+    def logits(self, seen: Tensor) -> dict[str, Tensor]:
+        """Returns target -> logits (B, C) of what the input's modality collated, or of pictures that were made."""
+        pooled = self.encoder(seen).pooled
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Returns for each target the loss of each sample (B,), in nats; for tags their mean."""
+        return {name: self._loss(logits.float(), batch[name]) for name, logits in outputs.items()}
+
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
+        """Returns what `accuracy` and `average_precision` read."""
+        rows: Rows = {}
+        for name, logits in outputs.items():
+            kind = "logits" if isinstance(self.targets[name], Label) else "scores"
+            rows |= {f"{kind}.{name}": logits, f"{'target' if kind == 'logits' else 'truth'}.{name}": batch[name]}
+        return rows
+
+    def examples(self, rows: Rows, split: Split) -> list[str]:
+        """Returns what the first sample is taken for."""
+        sentences = []
+        for name, modality in self.targets.items():
+            if isinstance(modality, Label):
+                chosen, truth = (
+                    modality.names[int(i)] for i in (rows[f"logits.{name}"][0].argmax(), rows[f"target.{name}"][0])
+                )
+                sentences.append(f"{rows['id'][0]}: {name} {chosen!r}; it is {truth!r}.")
+        return sentences
+
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the probability of each class, and of each tag by itself, (B, C)."""
+        return {
+            name: logits.softmax(-1) if isinstance(self.targets[name], Label) else torch.sigmoid(logits)
+            for name, logits in self(batch).items()
+        }
+
+    @staticmethod
+    def _loss(logits: Tensor, target: Tensor) -> Tensor:
+        if target.ndim == 1:
+            return F.cross_entropy(logits, target, reduction="none")
+        return F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)

@@ -1,0 +1,108 @@
+"""What a stage may have of its own: a split, a global batch, an inner task's objectives."""
+
+import pytest
+import torch
+
+from sensorium import UserError, runs
+from sensorium.assembly import assemble
+from sensorium.execution import execute
+from sensorium.experiment import load
+from training import build, train
+
+
+def ids(steps, stage):
+    return [set(step.ids) for step in steps if step.stage == stage]
+
+
+def test_a_stage_learns_from_a_split_of_its_own(tmp_path):
+    own = ["training.stages.student.split=few", "training.stages.student.global_batch=2"]
+    steps = train("toy_distillation", tmp_path / "run", *own, "training.epochs=3").steps
+    assert all(len(step) == 8 and all(name.startswith("train/") for name in step) for step in ids(steps, "teacher"))
+    student = ids(steps, "student")
+    assert len(student) == 3 * 4 / 2
+    assert set.union(*student) == {f"few/{i}" for i in range(4)}
+    assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [
+        ("training.stages.student.split=fev", "Did you mean 'few'"),
+        ("training.stages.student.split=few", "4 samples, the global batch is 8"),
+        ("training.stages.student.global_batch=0", "must be above 0"),
+    ],
+)
+def test_a_stage_that_cannot_be_is_refused(option, wrong):
+    with pytest.raises(UserError) as error:
+        build("toy_distillation", option)
+    assert wrong in str(error.value)
+
+
+PUPIL = ["model.teacher=toy_regression", "training.optimizer.lr=0.01"]
+
+
+def test_an_inner_task_learns_first(tmp_path):
+    trained = train("toy_pupil", tmp_path / "run", *PUPIL)
+    steps = 2 * 32 // 8
+    assert [step.stage for step in trained.steps] == ["teacher"] * steps + ["student"] * steps
+    assert set(trained.steps[0].losses) == {"teacher/square", "teacher/off"}
+    alone = train("toy_regression", tmp_path / "alone", "training.optimizer.lr=0.01")
+    assert len(alone.steps) == steps
+
+
+def test_an_inner_task_may_be_trained_already(tmp_path):
+    teacher = train(
+        "toy_regression", tmp_path / "teacher", "training.optimizer.lr=0.01", "training.epochs=5", "model.norm=true"
+    )
+    pupil = train("toy_pupil", tmp_path / "pupil", f"model.teacher={{weights: {tmp_path}/teacher/model}}")
+    assert {step.stage for step in pupil.steps} == {"student"}
+    inner = {name.removeprefix("teacher."): t for name, t in pupil.weights().items() if name.startswith("teacher.")}
+    for name, tensor in teacher.weights().items():
+        assert torch.equal(inner[name], tensor), name
+    experiment = pupil.assembly.loaded.experiment
+    assert experiment.model.teacher.norm is True, "options that are left out are the trained model's"
+    assert pupil.assembly.task.teacher.config.weights.endswith("teacher/model")
+
+
+def test_a_training_may_start_from_a_model(tmp_path):
+    first = train("toy_regression", tmp_path / "first", "training.epochs=5")
+    again = train("toy_regression", tmp_path / "again", f"model.weights={tmp_path}/first/model", "training.epochs=0")
+    for name, tensor in first.weights().items():
+        assert torch.equal(again.weights()[name], tensor)
+    assert again.outcome.metrics == first.outcome.metrics
+
+
+def test_weights_of_another_task_are_refused(tmp_path):
+    train("toy_regression", tmp_path / "run")
+    with pytest.raises(UserError, match="is a model of the task toy_regression"):
+        build("toy_gan", f"model.weights={tmp_path}/run/model")
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    train("toy_regression", tmp_path / "run")
+    with pytest.raises(UserError, match="do not fit the model"):
+        train("toy_regression", tmp_path / "next", f"model.weights={tmp_path}/run/model", "model.norm=true")
+
+
+def test_a_model_that_is_not_there_is_refused():
+    with pytest.raises(UserError, match="nowhere"):
+        build("toy_regression", "model.weights=nowhere")
+
+
+def test_what_a_trained_part_learnt_of_its_data_is_taken_along(tmp_path, monkeypatch):
+    """The names of the classes keep their places, though the new data lack some of them."""
+    monkeypatch.chdir(tmp_path)
+    old = assemble(load("recognition", DIGITS))
+    model = execute(old, runs.create(old, {})).model
+    changed = [*DIGITS, f"model.weights={model}", "dataset.limit={train: 4, test: 4}", "training.global_batch=4"]
+    new = assemble(load("recognition", changed))
+    assert new.modalities["label"].names == old.modalities["label"].names
+    assert len(new.modalities["label"].names) == 10
+
+
+DIGITS = [
+    "dataset={name: digits, limit: {train: 64, test: 16}}",
+    "modalities={image: {name: image, size: 8, channels: 1}, label: label}",
+    "model={encoder: {name: convnet, widths: [4], dim: 8}, targets: [label], metrics: [accuracy]}",
+    "training={epochs: 1, global_batch: 32}",
+]
