@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test cluster unit check format bench clean
+.PHONY: demo test cluster criteria unit check format bench bench-scaling clean
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -17,14 +17,17 @@ BIN := .venv/bin
 demo: .venv/ready  ## Train CLIP on real digits with WORKERS workers, and ask the model.
 	$(BIN)/sensorium train clip --workers $(WORKERS)
 
-test: .venv/ready  ## Run all tests but those of `cluster`.
-	$(BIN)/python -m pytest -m "not cluster"
+test: .venv/ready  ## Run all tests but those of `cluster` and `criteria`.
+	$(BIN)/python -m pytest -m "not cluster and not criteria"
 
 cluster: .venv/ready  ## Run the tests on real clusters, of searches and endpoints.
 	$(BIN)/python -m pytest -m cluster
 
-unit: .venv/ready  ## Run the tests that need seconds.
-	$(BIN)/python -m pytest tests/unit tests/plugins -m "not learn"
+criteria: .venv/ready  ## Train every default experiment to its end, each task on Ray too; print one table.
+	$(BIN)/python -m pytest -m criteria
+
+unit: .venv/ready  ## Run the tests that need seconds, on two cores.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/plugins -m "not learn" -n 2 --dist loadfile
 
 check: .venv/ready  ## Format, lint and types.
 	$(BIN)/ruff format --check
@@ -37,6 +40,9 @@ format: .venv/ready  ## Put the code into shape.
 
 bench: .venv/ready  ## Print the ratios of all benchmarks.
 	for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+bench-scaling: .venv/ready  ## Print samples a second of each task with one and with two workers.
+	$(BIN)/python tests/benchmarks/task_scaling.py
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,10 @@
 """Fixtures that all tests share."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,4 +17,26 @@ def data() -> Path:
     folder = Path(os.environ.get("SENSORIUM_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()
     if not (folder / "README.md").is_file():
         pytest.fail(f"no real data at {folder}: set SENSORIUM_TEST_DATA to the folder that holds it")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert path, "pages are tested in Chromium: `apt-get install chromium`"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots are kept."""
+    folder = Path(os.environ.get("SENSORIUM_TEST_ARTEFACTS") or tmp_path_factory.mktemp("artefacts"))
+    folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -19,12 +19,12 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["sensorium.execution", "torch._dynamo", "pytest", "hypothesis"])
 
 
-def together(workers: int, function: Callable[..., Any], *args: Any) -> list[Any]:
+def together(workers: int, function: Callable[..., Any], *args: Any, seconds: float = SECONDS) -> list[Any]:
     """Returns what the function returned on each of several workers that train together."""
     with tempfile.TemporaryDirectory() as folder:
         started = [_start(function, args, rank, workers, f"file://{folder}/store") for rank in range(workers)]
         try:
-            answers = [_answer(pipe) for _, pipe in started]
+            answers = [_answer(pipe, seconds) for _, pipe in started]
         finally:
             for process, _ in started:
                 process.kill()
@@ -53,9 +53,9 @@ def _start(function: Callable[..., Any], args: Any, rank: int, workers: int, sto
     return process, ours
 
 
-def _answer(pipe: Connection) -> tuple[str, Any]:
+def _answer(pipe: Connection, seconds: float = SECONDS) -> tuple[str, Any]:
     try:
-        return pickle.loads(pipe.recv_bytes()) if pipe.poll(SECONDS) else ("it did not answer", None)
+        return pickle.loads(pipe.recv_bytes()) if pipe.poll(seconds) else ("it did not answer", None)
     except EOFError:
         return "it died", None
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sensorium.assembly import Model, load_model, open_split
-from sensorium.contracts.data import Batch
+from sensorium.contracts.data import Batch, map_tensors
 from sensorium.contracts.run import Evaluation
 from sensorium.engine.evaluation import evaluate as measure
 from sensorium.engine.loader import Loader
@@ -103,7 +103,10 @@ class Predictor:
         with Alone():
             outputs = task.predict(batch.to(self.device))
         return [
-            {name: task.outputs[name].encode(values[row].cpu()) for name, values in outputs.items()}
+            {
+                name: task.outputs[name].encode(map_tensors(values, lambda t, row=row: t[row].cpu()))
+                for name, values in outputs.items()
+            }
             for row in range(len(prepared))
         ]
 

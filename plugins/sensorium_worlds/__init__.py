@@ -5,5 +5,15 @@ from sensorium import hookimpl
 
 @hookimpl
 def sensorium_datasets() -> dict[str, str]:
-    """Coloured digits on a canvas, with words about them."""
-    return {"digits_canvas": "sensorium_worlds.canvas:DigitsCanvas"}
+    """Coloured digits on a canvas with words about them; digits that are seen, heard and mouthed."""
+    return {
+        "digits_canvas": "sensorium_worlds.canvas:DigitsCanvas",
+        "digits_av": "sensorium_worlds.av:DigitsAV",
+        "digits_av_mixtures": "sensorium_worlds.mixtures:DigitsAVMixtures",
+    }
+
+
+@hookimpl
+def sensorium_metrics() -> dict[str, str]:
+    """Whether sentences tell what is in a scene."""
+    return {"scene_words": "sensorium_worlds.scores:SceneWords"}

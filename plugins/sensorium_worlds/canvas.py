@@ -31,10 +31,12 @@ class DigitsCanvas(Dataset):
         "question": "text",
         "answer": "label",
         "tags": "tags",
+        "things": "tags",
         "label": "label",
+        "digit": "label",
         "colour": "label",
     }
-    splits = ("train", "validation", "test")
+    splits = ("train", "validation", "test", "complete")
 
     class Config(Dataset.Config):
         """Where handwriting comes from, how many scenes are drawn, and what is in them."""
@@ -56,7 +58,8 @@ class DigitsCanvas(Dataset):
         seed: int = 0
         """Seed of the world."""
         unseen: list[str] = field(default_factory=list)
-        """Combinations such as `red three` that the training split does not show, and the test split alone shows."""
+        """Combinations such as `red three` that the training split does not show, and the test split alone shows;
+        the split `complete` shows the training handwriting in all combinations, for a judge of what is drawn."""
 
         def __post_init__(self) -> None:
             most = self.cells**2
@@ -97,11 +100,11 @@ class Scenes:
             )
         every = set(_ALL)
         unseen = {each for each in _ALL if " ".join(each) in config.unseen}
-        allowed = unseen if unseen and split == "test" else every - unseen
+        allowed = unseen if unseen and split == "test" else every if split == "complete" else every - unseen
         self.allowed = sorted(allowed)
 
     def __len__(self) -> int:
-        return self.config.train if self.split == "train" else self.config.held_out
+        return self.config.train if self.split in ("train", "complete") else self.config.held_out
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
@@ -119,10 +122,12 @@ class Scenes:
             "captions": spoken,
             "group": spoken[0],
             "tags": words.tags(items),
+            "things": words.things(items),
             "question": question.text,
             "answer": question.answer,
             "type": question.kind,
             "label": first.digit,
+            "digit": first.digit,
             "colour": first.colour,
             "boxes": drawing.boxes,
             "scene": [vars(item) for item in items],
@@ -179,7 +184,8 @@ def pool_of(source: Split, split: str) -> dict[str, list[int]]:
     """Returns digit -> the handwriting that a split draws from; no two splits share any."""
     count = len(source)
     first_held = count - round(HELD * count)
-    places = {"train": range(first_held), "validation": range(first_held, count), "test": range(count)}[split]
+    held = {"validation": range(first_held, count), "test": range(count)}
+    places = held.get(split, range(first_held))
     pool: dict[str, list[int]] = {}
     for place in places:
         label = str(source[place]["label"])

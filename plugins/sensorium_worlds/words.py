@@ -55,6 +55,11 @@ def tags(items: Sequence[Item]) -> list[str]:
     return sorted({f"{item.place} {word}" for item in items for word in (item.colour, item.digit)})
 
 
+def things(items: Sequence[Item]) -> list[str]:
+    """Returns what is in the scene, wherever it lies: `red three`."""
+    return sorted({f"{item.colour} {item.digit}" for item in items})
+
+
 @dataclass(frozen=True)
 class Question:
     """A question about a scene.

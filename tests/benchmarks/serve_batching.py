@@ -27,7 +27,7 @@ def main() -> None:
 
         port = free_port()
         models = {"batched": 32, "single": 1}
-        settings = check({"models": {n: {"model": model, "num_cpus": 0.5, "max_batch": b} for n, b in models.items()}})
+        settings = check({"models": {n: {"model": model, "max_batch": b} for n, b in models.items()}})
         with running(settings, "127.0.0.1", port, None):
             asked = {"text": "a photo of the number two"}
             runs = {

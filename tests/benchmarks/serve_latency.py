@@ -1,8 +1,8 @@
 """One request, and sixteen clients, against bare FastAPI and torch with the same model.
 
 Run `python tests/benchmarks/serve_latency.py`. Both servers run all the time and are asked in turns.
-The model is CLIP with a vision transformer of 8 layers. Both decode, transform and compute on one of
-torch's threads; the bare one answers from FastAPI's thread pool.
+The model is CLIP with a vision transformer of 8 layers. Both compute an answer on one of torch's threads,
+and several answers side by side on all cores; the bare one does so from FastAPI's thread pool.
 """
 
 from __future__ import annotations

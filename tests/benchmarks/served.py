@@ -80,7 +80,7 @@ def sensorium(model: str) -> Iterator[str]:
     from sensorium.serving.settings import check
 
     port = free_port()
-    with running(check({"models": {"clip": {"model": model, "num_cpus": 0.5}}}), "127.0.0.1", port, None):
+    with running(check({"models": {"clip": {"model": model}}}), "127.0.0.1", port, None):
         yield f"http://127.0.0.1:{port}/predict"
 
 

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from PIL import Image as Pillow
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
 from sensorium.prediction import Predictor
@@ -26,6 +19,7 @@ from sensorium.serving.application import application
 from sensorium.serving.served import Local, load
 from sensorium.serving.settings import Limits, digest
 from training import train
+from visits import running
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "serving"))
 import echo
@@ -34,41 +28,6 @@ pytestmark = pytest.mark.timeout(400)
 
 KEY = "a key of the tests"
 LIMITS = Limits(body=200_000, max_pixels=10_000, max_seconds=2)
-
-
-@contextmanager
-def running(app: Any) -> Iterator[str]:
-    """Serves an application on a free port of loopback; yields its address."""
-    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=30)
-    assert not thread.is_alive()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert path, "the page is tested in Chromium: `apt-get install chromium`"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots are kept."""
-    folder = Path(os.environ.get("SENSORIUM_TEST_ARTEFACTS") or tmp_path_factory.mktemp("artefacts"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @pytest.fixture(scope="module")

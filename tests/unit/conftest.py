@@ -110,6 +110,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         patch.setattr("sensorium.tracking.recorder.EVERY", 0.1)
         recorded = ("plugins=[every_hook]", "tracking.experiment=digits", "tracking.register=tiny")
         broken = call("train", "clip", *TINY, *recorded)
+        assert broken.status == 1, broken.err
         patch.setattr(every_hook, "stop_at", None)
         (run,) = (folder / "runs").iterdir()
         answer = call("train", "--resume", run.name, "--json")

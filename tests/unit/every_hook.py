@@ -118,7 +118,13 @@ class Lines(Task):
             "y": {"name": "vector", "size": 1},
             "z": {"name": "vector", "size": 1},
         },
-        "model": {"encoder": "identity", "fusion": "sum", "decoder": "linear", "loss": "square", "metrics": ["worst"]},
+        "model": {
+            "encoder": "identity",
+            "fusion": "total",
+            "decoder": "linear",
+            "loss": "square",
+            "metrics": ["worst"],
+        },
         "training": {"epochs": 4, "global_batch": 8, "checkpoints": {"steps": 2}},
         "run": {"threads": 1},
     }
@@ -175,7 +181,7 @@ def sensorium_encoders() -> dict[str, str]:
 @hookimpl
 def sensorium_fusions() -> dict[str, type[Fusion]]:
     """A sum."""
-    return {"sum": Sum}
+    return {"total": Sum}
 
 
 @hookimpl

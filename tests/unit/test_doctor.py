@@ -60,11 +60,11 @@ def test_a_folder_that_cannot_be_written_is_a_trouble(quick, monkeypatch, tmp_pa
 
 
 def test_a_plugin_that_fails_is_a_trouble(tmp_path, monkeypatch):
-    (tmp_path / "sour.py").write_text("raise ImportError('libsour.so is missing')")
-    info = tmp_path / "sour-1.dist-info"
+    (tmp_path / "bitter.py").write_text("raise ImportError('libsour.so is missing')")
+    info = tmp_path / "bitter-1.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sour\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[sensorium]\nsour = sour\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bitter\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[sensorium]\nbitter = bitter\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RuntimeError, match=r"sour: ImportError: libsour\.so is missing"):
+    with pytest.raises(RuntimeError, match=r"bitter: ImportError: libsour\.so is missing"):
         doctor._plugins()

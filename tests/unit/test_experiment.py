@@ -307,7 +307,7 @@ def test_a_plugin_that_a_file_lists_is_loaded(tmp_path):
     file = tmp_path / "lines.yaml"
     file.write_text(
         "{task: lines, plugins: [every_hook], dataset: line, modalities: {}, model: {encoder: identity, "
-        "fusion: sum, decoder: linear, loss: square}}"
+        "fusion: total, decoder: linear, loss: square}}"
     )
     assert load(str(file)).plugins.modules == ("every_hook",)
     file.write_text(file.read_text().replace("every_hook", "no_such_plugin"))

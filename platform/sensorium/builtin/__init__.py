@@ -14,10 +14,12 @@ def sensorium_modalities() -> dict[str, str]:
         "image": f"{HERE}.modalities.image:Image",
         "text": f"{HERE}.modalities.text:Text",
         "audio": f"{HERE}.modalities.audio:Audio",
+        "video": f"{HERE}.modalities.video:Video",
         "label": f"{HERE}.modalities.label:Label",
         "tags": f"{HERE}.modalities.tags:Tags",
         "number": f"{HERE}.modalities.number:Number",
         "vector": f"{HERE}.modalities.vector:Vector",
+        "heatmaps": f"{HERE}.modalities.heatmaps:Heatmaps",
     }
 
 
@@ -28,6 +30,7 @@ def sensorium_encoders() -> dict[str, str]:
         "torchvision": f"{HERE}.encoders.torchvision:Backbone",
         "convnet": f"{HERE}.encoders.convnet:ConvNet",
         "vit": f"{HERE}.encoders.vit:ViT",
+        "frames": f"{HERE}.encoders.frames:Frames",
         "text_transformer": f"{HERE}.encoders.text_transformer:TextTransformer",
         "rnn": f"{HERE}.encoders.rnn:RNN",
     }
@@ -40,6 +43,17 @@ def sensorium_fusions() -> dict[str, str]:
         "projection": f"{HERE}.fusions:Projection",
         "concatenation": f"{HERE}.fusions:Concatenation",
         "product": f"{HERE}.fusions:Product",
+        "sum": f"{HERE}.fusions:Sum",
+        "bilinear": f"{HERE}.fusions:Bilinear",
+    }
+
+
+@hookimpl
+def sensorium_decoders() -> dict[str, str]:
+    """Networks from Features to words."""
+    return {
+        "lstm": f"{HERE}.decoders.lstm:LSTM",
+        "attention_lstm": f"{HERE}.decoders.attention_lstm:AttentionLSTM",
     }
 
 
@@ -52,6 +66,7 @@ def sensorium_losses() -> dict[str, str]:
         "triplet": f"{HERE}.losses.triplet:Triplet",
         "cross_entropy": f"{HERE}.losses.cross_entropy:CrossEntropy",
         "kl_divergence": f"{HERE}.losses.kl_divergence:KLDivergence",
+        "si_sdr": f"{HERE}.losses.si_sdr:SISDR",
         "binary_cross_entropy": f"{HERE}.losses.binary_cross_entropy:BinaryCrossEntropy",
     }
 
@@ -68,6 +83,9 @@ def sensorium_datasets() -> dict[str, str]:
         "webdataset": f"{HERE}.datasets.webdataset:WebDataset",
         "esc50": f"{HERE}.datasets.esc50:ESC50",
         "fsdd": f"{HERE}.datasets.fsdd:FSDD",
+        "easy_vqa": f"{HERE}.datasets.easy_vqa:EasyVQA",
+        "vqa_v2": f"{HERE}.datasets.vqa_v2:VQAv2",
+        "coco_karpathy": f"{HERE}.datasets.karpathy:CocoKarpathy",
     }
 
 
@@ -78,4 +96,7 @@ def sensorium_metrics() -> dict[str, str]:
         "retrieval": f"{HERE}.metrics:Retrieval",
         "accuracy": f"{HERE}.metrics:Accuracy",
         "average_precision": f"{HERE}.metrics:AveragePrecision",
+        "captions": f"{HERE}.captioning:Captions",
+        "diversity": f"{HERE}.diversity:Diversity",
+        "answers": f"{HERE}.answers:Answers",
     }

@@ -1,4 +1,4 @@
-"""Fusions of whole samples: into one space, side by side, or by product.
+"""Fusions of whole samples: into one space, side by side, by sum, by product, or by all products of two.
 
 Shapes: B samples, D channels.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sensorium import Features, Fusion
+from sensorium import Features, Fusion, UserError
 
 
 class Projection(Fusion):
@@ -55,6 +55,64 @@ class Concatenation(Fusion):
     def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
         """Returns `joint` with `pooled` (B, sum of D)."""
         return {"joint": Features(torch.cat([features[field].pooled for field in self.fields], dim=-1))}
+
+
+class Sum(Fusion):
+    """Sum of the fields, each through a linear map and tanh: the control of `product`."""
+
+    class Config(Fusion.Config):
+        """The space in which fields are added."""
+
+        dim: int = 1024
+        """Number of channels of the sum."""
+
+        def __post_init__(self) -> None:
+            _check(self.dim)
+
+    def __init__(self, config: Sum.Config, dims: Mapping[str, int]) -> None:
+        super().__init__(config, dims)
+        self.dims = {"joint": config.dim}
+        self.maps = nn.ModuleDict({field: nn.Linear(d, config.dim) for field, d in dims.items()})
+
+    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """Returns `joint` with `pooled` (B, dim)."""
+        rows = [torch.tanh(layer(features[field].pooled)) for field, layer in self.maps.items()]
+        return {"joint": Features(torch.stack(rows).sum(0))}
+
+
+class Bilinear(Fusion):
+    """Each channel a bilinear form of two fields, of a rank that is set.
+
+    J.-H. Kim et al., Hadamard Product for Low-rank Bilinear Pooling, ICLR 2017, equation 4, without tanh:
+    joint = P (U a * V b). With rank 1 for each channel and P the identity it is `product` without tanh.
+    """
+
+    class Config(Fusion.Config):
+        """Sizes."""
+
+        dim: int = 256
+        """Number of channels of the result."""
+
+        rank: int = 512
+        """Number of products of which each channel is a weighted sum."""
+
+        def __post_init__(self) -> None:
+            _check(min(self.dim, self.rank))
+
+    def __init__(self, config: Bilinear.Config, dims: Mapping[str, int]) -> None:
+        super().__init__(config, dims)
+        if len(dims) != 2:
+            raise UserError(
+                f"The fusion bilinear joins two fields, not {len(dims)}.", hint="Take `product` or `concatenation`."
+            )
+        self.dims = {"joint": config.dim}
+        self.maps = nn.ModuleDict({field: nn.Linear(d, config.rank) for field, d in dims.items()})
+        self.join = nn.Linear(config.rank, config.dim)
+
+    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """Returns `joint` with `pooled` (B, dim)."""
+        rows = [layer(features[field].pooled) for field, layer in self.maps.items()]
+        return {"joint": Features(self.join(torch.stack(rows).prod(0)))}
 
 
 class Product(Fusion):

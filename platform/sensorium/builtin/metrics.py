@@ -7,7 +7,7 @@ Names of the rows that they read, which a task's `rows` gives:
                         captions has one key
     group               (N,) int64, equal for samples that describe the same thing
     logits.<name>       (N, C)
-    target.<name>       (N,) int64, the right class
+    target.<name>       (N,) int64, the right class; below 0 for one that has no logit
     scores.<name>       (N, C), of tags, each by itself
     truth.<name>        (N, C), 1 where a tag is true, else 0
 
@@ -82,8 +82,9 @@ class Accuracy(Metric):
         figures = {}
         for name in names:
             logits, target = rows[f"logits.{name}"], rows[f"target.{name}"]
-            right = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, target[:, None], True)
-            above = wrong_above(logits, right)
+            known = target >= 0  # others have a class that the training split did not
+            right = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, target.clamp(min=0)[:, None], True)
+            above = wrong_above(logits, right).where(known, logits.shape[1])
             figures[f"{name}_accuracy"] = (above < 1).double().mean().item()
             if logits.shape[1] > 10:
                 figures[f"{name}_top5_accuracy"] = (above < 5).double().mean().item()

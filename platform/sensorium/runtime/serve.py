@@ -69,6 +69,7 @@ def _model(name: str, served: Served, settings: Settings, versions: Any) -> Any:
     from ray import serve
 
     fewest, most = served.replicas
+    cores = 1.0 if served.num_cpus is None else served.num_cpus
     scale: dict[str, Any] = {"num_replicas": fewest}
     if most > fewest:
         scale = {
@@ -88,10 +89,10 @@ def _model(name: str, served: Served, settings: Settings, versions: Any) -> Any:
             health_check_period_s=5,
             health_check_timeout_s=20,
             graceful_shutdown_wait_loop_s=0.2,
-            ray_actor_options=_actor(served.num_cpus, served.num_gpus),
+            ray_actor_options=_actor(cores, served.num_gpus),
             **scale,
         )
-        .bind(name, served.max_batch, settings.limits.model_dump(), versions)
+        .bind(name, cores, served.max_batch, settings.limits.model_dump(), versions)
     )
 
 
@@ -156,8 +157,9 @@ class Model:
     """One replica of a model: serves the version that is live, and changes it between two batches."""
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
-        self, name: str, max_batch: int, limits: dict[str, Any], versions: Any
+        self, name: str, cores: float, max_batch: int, limits: dict[str, Any], versions: Any
     ) -> None:
+        import torch
         from ray import serve
 
         from sensorium.serving.served import Local
@@ -165,7 +167,9 @@ class Model:
         self.name, self.max_batch, self.limits, self.versions = name, max_batch, Limits(**limits), versions
         self.replica = serve.get_replica_context().replica_id.unique_id
         self.version: str = await versions.current.remote(name)
-        self.local = Local(await asyncio.to_thread(self._load, self.version))
+        # Ray gives torch a thread for each core of the replica; where OMP_NUM_THREADS says fewer, cores are left.
+        lanes = max(1, int(cores) // torch.get_num_threads())
+        self.local = Local(await asyncio.to_thread(self._load, self.version), lanes)
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def describe(self) -> Description:

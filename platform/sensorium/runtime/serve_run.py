@@ -17,7 +17,7 @@ from sensorium.runtime.connection import connect
 from sensorium.runtime.serve import APPLICATION, VERSIONS, build
 from sensorium.runtime.serve_profile import variables
 from sensorium.serving.refusal import Refusal
-from sensorium.serving.settings import KEY, Settings, check, key_from_environment
+from sensorium.serving.settings import KEY, Settings, check, key_from_environment, shared
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PATIENCE = 300.0
@@ -72,6 +72,7 @@ def running(settings: Settings, host: str, port: int, address: str | None) -> It
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="s-", dir="/tmp") as folder:
         if address is None:
+            settings = shared(settings, os.cpu_count() or 1)
             os.environ.update(variables(Path(folder), port))
         try:
             connect(address, Plugins(), log=False)

@@ -107,16 +107,18 @@ class Batcher:
         exact: What answers.
         size: Largest batch.
         wait: Seconds.
+        lanes: Batches that are computed side by side.
     """
 
-    def __init__(self, exact: Exact, size: int, wait: float) -> None:
+    def __init__(self, exact: Exact, size: int, wait: float, lanes: int = 1) -> None:
         self.exact, self.size, self.wait = exact, size, wait
         self._decoders = ThreadPoolExecutor(2, "decode")
-        self._computer = ThreadPoolExecutor(1, "compute")
+        self._computer = ThreadPoolExecutor(lanes, "compute")
+        self._free = lanes
         self._queue: deque[_Waiting] = deque()
         self._decoding = 0
         self._more = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, example: dict[str, Any]) -> tuple[dict[str, Any], int]:
         """Returns the answer, and how many requests were computed together.
@@ -133,8 +135,11 @@ class Batcher:
             self._more.set()
         waiting = _Waiting(prepared, exact, (id(exact), shape(prepared)), loop.create_future())
         self._queue.append(waiting)
-        if self._task is None or self._task.done():
-            self._task = loop.create_task(self._work())
+        if self._free:
+            self._free -= 1
+            task = loop.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await waiting.future
 
     def use(self, exact: Exact, size: int, wait: float) -> None:
@@ -142,28 +147,30 @@ class Batcher:
         self.exact, self.size, self.wait = exact, size, wait
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._queue:
-            await self._gather()
-            batch = self._take()
-            if not batch:
+        try:
+            while self._queue:
+                await self._gather()
+                if batch := self._take():
+                    await self._compute(batch)
+        finally:
+            self._free += 1  # at once: a request that comes after the last look at the queue needs another one
+
+    async def _compute(self, batch: list[_Waiting]) -> None:
+        exact, prepared = batch[0].exact, [each.prepared for each in batch]
+        try:
+            said, sizes = await asyncio.get_running_loop().run_in_executor(self._computer, exact, prepared, self.size)
+        except Exception as error:  # noqa: BLE001 (handed to those who asked)
+            for each in batch:
+                if not each.future.done():
+                    each.future.set_exception(error)
+            return
+        for each, answer, size in zip(batch, said, sizes, strict=True):
+            if each.future.done():
                 continue
-            try:
-                said, sizes = await loop.run_in_executor(
-                    self._computer, batch[0].exact, [each.prepared for each in batch], self.size
-                )
-            except Exception as error:  # noqa: BLE001 (handed to those who asked)
-                for each in batch:
-                    if not each.future.done():
-                        each.future.set_exception(error)
-                continue
-            for each, answer, size in zip(batch, said, sizes, strict=True):
-                if each.future.done():
-                    continue
-                if isinstance(answer, UserError):
-                    each.future.set_exception(answer)
-                else:
-                    each.future.set_result((answer, size))
+            if isinstance(answer, UserError):
+                each.future.set_exception(answer)
+            else:
+                each.future.set_result((answer, size))
 
     async def _gather(self) -> None:
         deadline = asyncio.get_running_loop().time() + self.wait

@@ -130,11 +130,12 @@ class Local:
 
     Args:
         ready: The model.
+        lanes: Batches that are computed side by side.
     """
 
-    def __init__(self, ready: Ready) -> None:
+    def __init__(self, ready: Ready, lanes: int = 1) -> None:
         self.ready = ready
-        self.batcher = Batcher(ready.exact, ready.curve.size, ready.curve.wait)
+        self.batcher = Batcher(ready.exact, ready.curve.size, ready.curve.wait, lanes)
 
     def use(self, ready: Ready) -> None:
         """Answers with another version from the next request on."""

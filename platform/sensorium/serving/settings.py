@@ -51,8 +51,9 @@ class Served(Part):
     replicas: tuple[int, int] = (1, 1)
     """Fewest and most copies; their number follows the load."""
 
-    num_cpus: float = Field(default=1.0, ge=0)
-    """Cores that a replica reserves."""
+    num_cpus: float | None = Field(default=None, ge=0)
+    """Cores that a replica reserves and computes on; None shares those of this machine equally among all
+    replicas, and takes one on a cluster that is there already."""
 
     num_gpus: float = Field(default=0.0, ge=0)
     """Share of a GPU that a replica reserves; several models share one when their shares fit."""
@@ -89,6 +90,20 @@ def check(plain: dict[str, Any]) -> Settings:
         first = cause.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{place}: {first['msg']}.", "", "See `sensorium serve --help`.") from cause
+
+
+def shared(settings: Settings, cores: int) -> Settings:
+    """Returns settings in which replicas that were given no cores have equal shares of those that are left."""
+    open_ = {name for name, served in settings.models.items() if served.num_cpus is None}
+    given = sum((served.num_cpus or 0) * served.replicas[1] for served in settings.models.values())
+    among = sum(settings.models[name].replicas[1] for name in open_)
+    share = max(0.1, (cores - given) / among) if among else 0.0
+    share = float(int(share)) if share >= 1 else share  # Ray takes parts of a core, or whole ones
+    models = {
+        name: served.model_copy(update={"num_cpus": share}) if name in open_ else served
+        for name, served in settings.models.items()
+    }
+    return settings.model_copy(update={"models": models})
 
 
 def key_from_environment() -> str:

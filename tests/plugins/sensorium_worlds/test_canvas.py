@@ -137,3 +137,26 @@ def test_unseen_combinations_are_in_the_test_split_alone(world):
 def test_a_combination_that_is_none_is_refused(world):
     with pytest.raises(UserError, match="'three red' is no colour and digit"):
         world(unseen=["three red"])
+
+
+def test_a_canvas_of_one_cell_shows_one_digit_without_a_place(world):
+    split = world(cells=1, least=1, most=1, cell=12).open("train")
+    for sample in (split[index] for index in range(30)):
+        assert sample["image"].shape == (12, 12, 3)
+        (left, top, right, bottom) = sample["boxes"][0]
+        assert 0 <= left < right <= 12
+        assert 0 <= top < bottom <= 12
+        assert sample["tags"] == sorted((sample["colour"], sample["digit"]))
+        assert sample["group"] == f"a {sample['colour']} {sample['digit']}"
+        assert sample["caption"] in sample["captions"]
+        assert all(f"{sample['colour']} {sample['digit']}" in caption for caption in sample["captions"])
+    with pytest.raises(UserError, match="between 1 and 1"):
+        world(cells=1)
+
+
+def test_the_complete_split_shows_all_combinations_in_the_training_handwriting(world):
+    opened = world(unseen=["red three", "blue seven"], most=1, train=2000).open("complete")
+    samples = [opened[index] for index in range(len(opened))]
+    assert {"red three", "blue seven"} < {f"{s['colour']} {s['digit']}" for s in samples}
+    training = world(most=1, train=2000).open("train").pool
+    assert all(item["sample"] in training[item["digit"]] for s in samples for item in s["scene"])

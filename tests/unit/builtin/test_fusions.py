@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from sensorium import Features
-from sensorium.builtin.fusions import Concatenation, Product, Projection
+from sensorium import Features, UserError
+from sensorium.builtin.fusions import Bilinear, Concatenation, Product, Projection, Sum
 
 FEATURES = {
     "image": Features(torch.tensor([[3.0, 4.0], [0.0, 2.0]])),
@@ -60,3 +60,23 @@ def test_product_multiplies_bounded_fields():
 def test_an_empty_space_is_refused(fusion):
     with pytest.raises(ValueError, match="at least 1"):
         fusion.Config(dim=0)
+
+
+def test_sum_adds_squashed_fields():
+    joint = identity(Sum(Sum.Config(dim=2), DIMS))(FEATURES)["joint"].pooled
+    expected = torch.tanh(torch.tensor([[3.0, 4.0], [0.0, 2.0]])) + torch.tanh(torch.tensor([[1.0, 0.0], [-6.0, 8.0]]))
+    torch.testing.assert_close(joint, expected)
+
+
+def test_bilinear_is_a_weighted_sum_of_products():
+    fusion = identity(Bilinear(Bilinear.Config(dim=2, rank=2), DIMS))
+    torch.testing.assert_close(fusion(FEATURES)["joint"].pooled, torch.tensor([[3.0, 0.0], [0.0, 16.0]]))
+    with torch.no_grad():
+        fusion.join.weight.copy_(torch.tensor([[1.0, 2.0], [0.0, -1.0]]))
+        fusion.join.bias.copy_(torch.tensor([0.5, 0.0]))
+    torch.testing.assert_close(fusion(FEATURES)["joint"].pooled, torch.tensor([[3.5, 0.0], [32.5, -16.0]]))
+
+
+def test_bilinear_joins_two():
+    with pytest.raises(UserError, match="two fields, not 3"):
+        Bilinear(Bilinear.Config(), {"a": 1, "b": 1, "c": 1})

@@ -79,3 +79,27 @@ def test_what_is_no_vector_is_refused(raw, words):
 def test_a_vector_has_a_size():
     with pytest.raises(ValueError, match="size"):
         Vector.Config(size=0)
+
+
+def test_the_most_frequent_names_are_kept_and_others_have_no_class():
+    label = Label.Config(most=2, unknown="ignore").build()
+    label.fit(["no", "yes", "no", "blue", "yes", "no"])
+    assert label.names == ["no", "yes"]
+    indices = label.collate([label.transform(name, None) for name in ("yes", "blue", "green")])
+    assert indices.tolist() == [1, -100, -100]
+    logits = torch.zeros(3, 2, requires_grad=True)
+    losses = torch.nn.functional.cross_entropy(logits, indices, reduction="none")
+    assert losses.tolist() == pytest.approx([0.6931472, 0, 0])
+
+
+def test_of_names_as_frequent_the_first_by_letter_are_kept():
+    label = Label.Config(most=2).build()
+    label.fit(["b", "c", "a"])
+    assert label.names == ["a", "b"]
+    with pytest.raises(MediaError):
+        label.transform("c", None)
+
+
+def test_most_is_at_least_one():
+    with pytest.raises(ValueError, match="at least 1"):
+        Label.Config(most=0)

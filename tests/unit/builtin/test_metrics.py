@@ -198,3 +198,8 @@ def test_accuracy_of_several_outputs_and_of_none():
     assert accuracy(rows) == {"a_accuracy": 1.0, "b_accuracy": pytest.approx(1 / 3)}
     with pytest.raises(UserError, match="the task gives group"):
         accuracy({"group": torch.arange(3)})
+
+
+def test_a_class_without_a_logit_is_told_wrongly():
+    rows = {"logits.a": torch.tensor([[2.0, 1.0], [2.0, 1.0]]), "target.a": torch.tensor([0, -100])}
+    assert Accuracy.Config().build()(rows) == {"a_accuracy": 0.5}

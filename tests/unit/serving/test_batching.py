@@ -1,6 +1,8 @@
 """Batches: who is computed together, and that it changes nothing."""
 
 import asyncio
+import threading
+import time
 
 import echo
 import pytest
@@ -160,6 +162,31 @@ def test_who_has_gone_away_costs_nothing(exact):
     done, after = asyncio.run(run())
     assert isinstance(done[0], asyncio.CancelledError)
     assert [each[0]["picture"] for each in (*done[1:], after)] == [echo.png(shade=n) for n in (1, 2, 3, 9)]
+
+
+@pytest.mark.parametrize(("lanes", "met"), [(1, 1), (2, 2)])
+def test_batches_are_computed_side_by_side_in_so_many_lanes(exact, lanes, met):
+    together, most, lock = [0], [0], threading.Lock()
+
+    def slow(prepared, largest):
+        with lock:
+            together[0] += 1
+            most[0] = max(most[0], together[0])
+        time.sleep(0.1)
+        with lock:
+            together[0] -= 1
+        return exact(prepared, largest)
+
+    slow.predictor = exact.predictor
+
+    async def run():
+        batcher = Batcher(slow, 1, 0.0, lanes)
+        first = await asyncio.gather(*(batcher.ask(question(n)) for n in range(6)))
+        return [*first, *[await batcher.ask(question(n)) for n in range(2)]]
+
+    said = asyncio.run(run())
+    assert most[0] == met
+    assert [each[0]["picture"] for each in said] == [echo.png(shade=n) for n in (0, 1, 2, 3, 4, 5, 0, 1)]
 
 
 def test_the_size_follows_the_curve():

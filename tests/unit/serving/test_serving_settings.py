@@ -3,7 +3,7 @@
 import pytest
 
 from sensorium.errors import UserError
-from sensorium.serving.settings import KEY, check, digest, key_from_environment
+from sensorium.serving.settings import KEY, check, digest, key_from_environment, shared
 
 
 def test_a_typo_is_refused():
@@ -73,3 +73,18 @@ def test_haproxy_listens_on_loopback_and_lets_no_connection_idle(tmp_path):
     assert f"    bind 127.0.0.1:{found['RAY_SERVE_HAPROXY_METRICS_PORT']}\n" in text
     assert f"  bind 127.0.0.1:{found['RAY_SERVE_HAPROXY_STATS_PORT']}\n" in text
     assert "timeout http-request 10s" in text
+
+
+@pytest.mark.parametrize(
+    ("models", "cores", "shares"),
+    [
+        ({"a": {}}, 4, {"a": 4.0}),
+        ({"a": {}, "b": {}}, 3, {"a": 1.0, "b": 1.0}),
+        ({"a": {"replicas": (1, 4)}}, 2, {"a": 0.5}),
+        ({"a": {"num_cpus": 3}, "b": {}}, 4, {"a": 3.0, "b": 1.0}),
+        ({"a": {"num_cpus": 4}, "b": {}}, 4, {"a": 4.0, "b": 0.1}),
+    ],
+)
+def test_cores_are_shared_among_replicas_that_were_given_none(models, cores, shares):
+    settings = check({"models": {name: {"model": "m", **options} for name, options in models.items()}})
+    assert {name: served.num_cpus for name, served in shared(settings, cores).models.items()} == shares

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from sensorium.builtin.datasets.files import Columns, decode, require, require_m
 
 class CocoCaptions(Dataset):
     """Photographs with captions in COCO's layout; one sample for each caption, the image as group.
+
+    A sample's `captions` are all of its image that are kept.
 
     Format: X. Chen et al., Microsoft COCO Captions, 2015, arXiv:1504.00325; cocodataset.org.
     """
@@ -37,7 +40,12 @@ class CocoCaptions(Dataset):
         images: dict[str, str] = field(default_factory=lambda: {"train": "train2017", "validation": "val2017"})
         """Split -> folder of images, below `root`."""
 
+        captions: int | None = None
+        """Captions that are kept of each image, the first in the file; None keeps all."""
+
         def __post_init__(self) -> None:
+            if self.captions is not None and self.captions < 1:
+                raise ValueError("captions is at least 1.")
             if self.annotations.keys() != self.images.keys():
                 raise ValueError("annotations and images must name the same splits.")
 
@@ -58,10 +66,14 @@ class CocoCaptions(Dataset):
         path = require(self.root / self.config.annotations[split], "file of captions", hint)
         folder = self.root / self.config.images[split]
         images, annotations = _records(path)
-        columns: dict[str, list[str]] = {"id": [], "group": [], "image": [], "text": []}
+        columns: dict[str, list[Any]] = {"id": [], "group": [], "image": [], "text": []}
         try:
             files = {image["id"]: str(folder / image["file_name"]) for image in images}
+            kept: Counter[Any] = Counter()
             for record in annotations:
+                kept[record["image_id"]] += 1
+                if self.config.captions is not None and kept[record["image_id"]] > self.config.captions:
+                    continue
                 columns["id"].append(f"{record['image_id']}#{record['id']}")
                 columns["group"].append(str(record["image_id"]))
                 columns["image"].append(files[record["image_id"]])
@@ -73,6 +85,10 @@ class CocoCaptions(Dataset):
                 "`images` have id and file_name; `annotations` have id, image_id of such an image, and caption.",
                 "Choose the file of captions (captions_*.json), or mend it.",
             ) from cause
+        of_image: dict[str, list[str]] = {}
+        for image, text in zip(columns["group"], columns["text"], strict=True):
+            of_image.setdefault(image, []).append(text)
+        columns["captions"] = [of_image[image] for image in columns["group"]]
         if self.config.broken == "refuse":
             require_media(columns["image"], path)
         return Columns(columns, path)

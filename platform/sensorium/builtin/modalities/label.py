@@ -5,14 +5,18 @@ Shapes: B samples, C classes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality, UserError, unknown
+
+UNKNOWN = -100
+"""Index of a name that is not known; torch's cross-entropy takes no loss there."""
 
 
 class Label(Modality):
@@ -25,6 +29,23 @@ class Label(Modality):
     form = "label"
     learns = True
     shape = ()
+
+    class Config(Modality.Config):
+        """Which names are known."""
+
+        most: int | None = None
+        """Largest number of names: the most frequent of the training split, of equally frequent the first by letter;
+        None takes all."""
+
+        unknown: Literal["refuse", "ignore"] = "refuse"
+        """What a name is that is not known: a mistake, or an example without a class, from which cross-entropy
+        learns nothing and which is always told wrongly."""
+
+        def __post_init__(self) -> None:
+            if self.most is not None and self.most < 1:
+                raise ValueError("most is at least 1.")
+
+    config: Config
 
     def __init__(self, config: Label.Config) -> None:
         super().__init__(config)
@@ -43,13 +64,15 @@ class Label(Modality):
         return str(raw)
 
     def transform(self, value: str, random: Generator | None) -> Tensor:
-        """Returns the index as a scalar, int64.
+        """Returns the index as a scalar, int64; UNKNOWN for a name that is not known, where that is allowed.
 
         Raises:
             MediaError: The training split did not have this name.
         """
         if value not in self._indices:
             self._check_learnt()
+            if self.config.unknown == "ignore":
+                return torch.tensor(UNKNOWN)
             cause = unknown("label", value, self.names)
             raise MediaError(cause.wrong, cause.expected, cause.hint)
         return torch.tensor(self._indices[value])
@@ -82,10 +105,11 @@ class Label(Modality):
 
     def fit(self, values: Iterable[Any]) -> None:
         """Learns the names."""
-        names = {self.decode(value) for value in values}
-        if not names:
+        counts = Counter(self.decode(value) for value in values)
+        if not counts:
             raise UserError("There are no labels to learn names from.", "The training split is empty.")
-        self.restore({"names": sorted(names, key=_order)})
+        frequent = sorted(counts, key=lambda name: (-counts[name], _order(name)))[: self.config.most]
+        self.restore({"names": sorted(frequent, key=_order)})
 
     def state(self) -> dict[str, Any]:
         """Returns the names."""

@@ -1,0 +1,75 @@
+"""COCO in the split of A. Karpathy, in which captions of photographs are usually measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sensorium import Dataset, UserError, unknown
+from sensorium.builtin.datasets.files import Columns, decode, require, require_media
+
+SPLITS = {"train": ("train", "restval"), "validation": ("val",), "test": ("test",)}
+"""Split -> those of the file that it is made of: the rest of COCO's validation set is learnt from too."""
+
+
+class CocoKarpathy(Dataset):
+    """Photographs in the layout of dataset_coco.json: for training a sample for each caption, else for each image.
+
+    A sample's `captions` are all of its photograph. Source: A. Karpathy, L. Fei-Fei, Deep Visual-Semantic Alignments,
+    CVPR 2015. The files for Flickr8k and Flickr30k have the same layout.
+    """
+
+    fields: ClassVar[dict[str, str]] = {"image": "image", "text": "text"}
+    splits = tuple(SPLITS)
+    config: Config
+
+    class Config(Dataset.Config):
+        """Where the split and the photographs lie."""
+
+        root: str
+        """Folder that holds the file and the photographs."""
+
+        file: str = "dataset_coco.json"
+        """The split, below `root`."""
+
+        images: str = "."
+        """Folder, below `root`, in which each photograph lies at its `filepath` (val2014, if it has one) and
+        `filename`."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        root = require(Path(config.root), "folder", "Set `root` to the folder that holds dataset_coco.json.")
+        self.file = require(root / config.file, "split", "Set `file` to the split that is there.")
+        self.folder = root / config.images
+
+    def open(self, split: str) -> Columns:
+        """Returns one split, in the order of the file."""
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS, "CocoKarpathy")
+        columns: dict[str, list[Any]] = {name: [] for name in ("id", "group", "image", "text", "captions")}
+        try:
+            for record in json.loads(decode(self.file.read_bytes(), self.file))["images"]:
+                if record["split"] not in SPLITS[split]:
+                    continue
+                path = str(self.folder / record.get("filepath", "") / record["filename"])
+                sentences = [(each["sentid"], each["raw"].strip()) for each in record["sentences"]]
+                for sentid, text in sentences if split == "train" else sentences[:1]:
+                    columns["id"].append(f"{record['imgid']}#{sentid}")
+                    columns["group"].append(str(record["imgid"]))
+                    columns["image"].append(path)
+                    columns["text"].append(text)
+                    columns["captions"].append([raw for _, raw in sentences])
+        except json.JSONDecodeError as cause:
+            wrong = f"{self.file}:{cause.lineno} is no JSON: {cause.msg}."
+            raise UserError(wrong, "Expected one JSON object.", "Fetch the file again.") from cause
+        except (KeyError, TypeError, AttributeError) as cause:
+            raise UserError(
+                f"{self.file} has a record that does not fit, after {len(columns['text'])} samples: "
+                f"{type(cause).__name__} {cause}.",
+                "`images` have imgid, filename, split, and sentences with sentid and raw.",
+                "Choose dataset_coco.json, or mend it.",
+            ) from cause
+        if self.config.broken == "refuse":
+            require_media(columns["image"], self.file)
+        return Columns(columns, self.file)

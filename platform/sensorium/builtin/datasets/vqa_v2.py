@@ -1,0 +1,105 @@
+"""VQA v2: questions about COCO's photographs, each with the answers of ten people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sensorium import Dataset, UserError, unknown
+from sensorium.builtin.datasets.files import Columns, decode, require, require_media
+
+SPLITS = {"train": "train2014", "validation": "val2014"}
+
+
+class VQAv2(Dataset):
+    """Questions in VQA v2's layout; one sample for each question, the photograph as group.
+
+    `answer` is the one given most often, `answers` all ten, `type` yes/no, number or other. Format: Y. Goyal et al.,
+    Making the V in VQA Matter, CVPR 2017; visualqa.org.
+    """
+
+    fields: ClassVar[dict[str, str]] = {"image": "image", "question": "text", "answer": "label"}
+    config: Config
+
+    class Config(Dataset.Config):
+        """Where questions, annotations and photographs lie."""
+
+        root: str
+        """Folder that holds all of them."""
+
+        questions: dict[str, str] = field(
+            default_factory=lambda: {
+                split: f"v2_OpenEnded_mscoco_{name}_questions.json" for split, name in SPLITS.items()
+            }
+        )
+        """Split -> file of questions, below `root`. A split exists when its file does."""
+
+        annotations: dict[str, str] = field(
+            default_factory=lambda: {split: f"v2_mscoco_{name}_annotations.json" for split, name in SPLITS.items()}
+        )
+        """Split -> file of answers, below `root`."""
+
+        images: dict[str, str] = field(
+            default_factory=lambda: {split: f"{name}/COCO_{name}_{{:012d}}.jpg" for split, name in SPLITS.items()}
+        )
+        """Split -> photograph below `root`, with {} for the number of the image, as Python formats it."""
+
+        def __post_init__(self) -> None:
+            if not self.questions.keys() == self.annotations.keys() == self.images.keys():
+                raise ValueError("questions, annotations and images must name the same splits.")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.root = require(Path(config.root), "folder", "Set `root` to the folder that holds the questions.")
+        self.splits = tuple(split for split, name in config.questions.items() if (self.root / name).is_file())
+        if not self.splits:
+            name = next(iter(config.questions.values()), "questions")
+            require(self.root / name, "file of questions", "Set `questions` to the files that are there.")
+
+    def open(self, split: str) -> Columns:
+        """Returns one split, in the order of its questions."""
+        if split not in self.splits:
+            raise unknown("split", split, self.splits, "VQAv2")
+        asked = self.root / self.config.questions[split]
+        hint = f"Splits that are there: {', '.join(self.splits)}."
+        said = require(self.root / self.config.annotations[split], "file of answers", hint)
+        columns: dict[str, list[Any]] = {
+            name: [] for name in ("id", "group", "image", "question", "answer", "answers", "type")
+        }
+        try:
+            answers = {each["question_id"]: each for each in _content(said, "annotations")}
+            for record in _content(asked, "questions"):
+                found = answers[record["question_id"]]
+                columns["id"].append(str(record["question_id"]))
+                columns["group"].append(str(record["image_id"]))
+                columns["image"].append(str(self.root / self.config.images[split].format(record["image_id"])))
+                columns["question"].append(record["question"].strip())
+                columns["answer"].append(found["multiple_choice_answer"])
+                columns["answers"].append([each["answer"] for each in found["answers"]])
+                columns["type"].append(found["answer_type"])
+        except (KeyError, TypeError, AttributeError) as cause:
+            raise UserError(
+                f"{asked} and {said} do not fit together, after {len(columns['type'])} questions: "
+                f"{type(cause).__name__} {cause}.",
+                "`questions` have question_id, image_id and question; `annotations` have question_id, answers, "
+                "answer_type and multiple_choice_answer.",
+                "Choose the two files of one split.",
+            ) from cause
+        if self.config.broken == "refuse":
+            require_media(columns["image"], asked)
+        return Columns(columns, asked)
+
+
+def _content(path: Path, name: str) -> list[Any]:
+    try:
+        content: list[Any] = json.loads(decode(path.read_bytes(), path))[name]
+    except json.JSONDecodeError as cause:
+        wrong = f"{path}:{cause.lineno} is no JSON: {cause.msg}."
+        raise UserError(wrong, "Expected one JSON object.", "Fetch the file again.") from cause
+    except (KeyError, TypeError) as cause:
+        raise UserError(
+            f"{path} has no list {name!r}.", "Expected a file of VQA v2.", "Choose another file."
+        ) from cause
+    return content

@@ -1,0 +1,1 @@
+"""Networks from features to an output modality."""

@@ -1,0 +1,85 @@
+"""How much of a sound is what it should be: signal-to-distortion ratios, in dB.
+
+Shapes: ... any leading dimensions, S samples, L taps of a filter.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sensorium import Loss
+
+FLOOR = 1e-8
+"""Energy, as a share of the larger one, below which a part of a signal counts as this much."""
+TAPS = 512
+"""L of BSS Eval."""
+
+
+class SISDR(Loss):
+    """The negative scale-invariant signal-to-distortion ratio."""
+
+    form: ClassVar[str] = "sounds"
+    unit: ClassVar[str] = "dB, negative"
+
+    def __init__(self, config: SISDR.Config) -> None:
+        super().__init__(config)
+
+    def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        """Returns the loss of each sample, (B,).
+
+        Args:
+            estimate: (B, ..., S); the mean is taken over what lies between.
+            reference: (B, ..., S).
+        """
+        return -si_sdr(estimate, reference).flatten(1).mean(1) if estimate.ndim > 2 else -si_sdr(estimate, reference)
+
+
+def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
+    """Returns the scale-invariant signal-to-distortion ratio (...), in dB, from -80 to 80.
+
+    J. Le Roux et al., SDR - half-baked or well done?, ICASSP 2019, equation 5; both have mean 0. Of
+    silence the ratio is 0 dB, whatever the estimate.
+
+    Args:
+        estimate: (..., S).
+        reference: (..., S).
+    """
+    estimate = estimate - estimate.mean(-1, keepdim=True)
+    reference = reference - reference.mean(-1, keepdim=True)
+    energy = reference.square().sum(-1, keepdim=True)
+    target = (estimate * reference).sum(-1, keepdim=True) / energy.clamp(min=1e-12) * reference
+    return _decibels(target.square().sum(-1), (estimate - target).square().sum(-1), estimate.square().sum(-1))
+
+
+@torch.no_grad()
+def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
+    """Returns the signal-to-distortion ratio of BSS Eval (...), in dB, without gradient.
+
+    What a filter of 512 taps makes of the reference is no distortion (E. Vincent et al., Performance
+    measurement in blind audio source separation, 2006, with the one source as its own subspace).
+
+    Args:
+        estimate: (..., S).
+        reference: (..., S).
+    """
+    from scipy.linalg import solve_toeplitz  # type: ignore[import-untyped]
+
+    estimate, reference = estimate.double(), reference.double()
+    size = 2 * reference.shape[-1]
+    spectrum, other = torch.fft.rfft(reference, size), torch.fft.rfft(estimate, size)
+    auto = torch.fft.irfft(spectrum.abs().square(), size)[..., :TAPS]
+    cross = torch.fft.irfft(spectrum.conj() * other, size)[..., :TAPS]
+    auto[..., 0] = auto[..., 0] * (1 + 1e-10) + 1e-20  # silence has no spectrum, and is to be solved all the same
+    rows = zip(auto.reshape(-1, TAPS).cpu().numpy(), cross.reshape(-1, TAPS).cpu().numpy(), strict=True)
+    explained = torch.tensor([float(right @ solve_toeplitz(left, right)) for left, right in rows])
+    explained = explained.to(cross).view(cross.shape[:-1])
+    whole = estimate.square().sum(-1)
+    return _decibels(explained, whole - explained, whole).float()
+
+
+def _decibels(signal: Tensor, distortion: Tensor, whole: Tensor) -> Tensor:
+    floor = FLOOR * whole + 1e-20
+    return 10 * ((signal.clamp(min=0) + floor) / (distortion.clamp(min=0) + floor)).log10()

@@ -1,0 +1,97 @@
+"""The task that looks anew before each word, and shows where.
+
+K. Xu, J. Ba, R. Kiros, K. Cho, A. Courville, R. Salakhutdinov, R. Zemel, Y. Bengio, Show, Attend and Tell: Neural
+Image Caption Generation with Visual Attention, ICML 2015.
+
+Shapes: B samples, T words with <bos> and <eos>, L words said, P = H * W places, h rows and w columns of a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sensorium import Batch, Features, Heat, Heatmaps, Image, Modality, Padded, Rows, Split, UserError
+from sensorium_captioning.task import ShowAndTell
+
+DRAWN = 2
+"""Samples of a split whose attention a report shows."""
+
+
+class ShowAttendAndTell(ShowAndTell):
+    """A sentence for a picture, and for each of its words where the picture was looked at."""
+
+    experiment: ClassVar[str] = "show_attend_and_tell.yaml"
+
+    class Config(ShowAndTell.Config):
+        """What looking costs."""
+
+        doubly_stochastic: float = 1.0
+        """Weight of the term that asks the looks at each place to sum to 1 over a sentence."""
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        image: Image = modalities[config.image]  # type: ignore[assignment]
+        self.outputs = {**self.outputs, "attention": Heatmaps(Heatmaps.Config(), self.text, image)}
+
+    def terms(self, told: Any, sentences: Padded) -> dict[str, Tensor]:
+        """Returns the loss of the words, and how far the looks at the places are from 1.
+
+        Raises:
+            UserError: The decoder does not look.
+        """
+        if told.attention is None:
+            raise UserError("model.decoder pays no attention.", "One that does was expected.", "Take `attention_lstm`.")
+        # The second term of equation 14 as a mean over the places. Steps of padding count nothing.
+        looks = (told.attention * sentences.mask[:, 1:, None]).sum(1)  # (B, P)
+        evenly = self.config.doubly_stochastic * (1 - looks).square().mean(1)
+        return {**super().terms(told, sentences), "attention": evenly}
+
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
+        """Returns also `peaks`: for each word of a sentence the word, and the row and column of the look's peak.
+
+        Both are the middle of the place, in pixels of the picture as its modality makes it.
+        """
+        said, features = self.said(batch)
+        rows = self.spoken(said, batch)
+        high, wide = batch[self.config.image].shape[-2:]
+        height, width = self._grid(features)
+        at = said.attention.argmax(2).cpu()  # (B, L)
+        middles = torch.stack([(at // width + 0.5) * high / height, (at % width + 0.5) * wide / width], 2).tolist()
+        peaks = []
+        for words, places in zip(said.words.cpu(), middles, strict=True):
+            named = [self.text.encode(word[None]) for word in words]
+            peaks.append([(word, *place) for word, place in zip(named, places, strict=True) if word])
+        return rows | {"peaks": peaks}
+
+    @staticmethod
+    def _grid(features: Features) -> tuple[int, int]:
+        if features.grid is None or len(features.grid) != 2:
+            raise UserError(
+                "The encoder's places lie on no grid.", "Rows and columns were expected.", "Take `convnet`."
+            )
+        return features.grid[0], features.grid[1]
+
+    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+        """Returns also where a few sentences looked."""
+        drawn = super().pictures(rows, split)
+        training = self.training
+        with torch.no_grad():
+            answer = self.eval().predict(self.asked([split[i] for i in range(min(DRAWN, len(split)))]))
+        self.train(training)
+        heat = answer["attention"]
+        for place in range(len(heat.words)):
+            one = Heat(heat.maps[place].cpu(), heat.words[place].cpu(), heat.picture[place].cpu())
+            drawn[f"attention_{place}.png"] = self.outputs["attention"].encode(one)
+        return drawn
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns `caption` (B, L), ids of words, and `attention`, a map (H, W) for each of them."""
+        said, features = self.said(batch)
+        maps = said.attention.unflatten(2, self._grid(features))
+        return {"caption": said.words, "attention": Heat(maps, said.words, batch[self.config.image])}

@@ -1,0 +1,250 @@
+"""The task: a sentence becomes the embedding of a picture, and an embedding becomes pictures.
+
+Ramesh, Dhariwal, Nichol, Chu, Chen, "Hierarchical Text-Conditional Image Generation with CLIP Latents", 2022.
+
+Shapes: B samples, T tokens, S channels of CLIP's space, C channels of a picture, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sensorium import (
+    Batch,
+    Diffusion,
+    Encoder,
+    Image,
+    Modality,
+    Number,
+    Objective,
+    Rows,
+    Split,
+    Stage,
+    Task,
+    UserError,
+)
+from sensorium_dalle2 import report
+from sensorium_dalle2.decoder import Decoder
+from sensorium_dalle2.prior import Prior, Sentence
+from sensorium_dalle2.sampling import Sampler, closest, slerp, steered
+
+
+class Dalle2(Task):
+    """Draws pictures of a sentence, variations of a picture, and what lies between two pictures."""
+
+    exportable = False  # a picture follows from the sample's id, which is no tensor
+
+    class Config(Task.Config):
+        """The parts, their sizes, and how samples are drawn."""
+
+        clip: Task.Config
+        """Task that brings sentences and pictures into one space, trained first or by its `weights`: `clip`."""
+        judge: Task.Config | None = None
+        """Task that says what a picture shows, trained first or by its `weights`: `recognition`."""
+        image: str = "image"
+        """Field of the pictures."""
+        sentence: str = "caption"
+        """Field of the sentences."""
+        steps: int = 100
+        """Steps from a clean value to noise, of the prior and of the decoder."""
+        sampled: int = 15
+        """Steps back when a sample is drawn."""
+        ancestral: bool = False
+        """Draws by DDPM, with fresh noise at each step, rather than by DDIM."""
+        dropped: float = 0.1
+        """Share of the samples from which a condition is withheld in training."""
+        prior: Prior.Config = field(default_factory=Prior.Config)
+        """From sentences to embeddings of pictures."""
+        decoder: Decoder.Config = field(default_factory=Decoder.Config)
+        """From embeddings to pictures."""
+
+        def __post_init__(self) -> None:
+            if min(self.steps, self.sampled) < 1 or not 0 <= self.dropped < 1:
+                raise ValueError("steps and sampled are at least 1; dropped lies in [0, 1).")
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        image, sentence = modalities.get(config.image), modalities.get(config.sentence)
+        if not isinstance(image, Image) or sentence is None or sentence.shape[0] is None:
+            raise UserError(
+                "The fields do not fit.",
+                f"A picture {config.image!r} and a text {config.sentence!r} were expected.",
+                "Name them in model.image and model.sentence.",
+            )
+        self.clip: Task = config.clip.build(modalities)
+        if not {config.image, config.sentence} <= set(self.clip.embeddings):
+            raise UserError("model.clip does not embed both fields.", f"It embeds {', '.join(self.clip.embeddings)}.")
+        space = self.clip.outputs[self.clip.embeddings[config.image]].shape[0]
+        assert space is not None
+        self.space, self.scale = space, math.sqrt(space)  # brings rows of unit length to the variance of the noise
+        self.diffusion = Diffusion(config.steps)
+        self.sampler = Sampler(self.diffusion, config.sampled, config.ancestral)
+        self.prior = Prior(config.prior, self._reader.dim, space, sentence.shape[0], config.steps)
+        self.decoder = Decoder(config.decoder, image.config.channels, space, config.steps)
+        self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
+        self.inputs = {
+            config.sentence: sentence,
+            config.image: image,
+            "other": image,
+            "share": Number(Number.Config(least=0, most=1)),
+            "seed": Number(Number.Config(least=0, whole=True)),
+        }
+        self.optional = frozenset(self.inputs)
+        self.outputs = {config.image: image}
+
+    @property
+    def _reader(self) -> Encoder:
+        return self.clip.get_submodule(f"encoders.{self.config.sentence}")  # type: ignore[return-value]
+
+    def stages(self) -> Sequence[Stage]:
+        """Returns the inner tasks' stages, the prior's and the decoder's; these two do not depend on one another."""
+        return [
+            *self.earlier("clip", *(["judge"] if self.judge is not None else [])),
+            Stage("prior", [Objective("prior", ["prior"], self.embedded, self.prior_losses)]),
+            Stage("decoder", [Objective("decoder", ["decoder"], self.seen, self.decoder_losses)]),
+        ]
+
+    # ---- training ----------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def embed(self, batch: Batch, name: str, value: Any = None) -> Tensor:
+        """Returns CLIP's embedding (B, S) of a field, or of another value for it; channels have variance 1."""
+        value = batch[name] if value is None else value
+        found: Tensor = self.clip(replace(batch, fields={name: value}))[name]
+        return found * self.scale
+
+    @torch.no_grad()
+    def read(self, batch: Batch) -> Sentence:
+        """Returns what CLIP makes of the sentences."""
+        name = self.config.sentence
+        return Sentence(self._reader(batch[name]), self.embed(batch, name))
+
+    def embedded(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the embeddings of the pictures, and what the prior finds of them behind noise (B, S)."""
+        clean = self.embed(batch, self.config.image)
+        time = self.diffusion.times(batch.uniform("time"))
+        noised = self.diffusion.noised(clean, time, batch.normal("noise", clean.shape[1]))
+        found = self.prior(noised, time, self.read(batch), self._told(batch))
+        return {"clean": clean, "found": found}
+
+    def prior_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Returns the squared error of the embedding (B,) (equation 2)."""
+        return {"embedding": _error(outputs["found"], outputs["clean"])}
+
+    def seen(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the velocity of noised pictures, and what the decoder finds of it (B, C, H, W)."""
+        image = batch[self.config.image]
+        time, noise = self.diffusion.times(batch.uniform("time")), batch.normal("noise", *image.shape[1:])
+        embedding = self.embed(batch, self.config.image)
+        found = self.decoder(self.diffusion.noised(image, time, noise), time, embedding, self._told(batch))
+        return {"velocity": self.diffusion.velocity(image, time, noise), "found": found}
+
+    def decoder_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Returns the squared error of the velocity (B,) (Salimans and Ho 2022, appendix D)."""
+        return {"velocity": _error(outputs["found"], outputs["velocity"])}
+
+    def _told(self, batch: Batch) -> Tensor:
+        return batch.uniform("told") >= self.config.dropped
+
+    # ---- drawing -----------------------------------------------------------------------------
+
+    def imagine(self, sentence: Sentence, batch: Batch) -> Tensor:
+        """Returns the embedding of a picture of each sentence (B, S), the closest to it of some that are drawn."""
+
+        def denoise(value: Tensor, time: Tensor) -> Tensor:
+            return steered(self.prior, self.config.prior.guidance, value, time, sentence)
+
+        names = [f"prior {turn}" for turn in range(self.config.prior.candidates)]
+        drawn = torch.stack([self.sampler(denoise, batch, name, (self.space,)) for name in names], 1)
+        return F.normalize(closest(drawn, sentence.embedding), dim=1) * self.scale
+
+    def draw(self, embedding: Tensor, batch: Batch, name: str) -> Tensor:
+        """Returns a picture (B, C, H, W) of each embedding (B, S); another one for another name."""
+
+        def denoise(value: Tensor, time: Tensor) -> Tensor:
+            velocity = steered(self.decoder, self.config.decoder.guidance, value, time, embedding)
+            return self.diffusion.clean(value, time, velocity).clamp(-1, 1)
+
+        return self.sampler(denoise, batch, name, self.outputs[self.config.image].shape)
+
+    # ---- evaluation and use --------------------------------------------------------------------
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the embeddings of a sentence, of its picture, and of what the prior makes of the sentence (B, S)."""
+        sentence = self.read(batch)
+        image = self.embed(batch, self.config.image)
+        return {"sentence": sentence.embedding, "image": image, "imagined": self.imagine(sentence, batch)}
+
+    @torch.no_grad()
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
+        """Returns cosines of embeddings, pictures by sentence, variations of a picture, and what the judge sees."""
+        made = {
+            "drawn": self.draw(outputs["imagined"], batch, "decoder"),
+            "variation": self.draw(outputs["image"], batch, "variation"),
+            "second": self.draw(outputs["image"], batch, "second variation"),
+            "real": batch[self.config.image],
+        }
+        rows: Rows = {
+            **made,
+            "sentence": [str(sample[self.config.sentence]) for sample in batch.samples],
+            "apart": (made["variation"] - made["second"]).abs().flatten(1).mean(1),
+            "cosine.prior": F.cosine_similarity(outputs["imagined"], outputs["image"]),
+            "cosine.text": F.cosine_similarity(outputs["sentence"], outputs["image"]),
+        }
+        if self.judge is not None:
+            for kind, name in (("judge", "drawn"), ("variation", "variation"), ("ceiling", "real")):
+                verdict = self.judge(replace(batch, fields={**batch.fields, self.config.image: made[name]}))
+                right = {target: logits.argmax(1) == batch[target] for target, logits in verdict.items()}
+                rows |= {f"{kind}.{target}": found for target, found in right.items()}
+                rows[f"{kind}.all"] = torch.stack(list(right.values())).all(0)
+        return rows
+
+    def figures(self, rows: Rows) -> dict[str, float]:
+        """Returns `judge_*`, `variation_*` and `ceiling_*`, shares of 1, and mean cosines; `metrics` add to them."""
+        return {**super().figures(rows), **report.figures(rows)}
+
+    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+        """Returns a sheet of sentences with pictures drawn of them, and one of variations."""
+        return report.sheets(rows, self.outputs[self.config.image])
+
+    def examples(self, rows: Rows, split: Split) -> list[str]:
+        """Returns how close the first picture lies to its sentence, and to what the prior makes of it."""
+        prior, text = (float(rows[f"cosine.{name}"][0]) for name in ("prior", "text"))
+        return [f"{rows['sentence'][0]!r}: cosine {text:.3f} with its picture, {prior:.3f} by way of the prior."]
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns a picture (B, C, H, W): of a sentence, like a picture, or between two of them.
+
+        Several are mixed one after another, in the order of sentence, picture, other picture: each time `share`
+        of the way is gone from what there is to what comes.
+
+        Raises:
+            UserError: Nothing was given, or a share of one thing alone.
+        """
+        sentence, image = self.config.sentence, self.config.image
+        sources = [self.imagine(self.read(batch), batch)] if sentence in batch else []
+        sources += [self.embed(batch, image, batch[name]) for name in (image, "other") if name in batch]
+        if not sources or ("share" in batch and len(sources) < 2):
+            raise UserError(
+                "There is nothing to draw." if not sources else "There is nothing to share with.",
+                f"{sentence}, {image} or other were expected; two of them with a share between 0 and 1.",
+            )
+        share = batch["share"] if "share" in batch else torch.full((len(batch),), 0.5, device=batch.device)
+        embedding = sources[0]
+        for source in sources[1:]:
+            embedding = slerp(embedding, source, share)
+        return {image: self.draw(embedding, batch, "decoder")}
+
+
+def _error(found: Tensor, wanted: Tensor) -> Tensor:
+    return (found - wanted).square().flatten(1).mean(1)

@@ -1,0 +1,57 @@
+"""What an evaluation of SoundNet shows.
+
+Shapes: N clips, C classes, F filters of K samples.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def confusion(chosen: Tensor, truth: Tensor, names: Sequence[str]) -> bytes:
+    """Returns a PNG of what is taken for what; each row is a class and adds up to 1.
+
+    Args:
+        chosen: (N,) int64.
+        truth: (N,) int64.
+        names: Of the C classes.
+    """
+    count = len(names)
+    table = torch.bincount(truth * count + chosen, minlength=count**2).view(count, count).float()
+    figure = _figure(5, 4.4)
+    axes = figure.add_subplot()
+    drawn = axes.imshow((table / table.sum(1, keepdim=True).clamp(min=1)).numpy(), cmap="magma", vmin=0, vmax=1)
+    axes.set_xticks(range(count), names, rotation=90, fontsize=7)
+    axes.set_yticks(range(count), names, fontsize=7)
+    axes.set_xlabel("by pool5")
+    axes.set_ylabel("in truth")
+    figure.colorbar(drawn, label="share of the class")
+    return _png(figure)
+
+
+def filters(weights: Tensor) -> bytes:
+    """Returns a PNG of the first layer's filters in time, (F, K), by the frequency that each passes most."""
+    order = torch.fft.rfft(weights).abs().argmax(1).argsort()
+    figure = _figure(5, 4)
+    for place, row in enumerate(weights[order][:32]):
+        axes = figure.add_subplot(8, 4, place + 1)
+        axes.plot(row.numpy(), linewidth=0.7, color="black")
+        axes.axis("off")
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,91 @@
+"""Photographs with ten captions each, in the layout that goes with the paper: birds and flowers.
+
+    images/<class>/<name>.jpg      or images/<name>.jpg; CUB-200-2011 has `images`, Oxford-102 `jpg`
+    text_c10/<class>/<name>.txt    a caption in each line
+    trainvalclasses.txt            names of the classes to learn from, one in each line
+    testclasses.txt                names of the classes that are shown by the test split alone
+
+Captions and lists: S. Reed, Z. Akata, H. Lee, B. Schiele, Learning Deep Representations of Fine-grained
+Visual Descriptions, CVPR 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from sensorium import Dataset, Sample, UserError, unknown
+
+LISTS = {"train": "trainvalclasses.txt", "test": "testclasses.txt"}
+
+
+class DescribedPhotographs(Dataset):
+    """CUB-200-2011 or Oxford-102 with captions; the test split shows classes of its own."""
+
+    fields: ClassVar[dict[str, str]] = {"image": "image", "caption": "text", "class": "label"}
+    splits = ("train", "test")
+
+    class Config(Dataset.Config):
+        """Where the files lie."""
+
+        root: str
+        """Folder of the captions and of the lists of classes."""
+        images: str = "images"
+        """Folder of the photographs, below the root or by itself."""
+        captions: str = "text_c10"
+        """Folder of the captions, below the root."""
+
+    config: Config
+
+    def open(self, split: str) -> Described:
+        """Returns one split.
+
+        Raises:
+            UserError: There is no such split, or a file is missing.
+        """
+        if split not in self.splits:
+            raise unknown("split", split, self.splits)
+        root = Path(self.config.root)
+        listing, images = root / LISTS[split], root / self.config.images
+        for place in (listing, images, root / self.config.captions):
+            if not place.exists():
+                raise UserError(f"{place} is not there.", "See the layout in the reader's module.", "Set dataset.root.")
+        found = []
+        for name in listing.read_text().split():
+            for text in sorted((root / self.config.captions / name).glob("*.txt")):
+                found.append((name, text, _photograph(images, name, text.stem)))
+        return Described(found, split)
+
+
+class Described:
+    """One split: a photograph with its captions."""
+
+    def __init__(self, found: Sequence[tuple[str, Path, Path]], split: str) -> None:
+        self.found, self.split = found, split
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, index: int) -> Sample:
+        name, text, photograph = self.found[index]
+        captions = [line.strip() for line in text.read_text().splitlines() if line.strip()]
+        return {
+            "id": f"{self.split}/{name}/{text.stem}",
+            "group": name,
+            "image": str(photograph),
+            "caption": captions[index % len(captions)],
+            "captions": captions,
+            "class": name,
+        }
+
+
+def _photograph(images: Path, name: str, stem: str) -> Path:
+    for place in (images / name / f"{stem}.jpg", images / f"{stem}.jpg"):
+        if place.is_file():
+            return place
+    raise UserError(
+        f"{stem}.txt describes a photograph that is not there.",
+        f"{images / name / f'{stem}.jpg'} or {images / f'{stem}.jpg'} was expected.",
+        "Set dataset.images.",
+    )

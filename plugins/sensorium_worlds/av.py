@@ -1,0 +1,144 @@
+"""The world `digits_av`: spoken digits, each with a picture of the same digit and a mouth that says it.
+
+Every record is a function of seed, split and index alone, so that workers make their own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium import Dataset, Sample, Split, unknown
+from sensorium_worlds.canvas import pool_of
+from sensorium_worlds.formants import RATE
+from sensorium_worlds.mouth import aperture, mouth, place
+from sensorium_worlds.scene import DIGITS
+from sensorium_worlds.speech import Take, chosen, speech
+
+
+class DigitsAV(Dataset):
+    """Spoken digits with handwriting in front of stripes that tell the speaker's place, and a mouth's video.
+
+    The split `few` holds a few samples of each digit from the training split.
+    """
+
+    fields: ClassVar[dict[str, str]] = {
+        "audio": "audio",
+        "image": "image",
+        "mouth": "video",
+        "label": "label",
+        "speaker": "label",
+    }
+    splits = ("train", "validation", "test", "few")
+
+    class Config(Dataset.Config):
+        """Where handwriting and speech come from, and how many samples there are."""
+
+        source: Dataset.Config
+        """A dataset of single digits with the fields `image` (h, w) and `label`: digits or mnist."""
+        recordings: str | None = None
+        """Folder of a copy of the Free Spoken Digit Dataset; None speaks with voices made by rule."""
+        train: int = 4000
+        """Samples of the training split."""
+        held_out: int = 500
+        """Samples of the validation and of the test split."""
+        few: int = 10
+        """Samples of each digit in the split `few`."""
+        seconds: float = 1.0
+        """Length of the sound; longer takes are cut, the mouth is as long as the sound."""
+        side: int = 16
+        """Side of the picture, in pixels."""
+        lips: int = 8
+        """Side of the mouth's video, in pixels."""
+        frame_rate: float = 25.0
+        """Frames a second of the mouth's video."""
+        seed: int = 0
+        """Seed of the world."""
+        shuffle_pairs: bool = False
+        """Whether sounds are dealt out to other pictures at random (control: no sound tells of its picture).
+        Concerns the training split alone; the labels are those of the picture."""
+
+        def __post_init__(self) -> None:
+            if min(self.train, self.held_out, self.few, self.side - 7, self.lips - 3) < 1:
+                raise ValueError("train, held_out and few are at least 1, side at least 8, lips at least 4.")
+            if not 0 < self.frame_rate * self.seconds <= self.seconds * RATE:
+                raise ValueError(f"seconds and frame_rate are above 0, frame_rate at most {RATE}.")
+
+    config: Config
+
+    def open(self, split: str) -> Split:
+        """Returns one split.
+
+        Raises:
+            UserError: There is no such split, or no recording where one is looked for.
+        """
+        if split not in self.splits:
+            raise unknown("split", split, self.splits)
+        return Spoken(split, self.config)
+
+
+class Spoken:
+    """One split of the world."""
+
+    def __init__(self, split: str, config: DigitsAV.Config) -> None:
+        self.split, self.config = split, config
+        home = "train" if split == "few" else split
+        self.speech = speech(config.recordings, config.seed)
+        self.speakers = sorted({take.speaker for take in self.speech.takes})
+        self.source: Split = config.source.build().open("test" if home == "test" else "train")
+        self.pool = pool_of(self.source, home)
+        random = self._random("takes")
+        takes = chosen(self.speech.takes, home)
+        shuffled = [takes[index] for index in random.permutation(len(takes))]
+        if split == "few":
+            self.takes = _few(shuffled, config.few)
+        else:
+            count = config.train if split == "train" else config.held_out
+            self.takes = [shuffled[index % len(shuffled)] for index in range(count)]
+        self.heard = self.takes
+        if config.shuffle_pairs and split == "train":
+            self.heard = [self.takes[index] for index in random.permutation(len(self.takes))]
+
+    def __len__(self) -> int:
+        return len(self.takes)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        random, config = self._random(index), self.config
+        seen, heard = self.takes[index], self.heard[index]
+        written = int(random.choice(self.pool[seen.digit]))
+        ink = np.asarray(self.source[written]["image"])
+        sound = fitted(self.speech(heard), config.seconds)
+        opened = aperture(sound, round(config.seconds * config.frame_rate))
+        return {
+            "id": f"{self.split}/{index}",
+            "group": seen.digit,
+            "audio": (sound, RATE),
+            "image": place(ink, self.speakers.index(seen.speaker), len(self.speakers), config.side, random),
+            "mouth": (mouth(opened, config.lips, random), config.frame_rate),
+            "label": seen.digit,
+            "speaker": seen.speaker,
+            "aperture": opened.tolist(),
+            "written": written,
+            "take": f"{heard.digit}/{heard.speaker}/{heard.number}",
+            "speech": self.speech.kind,
+        }
+
+    def _random(self, place: int | str) -> np.random.Generator:
+        number = zlib.crc32(place.encode()) if isinstance(place, str) else place
+        return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), number])
+
+
+def fitted(sound: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
+    """Returns a sound as long as asked for: its beginning, or with silence at its end."""
+    length = round(seconds * RATE)
+    return np.pad(sound[:length], (0, max(0, length - len(sound))))
+
+
+def _few(takes: list[Take], count: int) -> list[Take]:
+    """Returns so many takes of each digit, in the order of the digits."""
+    return [take for digit in DIGITS for take in [take for take in takes if take.digit == digit][:count]]

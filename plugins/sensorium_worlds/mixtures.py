@@ -1,0 +1,132 @@
+"""The world `digits_av_mixtures`: two people speak at once, and the mouth of each is seen.
+
+Every record is a function of seed, split and index alone, so that workers make their own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium import Dataset, Sample, Split, UserError, unknown
+from sensorium_worlds.av import fitted
+from sensorium_worlds.formants import RATE
+from sensorium_worlds.mouth import aperture, mouth
+from sensorium_worlds.speech import Take, chosen, speech
+
+LEVEL = 0.05
+"""Root mean square of the first speaker's sound."""
+
+
+class DigitsAVMixtures(Dataset):
+    """Two different speakers saying digits at once, with the clean sound and the mouth of each.
+
+    The clean sounds add up to the mixture.
+    """
+
+    fields: ClassVar[dict[str, str]] = {
+        "mixture": "audio",
+        "voice_a": "audio",
+        "voice_b": "audio",
+        "face_a": "video",
+        "face_b": "video",
+        "speaker_a": "label",
+        "speaker_b": "label",
+    }
+    splits = ("train", "validation", "test")
+
+    class Config(Dataset.Config):
+        """Where speech comes from, and how it is mixed."""
+
+        recordings: str | None = None
+        """Folder of a copy of the Free Spoken Digit Dataset; None speaks with voices made by rule."""
+        train: int = 2000
+        """Samples of the training split."""
+        held_out: int = 200
+        """Samples of the validation and of the test split."""
+        digits: int = 1
+        """Digits that each speaker says one after the other."""
+        seconds: float = 1.0
+        """Length of the sound; longer speech is cut."""
+        start: float = 0.4
+        """Latest beginning of each speaker's speech, in seconds, where that leaves room for it."""
+        ratio: float = 2.5
+        """Largest difference of level between the speakers either way, in dB."""
+        lips: int = 8
+        """Side of the mouths' videos, in pixels."""
+        frame_rate: float = 25.0
+        """Frames a second of the mouths' videos."""
+        seed: int = 0
+        """Seed of the world."""
+
+        def __post_init__(self) -> None:
+            if min(self.train, self.held_out, self.digits, self.lips - 3) < 1 or min(self.ratio, self.start) < 0:
+                raise ValueError(
+                    "train, held_out and digits are at least 1, lips at least 4, ratio and start at least 0."
+                )
+            if not 0 < self.frame_rate * self.seconds <= self.seconds * RATE:
+                raise ValueError(f"seconds and frame_rate are above 0, frame_rate at most {RATE}.")
+
+    config: Config
+
+    def open(self, split: str) -> Split:
+        """Returns one split.
+
+        Raises:
+            UserError: There is no such split, or there are not two speakers.
+        """
+        if split not in self.splits:
+            raise unknown("split", split, self.splits)
+        return Mixed(split, self.config)
+
+
+class Mixed:
+    """One split of the world."""
+
+    def __init__(self, split: str, config: DigitsAVMixtures.Config) -> None:
+        self.split, self.config = split, config
+        self.speech = speech(config.recordings, config.seed)
+        self.takes: dict[str, list[Take]] = {}
+        for take in chosen(self.speech.takes, split):
+            self.takes.setdefault(take.speaker, []).append(take)
+        if len(self.takes) < 2:
+            raise UserError("digits_av_mixtures needs two speakers.", f"There are {', '.join(self.takes) or 'none'}.")
+
+    def __len__(self) -> int:
+        return self.config.train if self.split == "train" else self.config.held_out
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        config = self.config
+        random = np.random.default_rng([config.seed, zlib.crc32(self.split.encode()), index])
+        names = [str(name) for name in random.choice(sorted(self.takes), 2, replace=False)]
+        said = [[self.takes[n][i] for i in random.integers(len(self.takes[n]), size=config.digits)] for n in names]
+        ratio = random.uniform(-config.ratio, config.ratio)
+        voices = mixed([self._spoken(takes, random) for takes in said], ratio)
+        frames = round(config.seconds * config.frame_rate)
+        faces = [mouth(aperture(voice, frames), config.lips, random) for voice in voices]
+        sample: Sample = {"id": f"{self.split}/{index}", "mixture": (voices[0] + voices[1], RATE)}
+        for letter, name, takes, voice, face in zip("ab", names, said, voices, faces, strict=True):
+            sample[f"voice_{letter}"] = (voice, RATE)
+            sample[f"face_{letter}"] = (face, config.frame_rate)
+            sample[f"speaker_{letter}"] = name
+            sample[f"takes_{letter}"] = [f"{take.digit}/{take.speaker}/{take.number}" for take in takes]
+        return {**sample, "ratio": ratio, "speech": self.speech.kind}
+
+    def _spoken(self, takes: list[Take], random: np.random.Generator) -> NDArray[np.float32]:
+        sound = np.concatenate([self.speech(take) for take in takes])
+        spare = max(0, min(round(self.config.start * RATE), round(self.config.seconds * RATE) - len(sound)))
+        return fitted(np.pad(sound, (int(random.integers(spare + 1)), 0)), self.config.seconds)
+
+
+def mixed(voices: list[NDArray[np.float32]], ratio: float) -> list[NDArray[np.float32]]:
+    """Returns two sounds (T,) at levels that differ by `ratio` dB, as they are in their mixture."""
+    levels = [LEVEL, LEVEL * 10 ** (-ratio / 20)]
+    return [
+        (voice * (level / max(float(np.sqrt(np.mean(voice**2))), 1e-9))).astype(np.float32)
+        for voice, level in zip(voices, levels, strict=True)
+    ]

@@ -1,0 +1,174 @@
+"""The captioning tasks: what is taught and counted, what the sentences are compared with, and where was looked."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from sensorium import Batch, Heat, Heatmaps, Image, MediaError, Tags, Text, UserError
+from sensorium.builtin.decoders.attention_lstm import AttentionLSTM
+from sensorium.builtin.decoders.lstm import LSTM
+from sensorium.builtin.encoders.convnet import ConvNet
+from sensorium.builtin.losses.cross_entropy import CrossEntropy
+from sensorium_captioning.attend import ShowAttendAndTell
+from sensorium_captioning.task import ShowAndTell
+from sensorium_recognition.task import Recognition
+
+CAPTIONS = ["a red three", "two blue sevens and a nine", "one"]
+EYES = ConvNet.Config(widths=[4, 8], dim=6)
+
+
+@pytest.fixture(scope="module")
+def modalities():
+    text, tags = Text.Config(max_length=10).build(), Tags.Config().build()
+    text.fit(CAPTIONS)
+    tags.fit([["red"], ["blue"]])
+    return {"image": Image.Config(size=8).build(), "caption": text, "tags": tags}
+
+
+@pytest.fixture
+def batch(modalities):
+    random = np.random.default_rng(0)
+    samples = [
+        {"id": str(i), "image": random.integers(0, 256, (8, 8, 3), dtype=np.uint8), "caption": caption, "scene": i}
+        for i, caption in enumerate(CAPTIONS)
+    ]
+    return batched(modalities, samples)
+
+
+def batched(modalities, samples):
+    fields = {
+        name: modalities[name].collate(
+            [modalities[name].transform(modalities[name].decode(sample[name]), None) for sample in samples]
+        )
+        for name in ("image", "caption")
+    }
+    return Batch(samples, fields, seed=3)
+
+
+def built(kind, modalities, **options):
+    torch.manual_seed(0)
+    decoder = LSTM.Config(dim=7) if kind is ShowAndTell else AttentionLSTM.Config(dim=7, attention_dim=5)
+    parts = {"encoder": EYES, "decoder": decoder, "loss": CrossEntropy.Config()}
+    return kind.Config(**{**parts, **options}).build(modalities).eval()
+
+
+def test_the_loss_is_the_mean_over_real_words_after_the_first_sign(modalities, batch):
+    task = built(ShowAndTell, modalities)
+    sentences = batch["caption"]
+    told = task.decoder.teach(task.look(batch), sentences)
+    terms = task(batch)["words"]
+    for row in range(3):
+        length = int(sentences.mask[row].sum())
+        chances = told.logits[row, : length - 1].log_softmax(1)
+        right = chances[torch.arange(length - 1), sentences.data[row, 1:length]]
+        assert terms[row].item() == pytest.approx(-right.mean().item(), abs=1e-5)
+
+
+def test_looks_of_padded_steps_cost_nothing(modalities, batch):
+    task = built(ShowAttendAndTell, modalities, doubly_stochastic=0.5)
+    told = task.decoder.teach(task.look(batch), batch["caption"])
+    terms = task(batch)["attention"]
+    for row in range(3):
+        steps = int(batch["caption"].mask[row].sum()) - 1
+        looks = told.attention[row, :steps].sum(0)
+        assert terms[row].item() == pytest.approx(0.5 * (1 - looks).square().mean().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", [ShowAndTell, ShowAttendAndTell])
+def test_neighbours_change_nothing(kind, modalities, batch):
+    task = built(kind, modalities)
+    together = task(batch)
+    for row, sample in enumerate(batch.samples):
+        alone = task(batched(modalities, [sample]))
+        for name, values in together.items():
+            assert values[row].item() == pytest.approx(alone[name].item(), abs=1e-5)
+
+
+def test_scheduled_sampling_follows_from_the_sample_and_ends_with_the_training(modalities, batch):
+    plain, task = (built(ShowAndTell, modalities, scheduled_sampling=share) for share in (0.0, 0.7))
+    assert torch.equal(task(batch)["words"], plain(batch)["words"])
+    task.train()
+    whole = task(batch)["words"]
+    assert not torch.equal(whole, plain(batch)["words"])
+    parts = torch.cat([task(part)["words"] for part in batch.split(3)])
+    assert torch.allclose(whole, parts, atol=1e-5)
+
+
+def test_references_are_all_captions_of_the_picture(modalities, batch):
+    task = built(ShowAndTell, modalities, keep=["scene"])
+    batch.samples[0]["captions"] = ["one", "a three in red"]
+    rows = task.rows(task(batch), batch)
+    assert rows["references"] == [["one", "a three in red"], [CAPTIONS[1]], [CAPTIONS[2]]]
+    assert rows["sample.scene"] == [0, 1, 2]
+    assert all("<" not in sentence for sentence in rows["generated"])
+
+
+def test_peaks_are_where_the_largest_weight_lies(modalities, batch):
+    task = built(ShowAttendAndTell, modalities)
+    rows, (said, features) = task.rows(task(batch), batch), task.said(batch)
+    assert features.grid == (4, 4)
+    for row, peaks in enumerate(rows["peaks"]):
+        for place, (word, down, across) in enumerate(peaks):
+            assert word == modalities["caption"].encode(said.words[row, place : place + 1])
+            row_of, column_of = divmod(int(said.attention[row, place].argmax()), 4)
+            assert (down, across) == (2 * row_of + 1, 2 * column_of + 1)
+
+
+def test_predict_gives_a_map_for_each_word(modalities, batch):
+    task = built(ShowAttendAndTell, modalities)
+    answer = task.predict(batch)
+    heat = answer["attention"]
+    assert heat.maps.shape == (3, answer["caption"].shape[1], 4, 4)
+    assert torch.allclose(heat.maps.sum((2, 3)), torch.ones(heat.maps.shape[:2]), atol=1e-5)
+    png = task.outputs["attention"].encode(Heat(heat.maps[0], heat.words[0], heat.picture[0]))
+    assert Pillow.open(io.BytesIO(png)).format == "PNG"
+
+
+def test_a_report_shows_sentences_and_looks(modalities, batch):
+    task = built(ShowAttendAndTell, modalities)
+    rows = {**task.rows(task(batch), batch), "id": batch.ids}
+    assert set(task.pictures(rows, batch.samples)) == {"captions.png", "attention_0.png", "attention_1.png"}
+    assert "people say 'a red three'" in task.examples(rows, batch.samples)[0]
+
+
+def test_a_recognition_sees_and_stays_as_it_is_unless_it_is_tuned(modalities):
+    recognition = Recognition.Config(encoder=EYES, targets=["tags"])
+    for tuned, expected in ((False, ["decoder"]), (True, ["decoder", "recognition.encoder"])):
+        task = built(ShowAndTell, modalities, encoder=None, recognition=recognition, fine_tune=tuned)
+        stages = task.stages()
+        assert [stage.name for stage in stages] == ["recognition", "caption"]
+        assert stages[1].objectives[0].updates == expected
+
+
+def test_what_does_not_fit_is_refused(modalities):
+    with pytest.raises(ValueError, match="either an encoder or a recognition"):
+        built(ShowAndTell, modalities, encoder=None)
+    with pytest.raises(UserError, match="no modality text"):
+        built(ShowAndTell, {"image": modalities["image"]})
+    blind = built(ShowAttendAndTell, modalities, decoder=LSTM.Config(dim=7))
+    with pytest.raises(UserError, match="no attention"):
+        blind.terms(blind.decoder.teach(blind.look(one := batched_one(modalities)), one["caption"]), one["caption"])
+
+
+def batched_one(modalities):
+    return batched(modalities, [{"id": "0", "image": np.zeros((8, 8, 3), np.uint8), "caption": "one"}])
+
+
+def test_heat_maps_show_words_up_to_the_end(modalities):
+    shown = Heatmaps(Heatmaps.Config(), modalities["caption"], modalities["image"])
+    words = modalities["caption"].transform("a red three", None)[1:]
+    picture = torch.zeros(3, 8, 8)
+    size = Pillow.open(
+        io.BytesIO(shown.encode(Heat(torch.rand(9, 4, 4), torch.cat([words, words, words[:1]]), picture)))
+    ).size
+    assert size == (4 * 112, 112 + 16)  # the picture and three words
+
+
+def test_heat_maps_refuse_what_is_none():
+    with pytest.raises(MediaError, match="shape"):
+        Heatmaps(Heatmaps.Config()).decode([[1.0]])
+    with pytest.raises(MediaError, match="no numbers"):
+        Heatmaps(Heatmaps.Config()).decode("warm")

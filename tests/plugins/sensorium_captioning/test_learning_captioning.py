@@ -1,0 +1,44 @@
+"""Sentences tell what is seen: short trainings on few digits, and the same on pictures dealt out at random."""
+
+import pytest
+
+from sensorium import runs
+from sensorium.assembly import assemble
+from sensorium.conformance.tasks import Shuffled
+from sensorium.execution import execute
+from sensorium.experiment import load
+
+pytestmark = pytest.mark.learn
+
+SHORT = {
+    "show_and_tell": (
+        "dataset.most=1",
+        "dataset.train=2500",
+        "dataset.held_out=200",
+        "training.stages.caption.epochs=6",
+    ),
+    "show_attend_and_tell": (
+        "dataset.most=1",
+        "dataset.train=2500",
+        "dataset.held_out=200",
+        "training.stages.caption.epochs=4",
+    ),
+}
+
+
+def figures(task, tmp_path, monkeypatch, shuffled=False):
+    monkeypatch.chdir(tmp_path)
+    assembly = assemble(load(task, [*SHORT[task], "evaluation.contributions=false"]))
+    if shuffled:
+        assembly.splits["train"] = Shuffled(assembly.splits["train"], ["image"])
+    return execute(assembly, runs.create(assembly, {})).metrics
+
+
+@pytest.mark.parametrize("task", SHORT)
+def test_colour_digit_and_place_are_told(task, tmp_path, monkeypatch):
+    assert figures(task, tmp_path, monkeypatch)["triples"] >= 0.6
+
+
+@pytest.mark.parametrize("task", SHORT)
+def test_shuffled_pictures_teach_nothing(task, tmp_path, monkeypatch):
+    assert figures(task, tmp_path, monkeypatch, shuffled=True)["triples"] < 0.1

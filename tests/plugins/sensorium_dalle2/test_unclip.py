@@ -1,0 +1,208 @@
+"""Prior, decoder and what is drawn by them, on untrained networks and on made-up ones that know the answer.
+
+Shapes: B samples.
+"""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sensorium import Batch, Features, UserError
+from sensorium.assembly import assemble
+from sensorium.experiment import load
+from sensorium_dalle2.decoder import Decoder
+from sensorium_dalle2.prior import Prior, Sentence
+from sensorium_dalle2.sampling import Sampler, closest, slerp, steered
+
+SMALL = ["dataset.train=64", "dataset.held_out=8", "model.decoder.width=8", "model.prior.dim=16", "model.sampled=4"]
+B = 4
+
+
+@pytest.fixture(scope="module")
+def assembly():
+    return assemble(load("dalle2", SMALL))
+
+
+@pytest.fixture
+def task(assembly):
+    return copy.deepcopy(assembly.task).eval()
+
+
+@pytest.fixture(scope="module")
+def batch(assembly):
+    samples = [assembly.splits["train"][index] for index in range(B)]
+    fields = {}
+    for name, modality in assembly.modalities.items():
+        fields[name] = modality.collate([modality.transform(modality.decode(s[name]), None) for s in samples])
+    return Batch(samples, fields, seed=3)
+
+
+def prior():
+    torch.manual_seed(0)
+    return Prior(Prior.Config(dim=16, depth=2, heads=2), words=6, space=8, length=5, steps=10).eval()
+
+
+def told(count, embedding):
+    torch.manual_seed(1)
+    tokens = torch.randn(B, 5, 6)
+    mask = torch.arange(5).expand(B, -1) < 3
+    return Sentence(Features(tokens[:, 0], tokens[:, :count], mask[:, :count]), embedding)
+
+
+def test_padding_of_the_sentence_changes_nothing_for_the_prior():
+    noised, sentence, time, yes = torch.randn(B, 8), torch.randn(B, 8), torch.full((B,), 3), torch.ones(B).bool()
+    network = prior()
+    assert torch.allclose(
+        network(noised, time, told(3, sentence), yes), network(noised, time, told(5, sentence), yes), atol=1e-5
+    )
+
+
+def test_an_unknown_sentence_is_replaced_by_what_was_learnt_for_it():
+    network, time, noised = prior(), torch.full((B,), 3), torch.randn(B, 8)
+    answers = {
+        (known, words): network(noised, time, told(3, torch.full((B, 8), float(words))), torch.full((B,), known))
+        for known in (True, False)
+        for words in (0, 1)
+    }
+    assert torch.equal(answers[False, 0], answers[False, 1])
+    assert not torch.allclose(answers[True, 0], answers[True, 1])
+    with torch.no_grad():
+        network.nothing += torch.randn(16)
+    assert not torch.allclose(
+        network(noised, time, told(3, torch.zeros(B, 8)), torch.zeros(B).bool()), answers[False, 0]
+    )
+
+
+def test_the_decoder_hears_time_and_embedding_and_nothing_of_its_neighbours():
+    torch.manual_seed(0)
+    network = Decoder(Decoder.Config(width=8), channels=3, space=8, steps=10).eval()
+    noised, embedding, yes = torch.randn(B, 3, 12, 12), torch.randn(B, 8), torch.ones(B).bool()
+    found = network(noised, torch.full((B,), 3), embedding, yes)
+    assert found.shape == noised.shape
+    alone = network(noised[:1], torch.full((1,), 3), embedding[:1], yes[:1])
+    assert torch.allclose(alone, found[:1], atol=1e-5)
+    for changed in (
+        network(noised, torch.full((B,), 7), embedding, yes),
+        network(noised, torch.full((B,), 3), embedding.flip(0), yes),
+        network(noised, torch.full((B,), 3), embedding, ~yes),
+    ):
+        assert (changed - found).abs().max() > 1e-4
+    unknown = network(noised, torch.full((B,), 3), embedding, ~yes)
+    assert torch.equal(unknown, network(noised, torch.full((B,), 3), 0 * embedding, ~yes))
+
+
+class Knows(nn.Module):
+    """A prior that knows the clean embedding, or a decoder that knows the picture."""
+
+    def __init__(self, find):
+        super().__init__()
+        self.find = find
+
+    def forward(self, noised, time, *told):
+        return self.find(noised, time)
+
+
+def test_a_prior_that_knows_the_embedding_imagines_it(task, batch):
+    clean = F.normalize(torch.randn(B, 64), dim=1) * task.scale
+    task.prior = Knows(lambda noised, time: clean)
+    assert torch.allclose(task.imagine(task.read(batch), batch), clean, atol=1e-4)
+
+
+def test_a_decoder_that_knows_the_velocity_draws_the_picture(task, batch):
+    picture = batch["image"]
+
+    def velocity(noised, time):
+        kept = task.diffusion.kept[time].view(-1, 1, 1, 1)
+        noise = (noised - kept.sqrt() * picture) / (1 - kept).sqrt()
+        return kept.sqrt() * noise - (1 - kept).sqrt() * picture
+
+    task.decoder = Knows(velocity)
+    assert torch.allclose(task.draw(torch.zeros(B, 64), batch, "any"), picture.clamp(-1, 1), atol=1e-3)
+
+
+def test_the_losses_are_of_the_embedding_itself_and_of_the_velocity(task, batch):
+    """Who answers with the clean embedding has no loss."""
+    clean = task.embed(batch, "image", batch["image"])
+    assert clean.square().mean().item() == pytest.approx(1, rel=1e-4), "the scale of the noise"
+    task.prior = Knows(lambda noised, time: clean)
+    assert task.prior_losses(task.embedded(batch), batch)["embedding"].abs().max() < 1e-6
+    task.prior = Knows(lambda noised, time: clean + 2)
+    assert task.prior_losses(task.embedded(batch), batch)["embedding"].tolist() == pytest.approx([4.0] * B, rel=1e-4)
+    noise, time = batch.normal("noise", 3, 12, 12), task.diffusion.times(batch.uniform("time"))
+    velocity = task.diffusion.velocity(batch["image"], time, noise)
+    task.decoder = Knows(lambda noised, time: velocity + 1)
+    assert task.decoder_losses(task.seen(batch), batch)["velocity"].tolist() == pytest.approx([1.0] * B, rel=1e-4)
+
+
+def test_ddpm_draws_from_fresh_noise_and_both_follow_the_seed(task, batch):
+    embedding = task.embed(batch, "image", batch["image"])
+    by_ddim = [task.draw(embedding, batch, name) for name in ("one", "one", "two")]
+    assert torch.equal(by_ddim[0], by_ddim[1])
+    assert not torch.allclose(by_ddim[0], by_ddim[2])
+    task.sampler = Sampler(task.diffusion, 4, ancestral=True)
+    by_ddpm = [task.draw(embedding, batch, "one") for _ in range(2)]
+    assert torch.equal(*by_ddpm)
+    assert not torch.allclose(by_ddpm[0], by_ddim[0])
+
+
+def test_slerp_worked_out_by_hand():
+    one, other = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    assert torch.allclose(slerp(one, other, torch.tensor([0.0])), one)
+    assert torch.allclose(slerp(one, other, torch.tensor([1.0])), other, atol=1e-6)
+    assert torch.allclose(slerp(one, other, torch.tensor([0.5])), torch.tensor([[2**0.5, 2**0.5]]), atol=1e-5)
+    assert torch.allclose(slerp(one, one, torch.tensor([0.3])), one, atol=1e-3), "between the same there is the same"
+
+
+def test_of_several_the_closest_to_the_sentence_is_taken():
+    candidates = torch.tensor([[[1.0, 0.0], [0.0, 3.0]], [[1.0, 1.0], [-1.0, 0.0]]])
+    assert closest(candidates, torch.tensor([[0.1, 1.0], [1.0, 0.5]])).tolist() == [[0.0, 3.0], [1.0, 1.0]]
+
+
+def test_guidance_compares_with_and_without_the_condition():
+    def network(value, time, told, known):
+        return torch.where(known[:, None], told, torch.ones(B, 2))
+
+    assert torch.equal(steered(network, 2.0, torch.zeros(B, 2), None, torch.full((B, 2), 3.0)), torch.full((B, 2), 5.0))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("caption",),
+        ("image",),
+        ("image", "other"),
+        ("image", "other", "share"),
+        ("image", "seed"),
+        ("caption", "image", "other", "share"),
+    ],
+)
+def test_what_may_be_asked(task, batch, given):
+    fields = {name: batch["image"] if name == "other" else batch.fields.get(name, torch.zeros(B)) for name in given}
+    assert task.predict(Batch(batch.samples, fields))["image"].shape == (B, 3, 12, 12)
+
+
+@pytest.mark.parametrize(("given", "wrong"), [((), "nothing to draw"), (("image", "share"), "nothing to share")])
+def test_what_may_not(task, batch, given, wrong):
+    fields = {name: batch.fields.get(name, torch.zeros(B)) for name in given}
+    with pytest.raises(UserError, match=wrong):
+        task.predict(Batch(batch.samples, fields))
+
+
+def test_interpolation_goes_from_one_picture_to_the_other(task, batch):
+    other = batch["image"].flip(0)
+
+    def drawn(**fields):
+        return task.predict(Batch(batch.samples, fields))["image"]
+
+    assert torch.allclose(
+        drawn(image=batch["image"], other=other, share=torch.zeros(B)), drawn(image=batch["image"]), atol=1e-3
+    )
+    assert torch.allclose(drawn(image=batch["image"], other=other, share=torch.ones(B)), drawn(image=other), atol=1e-3)
+
+
+def test_conditions_are_withheld_from_a_tenth(task, batch):
+    many = Batch([{"id": str(number)} for number in range(2000)], seed=1)
+    assert 0.88 < task._told(many).float().mean() < 0.92

@@ -1,0 +1,35 @@
+"""Separation follows the faces; without them nothing says whose voice is whose."""
+
+import pytest
+
+from sensorium import runs
+from sensorium.assembly import assemble
+from sensorium.execution import execute
+from sensorium.experiment import load
+
+pytestmark = pytest.mark.learn
+
+BRIEF = (
+    "dataset.train=600",
+    "dataset.held_out=60",
+    "training.epochs=6",
+    "evaluation.contributions=false",
+)
+
+
+def figures(tmp_path, monkeypatch, *overrides):
+    """Returns what is reached on recordings that the training has not heard."""
+    monkeypatch.chdir(tmp_path)
+    assembly = assemble(load("separation", [*BRIEF, *overrides]))
+    return execute(assembly, runs.create(assembly, {})).metrics
+
+
+def test_each_face_brings_its_voice(tmp_path, monkeypatch):
+    found = figures(tmp_path, monkeypatch)
+    assert found["si_sdri"] >= 3
+    assert found["right"] >= 0.8
+    assert found["other_face_si_sdri"] < -1
+
+
+def test_without_faces_nothing_is_separated(tmp_path, monkeypatch):
+    assert figures(tmp_path, monkeypatch, "model.blind=true")["si_sdri"] <= 1

@@ -1,0 +1,27 @@
+"""Balanced questions are answered: a short training, with its blind baselines in the same report."""
+
+import pytest
+
+from sensorium import runs
+from sensorium.assembly import assemble
+from sensorium.execution import execute
+from sensorium.experiment import load
+
+pytestmark = pytest.mark.learn
+
+
+@pytest.mark.timeout(900)
+def test_picture_and_question_answer_together_what_neither_does_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = (
+        "dataset.train=4000",
+        "dataset.held_out=300",
+        "training.stages.recognition.epochs=4",
+        "training.stages.answer.epochs=5",
+        "evaluation.contributions=false",
+    )
+    assembly = assemble(load("vqa", short))
+    figures = execute(assembly, runs.create(assembly, {})).metrics
+    assert figures["answer_accuracy"] >= 0.55
+    assert figures["image_blind_accuracy"] <= 0.35
+    assert figures["question_blind_accuracy"] <= 0.30

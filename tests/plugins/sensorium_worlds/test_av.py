@@ -1,0 +1,202 @@
+"""The world that is seen and heard: nothing crosses between splits, and what is seen follows what is heard."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from sensorium.errors import UserError
+from sensorium.experiment import parse
+from sensorium.plugins import Plugins
+from sensorium_worlds.av import DigitsAV
+from sensorium_worlds.formants import RATE, VOICES, say
+from sensorium_worlds.mixtures import DigitsAVMixtures, mixed
+from sensorium_worlds.mouth import aperture, mouth, place
+from sensorium_worlds.scene import DIGITS
+from sensorium_worlds.speech import Synthesised, Take, chosen
+
+
+@pytest.fixture(scope="module")
+def world():
+    plugins = Plugins()
+
+    def build(**options):
+        config = {"source": "digits", "train": 60, "held_out": 30, **options}
+        return parse(DigitsAV.Config, config, plugins).build()
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def mixtures():
+    plugins = Plugins()
+
+    def build(**options):
+        return parse(DigitsAVMixtures.Config, {"train": 20, "held_out": 20, **options}, plugins).build()
+
+    return build
+
+
+@pytest.fixture(params=["synthesised", "recorded"])
+def recordings(request, data):
+    return str(data / "free-spoken-digit-dataset") if request.param == "recorded" else None
+
+
+def peak(sound, low, high):
+    """Returns the loudest frequency between two, in Hz."""
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    frequency = np.fft.rfftfreq(len(sound), 1 / RATE)
+    inside = (frequency >= low) & (frequency < high)
+    return frequency[inside][spectrum[inside].argmax()]
+
+
+def test_a_voice_has_its_pitch():
+    for voice in VOICES:
+        sound = say("four", voice, np.random.default_rng(0))
+        middle = sound[len(sound) // 2 - 400 : len(sound) // 2 + 400]
+        spectrum = np.abs(np.fft.rfft(middle * np.hanning(800), 8192))
+        lags = np.fft.irfft(spectrum**2)
+        pitch = RATE / (30 + lags[30:100].argmax())
+        assert pitch == pytest.approx(voice.pitch, rel=0.3)
+
+
+def test_vowels_have_their_formants():
+    """The second formant of `three` ends high, that of `four` low (Peterson and Barney 1952)."""
+    voice = VOICES[3]
+    three, four = (say(digit, voice, np.random.default_rng(1)) for digit in ("three", "four"))
+    assert peak(three[-900:-250], 1200, 2800) > 1900
+    assert peak(four[1200:2200], 600, 1200) < 1000
+    six = say("six", voice, np.random.default_rng(2))
+    assert peak(six[:600], 200, 4000) > 2800, "an s is noise at high frequencies"
+
+
+def test_takes_differ_and_follow_from_the_seed():
+    first, again, other = Synthesised(0), Synthesised(0), Synthesised(1)
+    take, next_take = Take("five", "eve", 7), Take("five", "eve", 8)
+    assert np.array_equal(first(take), again(take))
+    assert len(first(take)) != len(first(next_take)) or not np.allclose(first(take), first(next_take))
+    assert not np.array_equal(first(take)[:1000], other(take)[:1000])
+    assert np.abs(first(take)).max() <= 1
+
+
+def test_splits_of_takes_worked_out_by_hand():
+    takes = [Take("one", "ada", number) for number in range(25)]
+    assert [take.number for take in chosen(takes, "test")] == [0, 1, 2, 3, 4]
+    assert [take.number for take in chosen(takes, "validation")] == [23, 24]
+    assert [take.number for take in chosen(takes, "train")] == list(range(5, 23))
+
+
+def test_a_record_is_a_function_of_seed_split_and_index(world):
+    first, again, other = world().open("train"), world().open("train"), world(seed=1).open("train")
+    for index in (7, 0, 59):
+        one, two = first[index], again[index]
+        for name in ("audio", "image", "mouth"):
+            a, b = (sample.pop(name) for sample in (one, two))
+            assert np.array_equal(a[0] if isinstance(a, tuple) else a, b[0] if isinstance(b, tuple) else b)
+        assert one == two
+    assert [first[i]["take"] for i in range(9)] != [other[i]["take"] for i in range(9)]
+    with pytest.raises(IndexError):
+        first[60]
+
+
+def test_no_recording_and_no_handwriting_crosses(world, recordings):
+    used = {}
+    for split in ("train", "validation", "test"):
+        opened = world(recordings=recordings, train=600, held_out=300).open(split)
+        samples = [opened[index] for index in range(0, len(opened), 2)]
+        source = "test" if split == "test" else "train"
+        used[split] = {s["take"] for s in samples} | {(source, s["written"]) for s in samples}
+        assert {s["speech"] for s in samples} == {"synthesised" if recordings is None else "recorded"}
+    assert not used["train"] & used["validation"]
+    assert not used["train"] & used["test"]
+    assert not used["validation"] & used["test"]
+
+
+def test_few_are_so_many_of_each_digit_and_of_training(world, recordings):
+    train, few = (world(recordings=recordings, train=2700).open(split) for split in ("train", "few"))
+    samples = [few[index] for index in range(len(few))]
+    assert Counter(sample["label"] for sample in samples) == dict.fromkeys(DIGITS, 10)
+    assert {sample["take"] for sample in samples} <= {f"{t.digit}/{t.speaker}/{t.number}" for t in train.takes}
+
+
+def test_what_is_seen_is_what_is_heard(world):
+    train = world().open("train")
+    for index in range(20):
+        sample = train[index]
+        digit, speaker, _ = sample["take"].split("/")
+        assert (digit, speaker) == (sample["label"], sample["speaker"])
+
+
+def test_shuffled_pairs_tell_nothing_and_keep_pictures_labelled(world):
+    plain, shuffled = (world(train=600, shuffle_pairs=shuffle).open("train") for shuffle in (False, True))
+    same = [plain[index]["label"] == shuffled[index]["label"] for index in range(0, 600, 10)]
+    assert all(same)
+    heard = [shuffled.heard[index].digit == shuffled.takes[index].digit for index in range(600)]
+    assert np.mean(heard) < 0.2
+    test = world(shuffle_pairs=True).open("test")
+    assert [take.digit for take in test.heard] == [take.digit for take in test.takes]
+
+
+def test_a_place_is_told_by_its_stripes():
+    """Stripes of the first place change along the columns, those half a half-turn further along the rows."""
+    paper = np.zeros((8, 8), np.uint8)
+    for number, along in ((0, 1), (2, 0)):
+        picture = place(paper, number, 4, 16, np.random.default_rng(0)).astype(float).mean(2)
+        assert picture.mean(1 - along).std() > 5 * picture.mean(along).std()
+
+
+def test_a_mouth_worked_out_by_hand():
+    sound = np.concatenate([np.zeros(100), np.full(100, 0.5), np.full(100, 0.05)]).astype(np.float32)
+    opened = aperture(sound, 3)
+    assert opened == pytest.approx([0, 1, 1 / 3], abs=1e-6), "20 of 30 dB below the loudest"
+    assert aperture(np.zeros(300, np.float32), 3) == pytest.approx([0, 0, 0])
+    video = mouth(opened, 8, np.random.default_rng(0))
+    dark = (255 - video.astype(float)).mean((1, 2))
+    assert video.shape == (3, 8, 8)
+    assert dark[0] < dark[2] < dark[1]
+
+
+def test_the_mouth_follows_the_level_in_step_with_the_sound(world):
+    for index in range(10):
+        sample = world().open("test")[index]
+        video, rate = sample["mouth"]
+        sound, hertz = sample["audio"]
+        assert len(video) / rate == pytest.approx(len(sound) / hertz)
+        level = np.sqrt(np.square(sound).reshape(len(video), -1).mean(1))
+        dark = 255 - video.astype(float).mean((1, 2))
+        assert np.corrcoef(np.log10(level + 10**-2.5), dark)[0, 1] > 0.9
+
+
+def test_voices_add_up_to_their_mixture_at_the_ratio_said(mixtures, recordings):
+    for split in ("train", "test"):
+        opened = mixtures(recordings=recordings).open(split)
+        for index in range(20):
+            sample = opened[index]
+            a, b = (sample[f"voice_{letter}"][0] for letter in "ab")
+            assert sample["speaker_a"] != sample["speaker_b"]
+            assert np.allclose(a + b, sample["mixture"][0], atol=1e-7)
+            assert 10 * np.log10(np.mean(a**2) / np.mean(b**2)) == pytest.approx(sample["ratio"], abs=1e-3)
+            assert abs(sample["ratio"]) <= 2.5
+            assert len(sample["face_a"][0]) == len(sample["face_b"][0]) == 25
+            assert sample["face_a"][1] * len(a) / RATE == pytest.approx(25)
+
+
+def test_mixtures_share_no_recording_between_splits(mixtures):
+    used = {}
+    for split in ("train", "validation", "test"):
+        opened = mixtures(train=200, held_out=200).open(split)
+        samples = [opened[index] for index in range(0, 200, 4)]
+        used[split] = {take for sample in samples for letter in "ab" for take in sample[f"takes_{letter}"]}
+    assert not used["train"] & used["validation"]
+    assert not (used["train"] | used["validation"]) & used["test"]
+
+
+def test_silence_is_mixed_without_harm():
+    silent, loud = mixed([np.zeros(80, np.float32), np.ones(80, np.float32)], 2.0)
+    assert not silent.any()
+    assert loud == pytest.approx(0.05 * 10**-0.1)
+
+
+def test_a_folder_without_recordings_is_refused(world, tmp_path):
+    with pytest.raises(UserError, match="There are no recordings in"):
+        world(recordings=str(tmp_path)).open("train")

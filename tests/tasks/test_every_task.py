@@ -1,0 +1,126 @@
+"""What every task owes: the same losses on two workers, an undisturbed end after a kill, and an answer over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from shortened import HELD, shortened, tasks
+
+from gloo import together
+from sensorium import hookimpl
+from sensorium.assembly import open_split
+from sensorium.prediction import Predictor
+from sensorium.serving.application import application
+from sensorium.serving.served import Local, load
+from sensorium.serving.settings import Limits
+from training import Trained, train
+from visits import running
+
+pytestmark = [pytest.mark.learn, pytest.mark.timeout(900)]
+STEPS = 50
+
+
+class KilledError(Exception):
+    """Ends a training in the middle."""
+
+
+class Killer:
+    """Raises after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    @hookimpl
+    def sensorium_step_finished(self, step: Any) -> None:
+        if step.number == self.step:
+            raise KilledError
+
+
+def losses(task: str, folder: str, options: list[str]) -> list[dict[str, float]]:
+    """Returns the losses of each step of a training, the means over the global batch."""
+    trained = train(task, folder, *options)
+    return [{name: float(value) for name, value in step.losses.items()} for step in trained.steps]
+
+
+@pytest.fixture(scope="module", params=tasks())
+def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str], Trained]:
+    """A task, how it was shortened, and its training on one worker."""
+    torch.set_num_threads(1)
+    options = shortened(request.param, STEPS, "training.checkpoints.steps=20")
+    return request.param, options, train(request.param, tmp_path_factory.mktemp("one") / "run", *options)
+
+
+def test_two_workers_have_the_losses_of_one(trained: Any, tmp_path: Path) -> None:
+    task, options, one = trained
+    alone = [{name: float(value) for name, value in step.losses.items()} for step in one.steps]
+    assert len(alone) >= STEPS - 10
+    for found in together(2, losses, task, str(tmp_path / "two"), [*options, "run.workers=2"], seconds=600):
+        assert [set(step) for step in found] == [set(step) for step in alone]
+        for number, (one_step, other) in enumerate(zip(alone, found, strict=True)):
+            for name, value in one_step.items():
+                assert other[name] == pytest.approx(value, rel=1e-3, abs=1e-5), (number, name)
+
+
+def test_a_killed_training_ends_as_an_undisturbed_one(trained: Any, tmp_path: Path) -> None:
+    task, options, whole = trained
+    place = tmp_path / "run"
+    with pytest.raises(KilledError):
+        train(task, place, *options, events=lambda assembly: Killer(len(whole.steps) - 7))
+    again = train(task, place, *options)
+    assert 0 < len(again.steps) < len(whole.steps)
+    for name, tensor in whole.weights().items():
+        assert torch.equal(tensor, again.weights()[name]), name
+    assert again.outcome.metrics == pytest.approx(dict(whole.outcome.metrics), nan_ok=True)
+
+
+def test_the_contribution_of_each_input_is_reported(trained: Any) -> None:
+    _, _, whole = trained
+    read = [name for name in whole.assembly.task.inputs if name in whole.assembly.modalities]
+    told = {name.split(".")[1] for name in whole.outcome.metrics if name.startswith("contribution.")}
+    assert told == (set(read) if len(read) > 1 else set())
+
+
+def test_it_is_asked_over_http_with_a_real_file_and_its_page_opens(trained: Any, browser: Any, artefacts: Path) -> None:
+    task, _, whole = trained
+    predictor = Predictor.load(whole.outcome.model)
+    question = real_question(predictor)
+    (right,) = predictor([question])
+    local = Local(load(whole.outcome.model, task, Limits(), 2))
+    with running(application({task: local})) as url:
+        answer = httpx.post(f"{url}/models/{task}/predict", json=as_json(question), timeout=120)
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == json.loads(json.dumps(as_json(right)))
+        page = browser.new_page()
+        page.goto(f"{url}/models/{task}/page/", timeout=90_000)
+        page.get_by_role("button", name="Ask", exact=True).wait_for(timeout=60_000)
+        page.screenshot(path=artefacts / f"page-{task}.png")
+        page.close()
+
+
+def real_question(predictor: Predictor) -> dict[str, Any]:
+    """Returns the required inputs as a sample of the test split has them, media as files."""
+    model = predictor.model
+    task = model.task
+    names = [name for name in task.inputs if name not in task.optional and name in model.modalities]
+    names = names or [name for name in task.inputs if name in model.modalities][:1]
+    sample = open_split(model.loaded, model.modalities, "test")[HELD // 2]
+    question = {}
+    for name in names:
+        modality = task.inputs[name]
+        raw = sample[name]
+        question[name] = modality.encode(modality.transform(modality.decode(raw), None)) if modality.accepts else raw
+    return question
+
+
+def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values with bytes as base64."""
+    return {
+        name: base64.b64encode(value).decode() if isinstance(value, bytes) else value for name, value in values.items()
+    }

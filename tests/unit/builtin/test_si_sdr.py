@@ -1,0 +1,73 @@
+"""Ratios of signal to distortion: by hand, blind to what does not matter, and safe on silence."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium import sdr, si_sdr
+from sensorium.builtin.losses.si_sdr import SISDR
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_si_sdr_worked_out_by_hand():
+    """Reference and distortion are orthogonal and of mean 0: energies 4 and 1 give 10 log10(4) dB."""
+    reference = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    distortion = torch.tensor([0.5, 0.5, -0.5, -0.5])
+    assert si_sdr(reference + distortion, reference).item() == pytest.approx(10 * math.log10(4), abs=1e-4)
+
+
+def test_level_and_offset_change_nothing():
+    reference, estimate = noise(800), noise(800) + 0.5 * noise(800, seed=1)
+    plain = si_sdr(estimate, reference).item()
+    assert si_sdr(7 * estimate + 3, reference).item() == pytest.approx(plain, abs=1e-3)
+    assert si_sdr(estimate, 0.1 * reference - 2).item() == pytest.approx(plain, abs=1e-3)
+
+
+def test_sdr_forgives_a_filter_and_si_sdr_does_not():
+    reference = noise(4000)
+    filtered = torch.tensor(np.convolve(reference.numpy(), [0.5, 0.0, 0.0, 0.8])[:4000], dtype=torch.float32)
+    assert sdr(filtered, reference) > 30
+    assert si_sdr(filtered, reference) < 5
+
+
+def test_sdr_by_least_squares():
+    """The same as the residual of the best filter, found by a solver that knows nothing of lags."""
+    reference, estimate = noise(1500), noise(1500) + noise(1500, seed=1)
+    delayed = np.stack([np.pad(reference.double().numpy(), (lag, 512 - lag))[: 1500 + 512] for lag in range(512)], 1)
+    wanted = np.pad(estimate.double().numpy(), (0, 512))
+    best = delayed @ np.linalg.lstsq(delayed, wanted, rcond=None)[0]
+    ratio = 10 * np.log10((best**2).sum() / ((wanted - best) ** 2).sum())
+    assert sdr(estimate, reference).item() == pytest.approx(ratio, abs=1e-3)
+
+
+@pytest.mark.parametrize("measure", [si_sdr, sdr])
+def test_silence_gives_a_number(measure):
+    silence, sound = torch.zeros(1000), noise(1000)
+    for estimate, reference in ((silence, sound), (sound, silence), (silence, silence)):
+        assert measure(estimate, reference).isfinite()
+    assert measure(silence, silence).item() == pytest.approx(0, abs=1e-5)
+    assert measure(sound, sound) > 70
+
+
+def test_leading_dimensions_stand_alone():
+    estimate, reference = noise(2, 3, 1200), noise(2, 3, 1200, seed=1)
+    for measure in (si_sdr, sdr):
+        together = measure(estimate, reference)
+        assert together.shape == (2, 3)
+        assert together[1, 2].item() == pytest.approx(measure(estimate[1, 2], reference[1, 2]).item(), abs=1e-3)
+
+
+def test_the_loss_is_its_negative_mean_over_voices_and_has_gradients():
+    estimate, reference = noise(4, 2, 600).requires_grad_(), noise(4, 2, 600, seed=1)
+    loss = SISDR(SISDR.Config())(estimate, reference)
+    assert loss.tolist() == pytest.approx((-si_sdr(estimate, reference).mean(1)).tolist())
+    loss.mean().backward()
+    assert estimate.grad.isfinite().all()
+    silent = torch.zeros(4, 600, requires_grad=True)
+    SISDR(SISDR.Config())(silent, reference[:, 0]).mean().backward()
+    assert silent.grad.isfinite().all()

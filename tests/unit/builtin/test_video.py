@@ -1,0 +1,131 @@
+"""Video: frames at their times, the sound in step with them, and what is no video refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium import Batch, MediaError, Padded, Video
+from sensorium.builtin.encoders.convnet import ConvNet
+from sensorium.builtin.encoders.frames import Frames
+from sensorium.contracts.data import map_tensors
+
+
+def video(**options):
+    return Video(Video.Config(**{"size": 16, "channels": 1, **options}))
+
+
+def counting(count=10, side=16):
+    """Returns frames whose brightness says their number."""
+    return np.stack([np.full((side, side), 20 * number, np.uint8) for number in range(count)])
+
+
+def numbers(frames):
+    """Returns the numbers that the frames of a video show."""
+    return ((frames.mean((1, 2, 3)) + 1) / 2 * 255 / 20).round().long().tolist()
+
+
+def test_a_real_file_gives_its_frames_and_its_sound_in_step(data):
+    """75 frames at 25 a second, and the sound that another program took from the same file."""
+    import soundfile
+
+    root = data / "GRID-samples"
+    modality = video(size=(36, 45), channels=3, sample_rate=16000)
+    value = modality.transform(modality.decode(str(root / "video" / "bbaf2n.mpg")), None)
+    assert value.frames.shape == (75, 3, 36, 45)
+    assert value.sound.shape == (1, 48000)
+    known, rate = soundfile.read(root / "audio" / "bbaf2n.wav", dtype="float32")
+    assert rate == 16000
+    heard = value.sound[0, : len(known)].numpy()
+    lags = range(-400, 401, 20)
+    along = [np.dot(heard[8000 + lag : 24000 + lag], known[8000:24000]) for lag in lags]
+    best = list(lags)[int(np.argmax(np.abs(along)))]
+    assert abs(best) <= 320, "within half a frame of 640 samples"
+    assert np.abs(np.corrcoef(heard[8000 + best : 24000 + best], known[8000:24000])[0, 1]) > 0.9
+
+
+def test_frames_of_a_real_file_are_the_pictures_taken_from_it(data):
+    from PIL import Image as Pictures
+
+    root = data / "GRID-samples"
+    modality = video(size=(144, 180), channels=3)
+    frames = modality.transform(modality.decode(str(root / "video" / "swiz3n.mpg")), None).frames
+    for number in (0, 37, 74):
+        with Pictures.open(root / "frames" / "swiz3n" / f"{number:03d}.jpg") as picture:
+            known = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
+        assert (frames[number] - known).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanted", "shown"),
+    [
+        (10, 10, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (10, 5, [0, 2, 4, 6, 8]),
+        (10, 20, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]),
+    ],
+)
+def test_rates_worked_out_by_hand(rate, wanted, shown):
+    modality = video(frame_rate=wanted)
+    assert numbers(modality.transform(modality.decode((counting(), rate)), None).frames) == shown
+
+
+def test_lengths_worked_out_by_hand():
+    assert numbers(_given(seconds=0.4)) == [3, 4, 5, 6], "the middle"
+    assert numbers(_given(seconds=1.2)) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9], "the last frame stays"
+
+
+def _given(**options):
+    modality = video(frame_rate=10, **options)
+    return modality.transform(modality.decode((counting(), 10)), None).frames
+
+
+def test_a_region_is_cut_out():
+    frames = np.zeros((2, 20, 20), np.uint8)
+    frames[:, 10:15, 5:10] = 255
+    modality = video(size=5, region=[0.25, 0.5, 0.5, 0.75])
+    assert modality.transform(modality.decode((frames, 25)), None).frames.min() == 1
+
+
+def test_a_batch_is_padded_and_moves_as_a_whole():
+    modality = video()
+    values = [modality.transform(modality.decode((counting(count), 25.0)), None) for count in (4, 7)]
+    batch = modality.collate(values)
+    assert batch.data.shape == (2, 7, 1, 16, 16)
+    assert batch.mask.sum(1).tolist() == [4, 7]
+    assert not batch.data[0, 4:].any()
+    half = Batch([{"id": "a"}, {"id": "b"}], {"face": batch}).split(2)[1]["face"]
+    assert torch.equal(half.data, batch.data[1:])
+    assert map_tensors(batch, lambda t: t.double()).sound.dtype == torch.float64
+
+
+def test_what_it_shows_it_reads_again():
+    modality = video(size=(32, 33), channels=3, frame_rate=12.5, seconds=1.0)
+    smooth = modality.transform(modality.decode(modality.example(torch.Generator().manual_seed(0))), None)
+    again = modality.transform(modality.decode(modality.encode(smooth)), None)
+    assert again.frames.shape == smooth.frames.shape == (12, 3, 32, 33)
+    assert (again.frames - smooth.frames).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("raw", [b"no video", 7, (counting().astype(float), 25), (counting(), "fast")])
+def test_what_is_no_video_is_refused(raw):
+    with pytest.raises(MediaError):
+        video().decode(raw)
+
+
+def test_too_long_and_too_large_are_refused(data):
+    path = str(data / "GRID-samples" / "video" / "bbaf2n.mpg")
+    with pytest.raises(MediaError, match=r"over 1 s"):
+        video(max_seconds=1.0).decode(path)
+    with pytest.raises(MediaError, match="360 x 288"):
+        video(max_pixels=1000).decode(path)
+
+
+def test_each_frame_is_seen_by_itself():
+    modality = video(size=8)
+    encoder = Frames(Frames.Config(encoder=ConvNet.Config(widths=[4], depth=0, dim=5)), modality)
+    frames = torch.randn(2, 3, 1, 8, 8)
+    features = encoder(frames)
+    assert features.tokens.shape == (2, 3, 5)
+    assert torch.allclose(features.tokens[1, 2], encoder.encoder(frames[1, 2:]).pooled[0], atol=1e-6)
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    masked = encoder(Padded(frames, mask))
+    assert torch.allclose(masked.pooled[0], features.tokens[0, :2].mean(0), atol=1e-6)
