@@ -133,14 +133,21 @@ def read(source: str, plugins: Plugins) -> dict[str, Any]:
         except UnicodeDecodeError as cause:
             raise UserError(f"{source} is no text in UTF-8: {cause.reason}.", "Experiments are YAML files.") from cause
         return dict(parse_yaml(text, source))
-    task = plugins.find("task", source)
-    assert issubclass(task, Task)
-    if not isinstance(task.experiment, str):
-        return {"task": source, **task.experiment}
-    module = importlib.import_module(task.__module__)
-    assert module.__file__ is not None
-    file = Path(module.__file__).with_name(task.experiment)
+    file = default_file(source, plugins)
+    if file is None:
+        return {"task": source, **plugins.find("task", source).experiment}  # type: ignore[attr-defined]
     return {"task": source, **parse_yaml(file.read_text(encoding="utf-8"), str(file))}
+
+
+def default_file(task: str, plugins: Plugins) -> Path | None:
+    """Returns the file with a task's default experiment; None where its class holds it."""
+    found = plugins.find("task", task)
+    assert issubclass(found, Task)
+    if not isinstance(found.experiment, str):
+        return None
+    module = importlib.import_module(found.__module__)
+    assert module.__file__ is not None
+    return Path(module.__file__).with_name(found.experiment)
 
 
 def check(data: Mapping[str, Any], plugins: Plugins) -> Loaded:

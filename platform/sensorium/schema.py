@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter
 
 from sensorium.contracts.component import Config
+from sensorium.contracts.task import Task
 from sensorium.experiment import Experiment, dump
 from sensorium.plugins import KINDS, Plugins
 
@@ -26,8 +27,7 @@ def schema(plugins: Plugins) -> Json:
         for name in plugins.names(kind)
     }
     for task in plugins.names("task"):
-        definitions[f"task.{task}"]["properties"].pop("name")
-        definitions[f"task.{task}"]["required"].remove("name")
+        definitions[f"model.{task}"] = _nameless(definitions[f"task.{task}"])
     root = _object(Experiment, plugins)
     root["properties"]["task"] = {"enum": plugins.names("task")}
     root["properties"]["model"] = {"type": "object"}
@@ -35,7 +35,7 @@ def schema(plugins: Plugins) -> Json:
     root["allOf"] = [
         {
             "if": {"properties": {"task": {"const": task}}},
-            "then": {"properties": {"model": {"$ref": f"#/$defs/task.{task}"}}},
+            "then": {"properties": {"model": {"$ref": f"#/$defs/model.{task}"}}},
         }
         for task in plugins.names("task")
     ]
@@ -79,6 +79,17 @@ def _object(config: type[Any], plugins: Plugins, name: str | None = None) -> Jso
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
+def _nameless(task: Json) -> Json:
+    """Returns a task's options without its name; with `weights` none of them has to be there."""
+    options = {**task, "properties": {key: each for key, each in task["properties"].items() if key != "name"}}
+    needed = [key for key in options.pop("required") if key != "name"]
+    return {**options, "if": {"not": _TRAINED}, "then": {"required": needed}}
+
+
+_TRAINED: Json = {"type": "object", "properties": {"weights": {"type": "string"}}, "required": ["weights"]}
+"""An inner task that is trained already: all options that are left out are its own."""
+
+
 def _type(hint: Any, plugins: Plugins) -> Json:
     origin, arguments = get_origin(hint), get_args(hint)
     if isinstance(hint, type) and issubclass(hint, Config):
@@ -86,7 +97,8 @@ def _type(hint: Any, plugins: Plugins) -> Json:
         if owner is None:
             return _object(hint, plugins)
         names = plugins.names(owner.kind)
-        return {"anyOf": [{"enum": names}, *({"$ref": f"#/$defs/{owner.kind}.{name}"} for name in names)]}
+        known = [{"enum": names}, *({"$ref": f"#/$defs/{owner.kind}.{name}"} for name in names)]
+        return {"anyOf": [*known, *([_TRAINED] if owner is Task else [])]}
     if origin in (Union, types.UnionType):
         return {"anyOf": [{"type": "null"} if item is type(None) else _type(item, plugins) for item in arguments]}
     if origin is dict and isinstance(arguments[1], type) and issubclass(arguments[1], Config):

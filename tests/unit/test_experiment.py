@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sensorium.engine.settings import Optimizer, Training
 from sensorium.errors import SensoriumError, UserError
-from sensorium.experiment import check, dump, load, override, parse, parse_yaml
+from sensorium.experiment import check, default_file, dump, load, override, parse, parse_yaml
 from sensorium.plugins import KINDS, Plugins
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +38,8 @@ def refused(*overrides, source="clip"):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_what_is_written_out_reads_back_equal(file):
-    source = str(file) if "task:" in file.read_text() else file.parent.name.removeprefix("sensorium_")
-    loaded = load(source, plugins=INSTALLED)
+    defaults = {default_file(task, INSTALLED): task for task in INSTALLED.names("task")}
+    loaded = load(defaults.get(file, str(file)), plugins=INSTALLED)
     for again in (
         loaded.plain(),
         yaml.safe_load(yaml.safe_dump(loaded.plain())),

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from sensorium.contracts.component import Config
 from sensorium.errors import UserError
-from sensorium.experiment import check, load, parse_yaml
+from sensorium.experiment import check, default_file, load, parse_yaml
 from sensorium.plugins import KINDS, Plugins
 from sensorium.schema import field_docs, schema
 
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 INSTALLED = Plugins()
 SCHEMA = json.loads(json.dumps(schema(INSTALLED)))
 VALIDATOR = Draft202012Validator(SCHEMA)
+DEFAULTS = {default_file(task, INSTALLED): task for task in INSTALLED.names("task")}
 
 
 def test_it_is_a_schema():
@@ -30,8 +31,19 @@ def test_default_experiments_fit_written_out(task):
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/*/**/*.yaml")), ids=lambda path: path.stem)
 def test_files_that_ship_fit_as_they_are(path):
-    named = {"task": path.relative_to(ROOT / "plugins").parts[0].removeprefix("sensorium_")}
-    VALIDATOR.validate({**named, **parse_yaml(path.read_text(), str(path))})
+    content = {"task": DEFAULTS.get(path), **parse_yaml(path.read_text(), str(path))}
+    extra = tuple(content.get("plugins", ()))
+    validator = Draft202012Validator(schema(Plugins(extra))) if extra else VALIDATOR
+    validator.validate(content)
+
+
+@pytest.mark.parametrize("model", [{"weights": "models:/clip/1"}, {"clip": {"weights": "models:/clip/1"}}])
+def test_options_of_a_trained_model_may_be_left_out(model):
+    plain = load("text2image", plugins=INSTALLED).plain()
+    whole = {} if "weights" in model else plain["model"]
+    VALIDATOR.validate({**plain, "model": {**whole, **model}})
+    assert not VALIDATOR.is_valid({**plain, "model": {"blind": True}})
+    assert not VALIDATOR.is_valid({**plain, "model": {**plain["model"], "clip": {"loss": "infonce"}}})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +143,8 @@ def test_defaults_are_told():
 
 
 def test_every_component_is_in_it():
-    assert set(SCHEMA["$defs"]) == {f"{kind}.{name}" for kind in KINDS for name in INSTALLED.names(kind)}
+    places = [*((kind, kind) for kind in KINDS), ("model", "task")]
+    assert set(SCHEMA["$defs"]) == {f"{place}.{name}" for place, kind in places for name in INSTALLED.names(kind)}
 
 
 def test_docs_of_bases_are_inherited_and_overridden():

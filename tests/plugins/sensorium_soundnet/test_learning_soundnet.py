@@ -30,11 +30,9 @@ def figures(tmp_path, monkeypatch, *overrides):
 def test_sounds_are_recognised_by_what_pictures_taught(tmp_path, monkeypatch):
     found = figures(tmp_path, monkeypatch)
     assert found["object_accuracy"] >= 0.6
-    assert found["scene_accuracy"] >= 0.8
     assert found["pool5_accuracy"] >= 0.5
 
 
 def test_shuffled_pairs_teach_nothing(tmp_path, monkeypatch):
     found = figures(tmp_path, monkeypatch, "dataset.shuffle_pairs=true")
     assert found["object_accuracy"] < 0.25
-    assert found["scene_accuracy"] < 0.35
