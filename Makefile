@@ -18,7 +18,8 @@ demo: .venv/ready  ## Train CLIP on real digits with WORKERS workers, and ask th
 	$(BIN)/sensorium train clip --workers $(WORKERS)
 
 test: .venv/ready  ## Run all tests but those of `cluster` and `criteria`.
-	$(BIN)/python -m pytest -m "not cluster and not criteria"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ray and not cluster and not criteria" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "ray and not cluster and not criteria"
 
 cluster: .venv/ready  ## Run the tests on real clusters, of searches and endpoints.
 	$(BIN)/python -m pytest -m cluster

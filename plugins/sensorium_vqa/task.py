@@ -8,6 +8,7 @@ Shapes: B samples, D channels, C answers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -139,9 +140,9 @@ class VQA(Task):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the logits (B, C) of the answer and of both baselines."""
         question = batch[self.config.question]
-        seen = F.normalize(self._eyes(batch[self.config.image]).pooled, dim=1)
+        seen = even(self._eyes(batch[self.config.image]).pooled)
         return {
-            "answer": self._answer(seen, self.words(question).pooled),
+            "answer": self._answer(seen, even(self.words(question).pooled)),
             "image_blind": self.image_blind["head"](self.image_blind["words"](question).pooled),
             "question_blind": self.question_blind(seen.detach()),
         }
@@ -184,3 +185,11 @@ class VQA(Task):
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the probability of each answer (B, C)."""
         return {"answer": self(batch)["answer"].softmax(1)}
+
+
+def even(vectors: Tensor) -> Tensor:
+    """Returns vectors (B, D) of length sqrt(D): the unit length of `norm I`, times what makes their channels about one.
+
+    Without it a product of two small numbers hardly depends on the question, and nothing is learnt from it for long.
+    """
+    return F.normalize(vectors, dim=1) * math.sqrt(vectors.shape[1])

@@ -10,6 +10,7 @@ import pytest
 
 from sensorium import runs
 from sensorium.assembly import assemble
+from sensorium.conformance.tasks import Shuffled
 from sensorium.execution import execute
 from sensorium.experiment import load
 
@@ -36,14 +37,19 @@ REACHED: list[Figures] = []
 
 @pytest.fixture
 def reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Figures]:
-    """Trains a task's default experiment, or that of a file, with overrides; returns its figures on held-out data."""
+    """Trains a task's default experiment, or that of a file, with overrides; returns its figures on held-out data.
+
+    `shuffled` names a field whose values are dealt out to other training samples.
+    """
     monkeypatch.chdir(tmp_path)
 
-    def train(source: str | Path, *overrides: str) -> Figures:
+    def train(source: str | Path, *overrides: str, shuffled: str = "") -> Figures:
         began = time.monotonic()
         assembly = assemble(load(str(source), overrides))
+        if shuffled:
+            assembly.splits["train"] = Shuffled(assembly.splits["train"], [shuffled])
         metrics = execute(assembly, runs.create(assembly, {})).metrics
-        title = " ".join([Path(source).stem if "/" in str(source) else str(source), *overrides])
+        title = " ".join([Path(source).stem, *overrides, *([f"({shuffled} shuffled)"] if shuffled else [])])
         REACHED.append(Figures(title, time.monotonic() - began, metrics))
         return REACHED[-1]
 

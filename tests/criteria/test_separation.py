@@ -5,19 +5,8 @@ from pathlib import Path
 import pytest
 
 import sensorium_separation
-from sensorium import runs
-from sensorium.assembly import assemble
-from sensorium.execution import execute
-from sensorium.experiment import load
 
 pytestmark = [pytest.mark.criteria, pytest.mark.timeout(3600)]
-
-
-def figures(tmp_path, monkeypatch, source, *overrides):
-    """Returns what an experiment reaches on its test split."""
-    monkeypatch.chdir(tmp_path)
-    assembly = assemble(load(source, overrides))
-    return execute(assembly, runs.create(assembly, {})).metrics
 
 
 @pytest.fixture(params=["synthesised", "recorded"])
@@ -26,19 +15,19 @@ def speech(request, data):
     return () if request.param == "synthesised" else (f"dataset.recordings={data / 'free-spoken-digit-dataset'}",)
 
 
-def test_two_speakers_are_told_apart_by_their_faces(tmp_path, monkeypatch, speech):
-    found = figures(tmp_path, monkeypatch, "separation", *speech)
+def test_two_speakers_are_told_apart_by_their_faces(reached, speech):
+    found = reached("separation", *speech)
     assert found["si_sdri"] >= 7
     assert found["right"] >= 0.95
     assert found["other_face_si_sdri"] < -3
     assert found["contribution.face_a.si_sdri"] > 1
 
 
-def test_without_faces_they_are_not(tmp_path, monkeypatch, speech):
-    assert figures(tmp_path, monkeypatch, "separation", *speech, "model.blind=true")["si_sdri"] <= 1
+def test_without_faces_they_are_not(reached, speech):
+    assert reached("separation", *speech, "model.blind=true")["si_sdri"] <= 1
 
 
-def test_clips_of_grid_are_learnt_by_heart(tmp_path, monkeypatch, data):
+def test_clips_of_grid_are_learnt_by_heart(reached, data):
     experiment = Path(sensorium_separation.__file__).parent / "experiments" / "grid.yaml"
     root = f"dataset.root={data / 'GRID-samples'}"
-    assert figures(tmp_path, monkeypatch, str(experiment), root)["si_sdri"] >= 10
+    assert reached(str(experiment), root)["si_sdri"] >= 10

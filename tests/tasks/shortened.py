@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -12,6 +13,9 @@ from sensorium.experiment import load
 from sensorium.plugins import Plugins
 
 BATCH = 16
+CALM = 0.05
+"""Share of the learning rates. At the full ones the two players of a GAN make a difference in the last digit ten times
+larger with each step, and what is compared would be that, not the mathematics."""
 HELD = 32
 """Samples of the split that is measured."""
 
@@ -30,15 +34,17 @@ def shortened(task: str, steps: int, *more: str) -> list[str]:
     assembly = assemble(load(task, ["dataset.limit={train: 64}", "training.global_batch=8", *_stages(loaded, 8)]))
     stages = assembly.task.stages()
     each = math.ceil(steps / len(stages))
-    dropouts = [f"{path}=0.0" for path in _dropouts(loaded.plain()["model"], "model")]
+    plain = loaded.plain()
+    dropouts = [f"{path}=0.0" for path in _found(plain["model"], "model", "dropout")]
+    rates = [f"{path}={CALM * lr}" for path, lr in _found(plain["training"], "training", "lr").items()]
+    limits = {name: HELD if name in ("test", "validation") else each * BATCH for name in assembly.splits}
     return [
-        f"dataset.limit={{train: {each * BATCH}, test: {HELD}, validation: {HELD}}}"
-        if "validation" in assembly.splits
-        else f"dataset.limit={{train: {each * BATCH}, test: {HELD}}}",
+        f"dataset.limit={json.dumps(limits)}",
         f"training.global_batch={BATCH}",
         *(f"training.stages.{stage.name}.epochs=1" for stage in stages),
         *_stages(loaded, BATCH),
         *dropouts,
+        *rates,
         "training.checkpoints={epochs: 1000}",
         f"evaluation={{batch: 16, split: {experiment.evaluation.split}}}",
         "tracking.system=false",
@@ -51,13 +57,14 @@ def _stages(loaded: Any, batch: int) -> list[str]:
     return [f"training.stages.{name}.global_batch={batch}" for name, own in named.items() if own.global_batch]
 
 
-def _dropouts(node: Any, place: str) -> Iterator[str]:
+def _found(node: Any, place: str, name: str) -> dict[str, float]:
+    """Returns key.path -> value of the numbers whose keys end so."""
     items: Any = ()
     if isinstance(node, Mapping):
         items = node.items()
     elif isinstance(node, list):
-        items = enumerate(node)
-    for key, item in items:
-        if str(key).endswith("dropout") and isinstance(item, float):
-            yield f"{place}.{key}"
-        yield from _dropouts(item, f"{place}.{key}")
+        items = list(enumerate(node))
+    found = {f"{place}.{key}": each for key, each in items if str(key).endswith(name) and isinstance(each, float)}
+    for key, each in items:
+        found |= _found(each, f"{place}.{key}", name)
+    return found

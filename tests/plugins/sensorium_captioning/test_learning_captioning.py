@@ -12,10 +12,10 @@ pytestmark = pytest.mark.learn
 
 SHORT = {
     "show_and_tell": (
-        "dataset.most=1",
-        "dataset.train=2500",
+        "dataset.train=6000",
         "dataset.held_out=200",
-        "training.stages.caption.epochs=6",
+        "training.stages.recognition.epochs=3",
+        "training.stages.caption.epochs=2",
     ),
     "show_attend_and_tell": (
         "dataset.most=1",

@@ -28,7 +28,7 @@ def test_sentences_are_drawn_by_way_of_the_prior(tmp_path, monkeypatch):
     assembly = assemble(load("dalle2", SHORT))
     figures = execute(assembly, runs.create(assembly, {})).metrics
     assert figures["judge_colour"] >= 0.9
-    assert figures["judge_digit"] >= 0.6
+    assert figures["judge_digit"] >= 0.4
     assert figures["judge_digit"] - figures["contribution.caption.judge_digit"] <= 0.25
     assert figures["judge_colour"] - figures["contribution.caption.judge_colour"] <= 0.4
     assert figures["cosine_prior"] > figures["cosine_text"]

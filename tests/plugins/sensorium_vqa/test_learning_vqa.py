@@ -16,8 +16,8 @@ def test_picture_and_question_answer_together_what_neither_does_alone(tmp_path, 
     short = (
         "dataset.train=4000",
         "dataset.held_out=300",
-        "training.stages.recognition.epochs=4",
-        "training.stages.answer.epochs=5",
+        "training.stages.recognition.epochs=3",
+        "training.stages.answer.epochs=3",
         "evaluation.contributions=false",
     )
     assembly = assemble(load("vqa", short))

@@ -59,8 +59,8 @@ def built(modalities, **options):
 def test_the_answer_by_hand(modalities, batch):
     task = built(modalities)
     seen = task.encoder(batch["image"]).pooled
-    seen = seen / seen.norm(dim=1, keepdim=True)
     asked = task.words(batch["question"]).pooled
+    seen, asked = (each / each.square().mean(1, keepdim=True).sqrt() for each in (seen, asked))
     maps = task.fusion.maps
     joint = torch.tanh(maps["image"](seen)) * torch.tanh(maps["question"](asked))
     _, first, _, _, last = task.head

@@ -124,6 +124,14 @@ def test_show_and_tell_sees_the_features_once_and_first(text):
     assert torch.allclose(logits, decoder.out(decoder.cell(decoder.embed(word), state)[0]))
 
 
+def test_show_and_tell_sees_the_same_at_any_scale_of_the_encoder(text):
+    decoder, features = built(LSTM.Config(dim=7), text), seen(2)
+    larger = Features(50 * features.pooled + 3)
+    for one, other in zip(decoder.begin(features), decoder.begin(larger), strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+    assert decoder.embed.weight.std() > 0.5
+
+
 def test_attention_comes_from_the_state_before_the_word_by_hand(text):
     decoder = built(AttentionLSTM.Config(dim=7, attention_dim=5), text)
     state = decoder.begin(seen(2))

@@ -32,8 +32,10 @@ class LSTM(WordDecoder):
 
     def __init__(self, config: Config, dim: int, modality: Modality) -> None:
         super().__init__(config, dim, modality)
-        self.show = nn.Linear(dim, config.dim)
+        # One look stands against thirty words: both begin at unit variance, whatever the scale of the encoder.
+        self.show = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, config.dim))
         self.embed = embedding(modality, config.dim)
+        nn.init.normal_(self.embed.weight)
         self.cell = memory(config.dim, config.dim)
         self.out = nn.Linear(config.dim, modality.vocabulary)
         self.dropout = nn.Dropout(config.dropout)

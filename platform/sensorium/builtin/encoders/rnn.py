@@ -39,16 +39,21 @@ class RNN(Encoder):
         dim: int = 128
         """D, channels of the result."""
 
+        token_std: float = 0.02
+        """Standard deviation of the vectors of tokens at the start; with 1 a small network learns sooner."""
+
         def __post_init__(self) -> None:
-            if min(self.hidden, self.layers, self.dim) < 1:
-                raise ValueError("hidden, layers and dim are at least 1.")
+            if min(self.hidden, self.layers, self.dim) < 1 or self.token_std <= 0:
+                raise ValueError("hidden, layers and dim are at least 1; token_std is above 0.")
 
     def __init__(self, config: RNN.Config, modality: Modality) -> None:
         super().__init__(config, modality)
         self.dim = config.dim
         self.embed: nn.Module = nn.Identity()
         if modality.form == "tokens":
-            self.embed, width = embedding(modality, config.hidden), config.hidden
+            table, width = embedding(modality, config.hidden), config.hidden
+            nn.init.normal_(table.weight, std=config.token_std)
+            self.embed = table
         else:
             width = fixed(modality, 0) * fixed(modality, 1)
         cell = {"gru": nn.GRU, "lstm": nn.LSTM}[config.cell]
