@@ -5,40 +5,30 @@ from pathlib import Path
 import pytest
 
 import sensorium_vqa
-from sensorium import runs
-from sensorium.assembly import assemble
-from sensorium.execution import execute
-from sensorium.experiment import load
 
 pytestmark = [pytest.mark.criteria, pytest.mark.timeout(3600)]
 
 TYPES = ("colour", "digit", "exists", "count")
 
 
-def figures(source, tmp_path, monkeypatch, *overrides):
-    monkeypatch.chdir(tmp_path)
-    assembly = assemble(load(source, overrides))
-    return execute(assembly, runs.create(assembly, {})).metrics
-
-
-def test_balanced_questions(tmp_path, monkeypatch):
-    found = figures("vqa", tmp_path, monkeypatch)
+def test_balanced_questions(reached):
+    found = reached("vqa")
     assert found["answer_accuracy"] >= 0.85
     assert found["image_blind_accuracy"] <= 0.35
     assert found["question_blind_accuracy"] <= 0.30
     assert min(found[f"answer_accuracy_{kind}"] for kind in TYPES) >= 0.70
 
 
-def test_the_product_is_no_worse_than_sum_and_concatenation(tmp_path, monkeypatch):
+def test_the_product_is_no_worse_than_sum_and_concatenation(reached):
     overrides = ("evaluation.contributions=false",)
-    product = figures("vqa", tmp_path, monkeypatch, *overrides)["answer_accuracy"]
+    product = reached("vqa", *overrides)["answer_accuracy"]
     for fusion in ("{name: sum, dim: 512}", "{name: concatenation}"):
-        other = figures("vqa", tmp_path, monkeypatch, *overrides, f"model.fusion={fusion}")["answer_accuracy"]
+        other = reached("vqa", *overrides, f"model.fusion={fusion}")["answer_accuracy"]
         assert product >= other - 0.02  # what 500 questions cannot tell apart
 
 
-def test_easy_vqa(tmp_path, monkeypatch, data):
+def test_easy_vqa(reached, data):
     easy = Path(sensorium_vqa.__file__).parent / "experiments/easy_vqa.yaml"
-    found = figures(str(easy), tmp_path, monkeypatch, f"dataset.root={data / 'easy-VQA/data'}")
+    found = reached(easy, f"dataset.root={data / 'easy-VQA/data'}")
     assert found["answer_accuracy"] >= 0.97
     assert found["answer_accuracy"] >= found["image_blind_accuracy"] + 0.25
