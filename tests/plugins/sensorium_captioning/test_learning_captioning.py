@@ -8,7 +8,7 @@ from sensorium.conformance.tasks import Shuffled
 from sensorium.execution import execute
 from sensorium.experiment import load
 
-pytestmark = pytest.mark.learn
+pytestmark = [pytest.mark.learn, pytest.mark.timeout(900)]
 
 SHORT = {
     "show_and_tell": (

@@ -7,7 +7,7 @@ from sensorium.assembly import assemble
 from sensorium.execution import execute
 from sensorium.experiment import load
 
-pytestmark = pytest.mark.learn
+pytestmark = [pytest.mark.learn, pytest.mark.timeout(900)]
 
 
 @pytest.mark.timeout(900)
