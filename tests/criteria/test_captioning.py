@@ -31,6 +31,10 @@ def test_show_and_tell(reached):
     assert reached("show_and_tell")["triples"] >= 0.60
 
 
+def test_show_and_tell_with_shuffled_pairs(reached):
+    assert reached("show_and_tell", shuffled="image")["triples"] <= 0.1
+
+
 def test_show_and_tell_from_scratch(reached):
     assert reached("show_and_tell", *SCRATCH)["triples"] <= 0.3
 

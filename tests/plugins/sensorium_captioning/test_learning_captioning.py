@@ -40,6 +40,5 @@ def test_colour_digit_and_place_are_told(task, tmp_path, monkeypatch):
     assert figures(task, tmp_path, monkeypatch)["triples"] >= REACHED[task]
 
 
-@pytest.mark.parametrize("task", SHORT)
-def test_shuffled_pictures_teach_nothing(task, tmp_path, monkeypatch):
-    assert figures(task, tmp_path, monkeypatch, shuffled=True)["triples"] < 0.1
+def test_shuffled_pictures_teach_nothing(tmp_path, monkeypatch):
+    assert figures("show_attend_and_tell", tmp_path, monkeypatch, shuffled=True)["triples"] < 0.1
