@@ -30,7 +30,8 @@ def build(component: type[Modality], plugins: Plugins, **options: Any) -> Modali
     """Returns a modality that has learnt what it learns."""
     modality: Modality = probed(component, plugins, **options).build()
     if modality.learns:
-        modality.fit(WORDS)
+        lists = modality.json_schema().get("type") == "array"
+        modality.fit([words.split() for words in WORDS] if lists else WORDS)
     return modality
 
 
