@@ -113,7 +113,8 @@ def write(frames: NDArray[np.uint8], rate: float) -> bytes:
     frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
-        options = {"crf": "18", "threads": "1"}
+        # With x264's macroblock tree the same frames do not always become the same bytes.
+        options = {"crf": "18", "threads": "1", "x264-params": "no-mbtree=1"}
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000), options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
