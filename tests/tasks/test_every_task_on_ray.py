@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,17 +72,14 @@ def test_two_ray_workers_of_which_one_is_killed_have_the_losses_of_one(task: str
 
 def kill_a_worker_once(folder: str) -> Any:
     """Kills a training process as soon as the run has a checkpoint; returns the event of it."""
-    import threading
-    import time
-
     done = threading.Event()
 
     def look() -> None:
         until = time.monotonic() + 900
         while time.monotonic() < until:
             if list(Path(folder).glob("checkpoints/step-*/manifest.json")):
-                workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in p.name()]
-                workers = workers or [p for p in psutil.process_iter() if "RayTrainWorker" in " ".join(p.cmdline())]
+                own = psutil.Process().children(recursive=True)  # nobody else's
+                workers = [process for process in own if "RayTrainWorker" in " ".join(process.cmdline())]
                 if workers:
                     workers[0].send_signal(signal.SIGKILL)
                     done.set()
