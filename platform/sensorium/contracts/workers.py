@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -78,6 +79,19 @@ def add(values: Tensor) -> Tensor:
     if size() > 1:
         dist.all_reduce(values)
     return values
+
+
+def adding(values: Tensor) -> Callable[[], Tensor]:
+    """Begins what `add` does, and returns what waits for the sum: work in between hides how long it takes."""
+    if size() == 1:
+        return lambda: values
+    work = dist.all_reduce(values, async_op=True)
+
+    def total() -> Tensor:
+        work.wait()
+        return values
+
+    return total
 
 
 def gather_objects(value: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,6 +193,7 @@ class Loop:
         moved = batch.to(self.device)
         losses: dict[str, Tensor] = {}
         rates: dict[str, float] = {}
+        sums: list[Callable[[], Tensor]] = []
         for turn, stepper in enumerate(steppers):
             if len(steppers) > 1:
                 for other in steppers:
@@ -200,7 +201,10 @@ class Loop:
                 stepper.open(True)
             rate = optimizers.factor(self.plan.schedule, number, self.plan.epochs * self.order.steps)
             seed = mix(self.run.seed, self.position.stage, number, turn)
-            losses |= stepper.step(moved, self.order.global_batch, rate, seed)
+            terms = stepper.gradients(moved, self.order.global_batch, seed)
+            sums.append(self._add(terms, len(batch) / self.order.global_batch))  # while the optimizer works
+            stepper.update(rate)
+            losses |= terms
             rates[stepper.objective.name] = stepper.optimizer.param_groups[0]["lr"]
         if self.average is not None:
             self.average.update(number + 1)
@@ -208,7 +212,7 @@ class Loop:
         self.notice.look()
         self.position.step += 1
         self.position.done += 1
-        means = self._means(losses, len(batch) / self.order.global_batch)
+        means = self._means(losses, sums)
         self.watch.expect(self.position.step, means, losses, batch.ids)
         self.clock.step(self.order.global_batch)
         step = Step(
@@ -224,11 +228,18 @@ class Loop:
         if self._saving is not None:
             self._announce()
 
-    def _means(self, losses: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-        """Returns the means over the global batch; in one small collective call, which bears the notice too."""
+    def _add(self, losses: Mapping[str, Tensor], share: float) -> Callable[[], Tensor]:
+        """Begins to form the means over the global batch; in one small collective call, which bears the notice too."""
         values = torch.stack([loss.float().mean() for loss in losses.values()]) * share
         told = values.new_full((1,), float(self.notice.given()))
-        *means, self.notice.total = workers.add(torch.cat([values, told])).unbind()
+        return workers.adding(torch.cat([values, told]))
+
+    def _means(self, losses: Iterable[str], sums: Iterable[Callable[[], Tensor]]) -> dict[str, Tensor]:
+        """Returns the means of the losses when the workers have added them up."""
+        means: list[Tensor] = []
+        for total in sums:
+            *some, self.notice.total = total().unbind()
+            means += some
         return dict(zip(losses, means, strict=True))
 
     def evaluate(self, split: str, contributions: bool = False, pictures: bool = True) -> Evaluation:

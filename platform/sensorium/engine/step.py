@@ -63,19 +63,22 @@ class Stepper:
             parameter.requires_grad_(trains)
 
     def step(self, batch: Batch, global_batch: int, rate: float, seed: int) -> dict[str, Tensor]:
-        """Updates the parameters once.
+        """Updates the parameters once: `gradients` and `update`."""
+        terms = self.gradients(batch, global_batch, seed)
+        self.update(rate)
+        return terms
+
+    def gradients(self, batch: Batch, global_batch: int, seed: int) -> dict[str, Tensor]:
+        """Goes forward and backward.
 
         Args:
             batch: This worker's B samples.
             global_batch: G, the samples of all workers.
-            rate: Share of the learning rate at this step.
             seed: Seed of all randomness of the forward pass, the same on every worker.
 
         Returns:
             Objective/term -> its value for this worker's samples, (B,) or scalar, on the device.
         """
-        for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = base * rate
         # DDP takes the mean over workers: with this weight the sum over samples / G comes out.
         weight = len(batch) * workers.size() / global_batch
         seed_all(mix(seed, workers.rank()))
@@ -84,13 +87,18 @@ class Stepper:
         terms = self._whole(batch, weight) if len(parts) == 1 else self._in_parts(batch, parts, weight, seed)
         if self.sharded:
             parallel.average(self.parameters.values())
+        return {f"{self.objective.name}/{name}": value.detach() for name, value in terms.items()}
+
+    def update(self, rate: float) -> None:
+        """Moves the parameters along the gradients, at a share of the learning rate."""
+        for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = base * rate
         self.scaler.unscale_(self.optimizer)
         if self.settings.clip_norm is not None:
             parallel.clip(self.parameters.values(), self.settings.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return {f"{self.objective.name}/{name}": value.detach() for name, value in terms.items()}
 
     def _whole(self, batch: Batch, weight: float) -> Mapping[str, Tensor]:
         terms: dict[str, Tensor] = self.model(self._terms, batch)

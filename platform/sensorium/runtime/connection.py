@@ -16,6 +16,8 @@ from sensorium.runtime.luggage import luggage
 
 _IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Variable that Ray sets where a job runs; what travels with it came with its files."""
+HANG_UP = "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S"
+"""Seconds that workers have to leave their process group; one that hangs would hold up a restart for Ray's 30."""
 
 
 @contextmanager
@@ -60,6 +62,7 @@ def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
     try:
         ray.init(
             address="local" if address is None else join(address),
+            include_dashboard=False if address is None else None,  # nobody looks, and it takes its share of the cores
             log_to_driver=log,
             logging_level="ERROR",
             runtime_env=_environment(address, plugins),
@@ -81,7 +84,7 @@ def _environment(address: str | None, plugins: Plugins) -> dict[str, Any] | None
 
 def variables() -> dict[str, str]:
     """Returns the environment variables of workers."""
-    passed = package.variables()
+    passed = {HANG_UP: os.environ.get(HANG_UP, "5"), **package.variables()}
     # Modules that `plugins:` names lie where this command was started.
     paths = [str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     passed["PYTHONPATH"] = os.pathsep.join(path for path in dict.fromkeys(paths) if path)

@@ -1,4 +1,6 @@
-"""Sentences tell what is seen: short trainings on few digits, and the same on pictures dealt out at random."""
+"""Sentences tell what is seen: short trainings on six kinds of digits, and the same on pictures dealt out at random."""
+
+import json
 
 import pytest
 
@@ -7,38 +9,35 @@ from sensorium.assembly import assemble
 from sensorium.conformance.tasks import Shuffled
 from sensorium.execution import execute
 from sensorium.experiment import load
+from sensorium_worlds.scene import COLOURS, DIGITS
 
 pytestmark = [pytest.mark.learn, pytest.mark.timeout(900)]
 
-SHORT = {
-    "show_and_tell": (
-        "dataset.held_out=200",
-        "training.stages.caption.epochs=2",
-    ),
-    "show_attend_and_tell": (
-        "dataset.most=1",
-        "dataset.train=2500",
-        "dataset.held_out=200",
-        "training.stages.caption.epochs=4",
-    ),
-}
-
-REACHED = {"show_and_tell": 0.4, "show_attend_and_tell": 0.6}
-"""Least share of colour, digit and place told."""
+SHOWN = {f"{colour} {digit}" for colour in ("red", "blue") for digit in ("zero", "one", "four")}
+SHORT = (
+    f"dataset.unseen={json.dumps([f'{c} {d}' for c in COLOURS for d in DIGITS if f'{c} {d}' not in SHOWN])}",
+    "dataset.most=1",
+    "dataset.train=600",
+    "dataset.held_out=120",
+    "training.stages.recognition.epochs=6",
+    "training.stages.caption.epochs=8",
+    "evaluation={split: validation, contributions: false}",
+)
 
 
 def figures(task, tmp_path, monkeypatch, shuffled=False):
+    """Returns what is told of handwriting that the training has not seen."""
     monkeypatch.chdir(tmp_path)
-    assembly = assemble(load(task, [*SHORT[task], "evaluation.contributions=false"]))
+    assembly = assemble(load(task, SHORT))
     if shuffled:
         assembly.splits["train"] = Shuffled(assembly.splits["train"], ["image"])
     return execute(assembly, runs.create(assembly, {})).metrics
 
 
-@pytest.mark.parametrize("task", SHORT)
+@pytest.mark.parametrize("task", ["show_and_tell", "show_attend_and_tell"])
 def test_colour_digit_and_place_are_told(task, tmp_path, monkeypatch):
-    assert figures(task, tmp_path, monkeypatch)["triples"] >= REACHED[task]
+    assert figures(task, tmp_path, monkeypatch)["triples"] >= 0.7
 
 
 def test_shuffled_pictures_teach_nothing(tmp_path, monkeypatch):
-    assert figures("show_attend_and_tell", tmp_path, monkeypatch, shuffled=True)["triples"] < 0.1
+    assert figures("show_attend_and_tell", tmp_path, monkeypatch, shuffled=True)["triples"] < 0.15
