@@ -17,10 +17,10 @@ SHOWN = {f"{colour} {digit}" for colour in ("red", "blue") for digit in ("zero",
 SHORT = (
     f"dataset.unseen={json.dumps([f'{c} {d}' for c in COLOURS for d in DIGITS if f'{c} {d}' not in SHOWN])}",
     "dataset.most=1",
-    "dataset.train=600",
+    "dataset.train=900",
     "dataset.held_out=120",
     "training.stages.recognition.epochs=6",
-    "training.stages.caption.epochs=8",
+    "training.stages.caption.epochs=10",
     "evaluation={split: validation, contributions: false}",
 )
 
