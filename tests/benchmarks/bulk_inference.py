@@ -26,7 +26,7 @@ from sensorium.prediction import Predictor
 from sensorium.runtime import bulk as on_ray
 from sensorium.runtime.connection import joined
 
-COUNT, BATCH, TURNS = 2560, 32, 3
+COUNT, BATCH, TURNS = 3 * bulk.PART, 32, 3
 
 
 class Pictures(Dataset):  # type: ignore[type-arg]
