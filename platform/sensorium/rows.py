@@ -17,7 +17,10 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 ROWS = 4
-"""Matrix products are made with multiples of so many rows."""
+"""Small matrix products, and those with a vector, are made with multiples of so many rows."""
+
+MANY = 64
+"""Rows from which on a processor adds up each in one order, whatever their number."""
 
 SMALL = 20480
 """Numbers in a batch of one up to which PyTorch convolves it by a routine of its own."""
@@ -42,7 +45,7 @@ class Alone(TorchFunctionMode):
             return function(*arguments, **(options or {}))
         if function in PRODUCTS and first.ndim >= 2 and (function is F.linear or _is_matrix(arguments[1])):
             rows = math.prod(first.shape[:-1])
-            if rows % ROWS:
+            if rows % ROWS and (rows < MANY or _is_vector(arguments[1], function)):
                 flat = F.pad(first.reshape(rows, first.shape[-1]), (0, 0, 0, -rows % ROWS))
                 result = function(flat, *arguments[1:], **(options or {}))
                 return result[:rows].reshape(*first.shape[:-1], result.shape[-1])
@@ -54,3 +57,8 @@ class Alone(TorchFunctionMode):
 
 def _is_matrix(value: Any) -> bool:
     return isinstance(value, Tensor) and value.ndim == 2
+
+
+def _is_vector(weight: Tensor, function: Any) -> bool:
+    """Tells whether a product has a single column."""
+    return weight.shape[0 if function is F.linear else -1] == 1

@@ -120,7 +120,7 @@ class Remote:
     """A model behind a handle. Questions change nothing, so one whose replica is lost is asked again."""
 
     def __init__(self, handle: Any) -> None:
-        self.handle = handle
+        self.handle = handle.options(_by_reference=False)  # by gRPC: Ray's default takes a stream of objects
 
     async def describe(self) -> Description:
         """Returns what it takes and gives."""

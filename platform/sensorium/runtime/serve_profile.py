@@ -38,6 +38,7 @@ def variables(folder: Path, taken: int) -> dict[str, str]:
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",  # a busy machine takes longer than the 5 s it would have
+        "RAY_worker_niceness": "0",  # people wait for these workers; Ray's 15 is meant for those that train
     }
     binary = _haproxy()
     if binary is None:
