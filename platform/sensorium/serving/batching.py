@@ -127,6 +127,8 @@ class Batcher:
             UserError: The example cannot be read, or makes no sense.
         """
         loop, exact = asyncio.get_running_loop(), self.exact
+        if self._free and not self._queue and not self._decoding:
+            return await self._at_once(exact, example)
         self._decoding += 1
         try:
             prepared = await loop.run_in_executor(self._decoders, exact.predictor.prepare, example)
@@ -135,16 +137,36 @@ class Batcher:
             self._more.set()
         waiting = _Waiting(prepared, exact, (id(exact), shape(prepared)), loop.create_future())
         self._queue.append(waiting)
-        if self._free:
-            self._free -= 1
-            task = loop.create_task(self._work())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._begin()
         return await waiting.future
 
     def use(self, exact: Exact, size: int, wait: float) -> None:
         """Answers with another model from the next batch on."""
         self.exact, self.size, self.wait = exact, size, wait
+
+    async def _at_once(self, exact: Exact, example: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        """Decodes and computes in one go, as there is nobody to do it with."""
+
+        def both() -> tuple[list[Said], list[int]]:
+            return exact([exact.predictor.prepare(example)], 1)
+
+        self._free -= 1
+        try:
+            (answer,), (size,) = await asyncio.get_running_loop().run_in_executor(self._computer, both)
+        finally:
+            self._free += 1
+            self._begin()
+        if isinstance(answer, UserError):
+            raise answer
+        return answer, size
+
+    def _begin(self) -> None:
+        """Has a free lane look after those that wait."""
+        if self._queue and self._free:
+            self._free -= 1
+            task = asyncio.get_running_loop().create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
         try:
