@@ -113,8 +113,8 @@ class Batcher:
     def __init__(self, exact: Exact, size: int, wait: float, lanes: int = 1) -> None:
         self.exact, self.size, self.wait = exact, size, wait
         self._decoders = ThreadPoolExecutor(2, "decode")
-        self._computer = ThreadPoolExecutor(lanes, "compute")
-        self._free = lanes
+        # Each lane is a thread. The one used last is taken first, as what it needs lies in the processor's caches.
+        self._free = [ThreadPoolExecutor(1, "compute") for _ in range(lanes)]
         self._queue: deque[_Waiting] = deque()
         self._decoding = 0
         self._more = asyncio.Event()
@@ -150,11 +150,11 @@ class Batcher:
         def both() -> tuple[list[Said], list[int]]:
             return exact([exact.predictor.prepare(example)], 1)
 
-        self._free -= 1
+        lane = self._free.pop()
         try:
-            (answer,), (size,) = await asyncio.get_running_loop().run_in_executor(self._computer, both)
+            (answer,), (size,) = await asyncio.get_running_loop().run_in_executor(lane, both)
         finally:
-            self._free += 1
+            self._free.append(lane)
             self._begin()
         if isinstance(answer, UserError):
             raise answer
@@ -163,24 +163,23 @@ class Batcher:
     def _begin(self) -> None:
         """Has a free lane look after those that wait."""
         if self._queue and self._free:
-            self._free -= 1
-            task = asyncio.get_running_loop().create_task(self._work())
+            task = asyncio.get_running_loop().create_task(self._work(self._free.pop()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _work(self) -> None:
+    async def _work(self, lane: ThreadPoolExecutor) -> None:
         try:
             while self._queue:
                 await self._gather()
                 if batch := self._take():
-                    await self._compute(batch)
+                    await self._compute(lane, batch)
         finally:
-            self._free += 1  # at once: a request that comes after the last look at the queue needs another one
+            self._free.append(lane)  # at once: a request that comes after the last look at the queue needs one
 
-    async def _compute(self, batch: list[_Waiting]) -> None:
+    async def _compute(self, lane: ThreadPoolExecutor, batch: list[_Waiting]) -> None:
         exact, prepared = batch[0].exact, [each.prepared for each in batch]
         try:
-            said, sizes = await asyncio.get_running_loop().run_in_executor(self._computer, exact, prepared, self.size)
+            said, sizes = await asyncio.get_running_loop().run_in_executor(lane, exact, prepared, self.size)
         except Exception as error:  # noqa: BLE001 (handed to those who asked)
             for each in batch:
                 if not each.future.done():
