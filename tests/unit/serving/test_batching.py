@@ -189,6 +189,38 @@ def test_batches_are_computed_side_by_side_in_so_many_lanes(exact, lanes, met):
     assert [each[0]["picture"] for each in said] == [echo.png(shade=n) for n in (0, 1, 2, 3, 4, 5, 0, 1)]
 
 
+def test_one_after_another_is_decoded_and_computed_by_the_thread_that_was_used_last(exact, monkeypatch):
+    seen = []
+
+    class Watched:
+        predictor = exact.predictor
+
+        def __call__(self, prepared, largest):
+            seen.append(threading.current_thread())
+            time.sleep(0.05)
+            return exact(prepared, largest)
+
+    prepare = type(exact.predictor).prepare
+
+    def watched(self, example):
+        seen.append(threading.current_thread())
+        return prepare(self, example)
+
+    monkeypatch.setattr(type(exact.predictor), "prepare", watched)
+
+    async def run():
+        batcher = Batcher(Watched(), 1, 0.0, 2)
+        await asyncio.gather(*(batcher.ask(question(n)) for n in range(4)))  # both lanes have their threads
+        assert len({thread for thread in seen if thread.name.startswith("compute")}) == 2
+        seen.clear()
+        for n in range(4):
+            await batcher.ask(question(n))
+
+    asyncio.run(run())
+    assert len(seen) == 8
+    assert len(set(seen)) == 1
+
+
 def test_the_size_follows_the_curve():
     curve = choose({1: 0.010, 2: 0.012, 4: 0.016, 8: 0.030, 16: 0.060})
     assert curve.size == 4  # 250 a second; 8 and 16 have 267, and 2 has 167
