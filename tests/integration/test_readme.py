@@ -47,7 +47,10 @@ def test_train(place: Path) -> None:
 @pytest.mark.timeout(900)
 def test_submit(place: Path) -> None:
     shutil.copytree(ROOT / "clusters", place / "clusters", dirs_exist_ok=True)
-    said = shell(BLOCKS["submit"], place)
+    try:
+        said = shell(BLOCKS["submit"], place)
+    finally:  # where a command before the last one fails
+        subprocess.run([sys.executable, "-m", "sensorium.cli", "cluster", "down", "laptop"], check=False)
     assert len(re.findall(r"^run +clip-", said, re.MULTILINE)) == 2, "the job's and one's own"
     assert "SUCCEEDED" in said
     assert "laptop is down" in said

@@ -79,7 +79,8 @@ def _environment(address: str | None, plugins: Plugins) -> dict[str, Any] | None
     """Returns what workers of a cluster lack; those of this machine inherit it, and a job has brought it."""
     if address is None or _IN_A_JOB in os.environ:
         return None
-    return {"env_vars": variables(), "py_modules": luggage(plugins)}
+    carried = luggage(plugins)
+    return {"env_vars": variables(), **({"py_modules": carried} if carried else {})}  # Ray chokes on an empty list
 
 
 def variables() -> dict[str, str]:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from sensorium.plugins import Plugins
+from sensorium.runtime.connection import _environment
 from sensorium.runtime.luggage import luggage
 from sensorium.scaffold.new import write
 
@@ -23,6 +24,7 @@ def installed(tmp_path, monkeypatch):
 
 def test_what_comes_along_stays():
     assert luggage(Plugins()) == []
+    assert set(_environment("auto", Plugins())) == {"env_vars"}, "Ray chokes on an empty list of modules"
 
 
 def test_an_installed_plugin_takes_its_metadata_along(installed, tmp_path):
