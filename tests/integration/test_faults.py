@@ -25,7 +25,7 @@ from sensorium.engine.checkpoint import open_checkpoint
 from sensorium.runtime import laptop
 from sensorium.runtime.description import Description, Node, Ports
 
-pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 STEPS = 64
@@ -214,6 +214,7 @@ def training(home: Path, store: Path, trio: laptop.Cluster) -> Iterator[Callable
     def make(name: str, run: dict[str, Any] | None = None, uri: str = "", **faults: Any) -> Training:
         from faulty import Line
 
+        end_all()  # what a failed test left would slow the next one down
         folder = home / name
         (folder / "ids").mkdir(parents=True)
         shutil.copy(HERE / "faulty.py", folder)
@@ -233,11 +234,14 @@ def training(home: Path, store: Path, trio: laptop.Cluster) -> Iterator[Callable
         made.append(Training(folder, variables, {"slow": 0.1, **faults}))
         return made[-1]
 
+    def end_all() -> None:
+        for each in made:
+            if each.process.poll() is None:
+                each.process.kill()
+                each.process.wait()
+
     yield make
-    for each in made:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
+    end_all()
 
 
 @pytest.fixture(scope="module")

@@ -149,6 +149,7 @@ class Cluster:
                 break
             processes.kill(lambda: self.processes(name))
         else:
+            del self.members[name]
             said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             raise SensoriumError(
                 f"The node {name!r} did not start: {said[-1].strip().rstrip('.') if said else 'it said nothing'}.",
