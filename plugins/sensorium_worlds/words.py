@@ -60,6 +60,11 @@ def things(items: Sequence[Item]) -> list[str]:
     return sorted({f"{item.colour} {item.digit}" for item in items})
 
 
+def properties(items: Sequence[Item]) -> list[str]:
+    """Returns which colours and digits are in the scene, each by itself and wherever it lies: `red`, `three`."""
+    return sorted({word for item in items for word in (item.colour, item.digit)})
+
+
 @dataclass(frozen=True)
 class Question:
     """A question about a scene.

@@ -55,6 +55,8 @@ def test_captions_worked_out_by_hand():
     for caption in said:
         assert words.triples(caption) == {item.triple for item in items}
     assert words.tags(items) == ["bottom right blue", "bottom right seven", "top left red", "top left three"]
+    assert words.things(items) == ["blue seven", "red three"]
+    assert words.properties(items) == ["blue", "red", "seven", "three"]
 
 
 def test_a_record_is_a_function_of_seed_split_and_index(world):
