@@ -53,7 +53,7 @@ def pointed(
     scene: Sequence[Mapping[str, Any]],
     boxes: Sequence[tuple[int, int, int, int]],
 ) -> list[bool]:
-    """Returns for each digit word of a sentence whether its peak lies in the right digit's box.
+    """Returns for each digit word of a sentence whether its peak lies in the right digit's box, its border included.
 
     Args:
         peaks: Each word said, with the row and column of its peak, in pixels.
@@ -74,7 +74,7 @@ def pointed(
         for word, row, column in part:
             if word in DIGITS:
                 left, top, right, bottom = at.get(place, (0, 0, 0, 0))
-                hits.append(left <= column < right and top <= row < bottom)
+                hits.append(left <= column <= right and top <= row <= bottom)
     return hits
 
 

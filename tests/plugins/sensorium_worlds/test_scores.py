@@ -28,7 +28,7 @@ def test_signs_do_not_count():
 
 @pytest.mark.parametrize(
     ("digit", "row", "column", "hit"),
-    [("three", 5, 5, True), ("three", 10, 5, False), ("nine", 5, 5, True), ("red", 5, 5, None)],
+    [("three", 5, 5, True), ("three", 10, 0, True), ("three", 11, 5, False), ("nine", 5, 5, True), ("red", 5, 5, None)],
 )
 def test_a_look_is_right_in_the_box_of_the_place_that_is_named(digit, row, column, hit):
     peaks = [("a", 20, 20), (digit, row, column), ("at", 0, 0), ("the", 0, 0), ("top", 0, 0), ("left", 0, 0)]
