@@ -50,7 +50,7 @@ class Decoder(nn.Module):
         hidden = 4 * width
         self.time = nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.nothing = nn.Parameter(0.02 * torch.randn(space))
-        self.embedding = nn.Linear(space, hidden)
+        self.embedding = nn.Sequential(nn.Linear(space, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.tokens = nn.Linear(space, TOKENS * inner)
         self.stem = nn.Conv2d(channels, width, 3, padding=1)
         self.before = Residual(width, width, hidden)

@@ -19,6 +19,7 @@ SHORT = (
     "dataset.most=1",
     "dataset.train=900",
     "dataset.held_out=120",
+    "model.decoder.dropout=0.0",
     "training.stages.recognition.epochs=6",
     "training.stages.caption.epochs=10",
     "evaluation={split: validation, contributions: false}",
