@@ -1,4 +1,4 @@
-"""Every task on a real Ray: two workers, one of them killed; a search; an endpoint."""
+"""Every task on a real Ray: an endpoint, which starts its own; two workers, one of them killed; a search."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import torch
 from shortened import shortened, tasks
 from test_every_task import STEPS, as_json, real_question
 
@@ -26,17 +27,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.criteria, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A Ray of this machine with room for four workers."""
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    import ray
-
-    ray.init(address="local", num_cpus=4, logging_level="ERROR")
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that runs and records lie in."""
     folder = tmp_path_factory.mktemp("tasks")
@@ -44,7 +34,38 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)  # as the workers have: other sums would round otherwise
         yield folder
+
+
+@pytest.mark.parametrize("task", tasks())
+def test_it_is_served_by_ray(task: str, place: Path) -> None:
+    from sensorium.runtime.serve_run import running
+    from sensorium.serving.settings import check
+
+    model = training(task, shortened(task, STEPS)).train()["model"]
+    predictor = Predictor.load(model)
+    question = real_question(predictor)
+    (right,) = predictor([question])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with running(check({"models": {task: {"model": model, "num_cpus": 0.5}}}), "127.0.0.1", port, None):
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=as_json(question), timeout=120)
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == json.loads(json.dumps(as_json(right)))
+        assert httpx.get(f"http://127.0.0.1:{port}/", follow_redirects=True).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray of this machine with room for four workers, for what follows."""
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    import ray
+
+    ray.init(address="local", num_cpus=4, logging_level="ERROR")
+    yield
+    ray.shutdown()
 
 
 def points(run: str) -> dict[str, dict[int, float]]:
@@ -92,25 +113,8 @@ def kill_a_worker_once(folder: str) -> Any:
 
 @pytest.mark.parametrize("task", tasks())
 def test_its_space_is_searched(task: str, cluster: None, place: Path) -> None:
-    result = searching(task, [*shortened(task, 20), "search.trials=3", "search.concurrent=1"]).search(None)
+    result = searching(
+        task, [*shortened(task, 20, "dataset.limit.train=256"), "search.trials=3", "search.concurrent=1"]
+    ).search(None)
     assert [row["status"] for row in result["trials"]] == ["finished"] * 3
     assert len({json.dumps(row["parameters"]) for row in result["trials"]}) == 3
-
-
-@pytest.mark.parametrize("task", tasks())
-def test_it_is_served_by_ray(task: str, place: Path) -> None:
-    from sensorium.runtime.serve_run import running
-    from sensorium.serving.settings import check
-
-    model = training(task, shortened(task, 10)).train()["model"]
-    predictor = Predictor.load(model)
-    question = real_question(predictor)
-    (right,) = predictor([question])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with running(check({"models": {task: {"model": model, "num_cpus": 0.5}}}), "127.0.0.1", port, None):
-        answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=as_json(question), timeout=120)
-        assert answer.status_code == 200, answer.text
-        assert answer.json() == json.loads(json.dumps(as_json(right)))
-        assert httpx.get(f"http://127.0.0.1:{port}/", follow_redirects=True).status_code == 200
