@@ -73,7 +73,7 @@ def pointed(
         place = next((each for each in PLACES if each in named), None)
         for word, row, column in part:
             if word in DIGITS:
-                left, top, right, bottom = at.get(place, (0, 0, 0, 0))
+                left, top, right, bottom = at.get(place, (1, 1, 0, 0))  # nothing lies there
                 hits.append(left <= column <= right and top <= row <= bottom)
     return hits
 
