@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -51,7 +52,8 @@ def execute(
     loop.run = run = replace(run, steps=loop.steps, resumed_from=resume.step if resume else 0)
     try:
         hook.sensorium_run_started(run=run)
-        checkpoint = loop.train(resume)
+        with spare_core():
+            checkpoint = loop.train(resume)
         split = loaded.experiment.evaluation.split
         evaluation = loop.evaluate(split, loaded.experiment.evaluation.contributions)
         model = f"{run.folder}/model"
@@ -73,6 +75,21 @@ def execute(
     )
     hook.sensorium_run_finished(run=run, outcome=outcome)
     return outcome
+
+
+@contextlib.contextmanager
+def spare_core() -> Iterator[None]:
+    """Leaves a core to the threads that read samples, unless OMP_NUM_THREADS says how many torch takes.
+
+    Torch's threads wait for one another busily: where they fill all cores, reading delays each step.
+    """
+    before = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(before, max(1, (os.cpu_count() or 1) - 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _last(store: Store) -> Checkpoint | None:

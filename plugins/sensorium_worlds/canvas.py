@@ -103,6 +103,7 @@ class Scenes:
         unseen = {each for each in _ALL if " ".join(each) in config.unseen}
         allowed = unseen if unseen and split == "test" else every if split == "complete" else every - unseen
         self.allowed = sorted(allowed)
+        self._records: dict[int, Sample] = {}
 
     def __len__(self) -> int:
         return self.config.train if self.split in ("train", "complete") else self.config.held_out
@@ -110,6 +111,11 @@ class Scenes:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
+        if index not in self._records:  # to draw it again in each epoch would hold up small models
+            self._records[index] = self._record(index)
+        return self._records[index]
+
+    def _record(self, index: int) -> Sample:
         random = self._random(index)
         question = self._question(index)
         items = self._items(question, random)

@@ -8,7 +8,7 @@ import pytest
 from sensorium.errors import UserError
 from sensorium.experiment import parse
 from sensorium.plugins import Plugins
-from sensorium_worlds import words
+from sensorium_worlds import canvas, words
 from sensorium_worlds.canvas import DigitsCanvas
 from sensorium_worlds.scene import COLOURS, PLACES, Item, draw
 
@@ -69,6 +69,15 @@ def test_a_record_is_a_function_of_seed_split_and_index(world):
         assert one["scene"] != other[index]["scene"]
     with pytest.raises(IndexError):
         first[400]
+
+
+def test_a_scene_is_drawn_once_however_often_it_is_read(world, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(canvas, "draw", lambda *given: drawn.append(given) or draw(*given))
+    split = world().open("train")
+    first = split[3]
+    assert split[3] is first
+    assert len(drawn) == 1
 
 
 def test_no_handwriting_crosses_from_one_split_to_another(world):
