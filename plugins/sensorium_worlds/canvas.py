@@ -18,6 +18,8 @@ from sensorium_worlds.scene import COLOURS, DIGITS, MIDDLE, PLACES, Drawing, Ite
 _ALL = tuple((colour, digit) for colour in COLOURS for digit in DIGITS)
 _QUESTIONS = 1 << 40
 """Offset of the generators that make questions, away from those that make scenes."""
+KEPT = 20_000
+"""Scenes of a split that stay in memory, about 100 MB."""
 HELD = 0.1
 """Share of the source's training handwriting that only the validation split draws from."""
 
@@ -111,9 +113,12 @@ class Scenes:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        if index not in self._records:  # to draw it again in each epoch would hold up small models
-            self._records[index] = self._record(index)
-        return self._records[index]
+        if index in self._records:  # to draw it again in each epoch would hold up small models
+            return self._records[index]
+        record = self._record(index)
+        if len(self._records) < KEPT:
+            self._records[index] = record
+        return record
 
     def _record(self, index: int) -> Sample:
         random = self._random(index)
