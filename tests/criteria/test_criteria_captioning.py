@@ -8,7 +8,11 @@ import sensorium_captioning
 
 pytestmark = [pytest.mark.criteria, pytest.mark.timeout(3600)]
 
-SCRATCH = ("model.recognition=null", "model.encoder={name: convnet, widths: [24, 48, 96], dim: 128, pool: flatten}")
+SCRATCH = (
+    "model.recognition=null",
+    "model.encoder={name: convnet, widths: [24, 48, 96], dim: 128, pool: flatten}",
+    "training.stages={caption: {epochs: 8}}",
+)
 
 
 def test_show_attend_and_tell(reached):
