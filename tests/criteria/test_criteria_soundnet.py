@@ -20,7 +20,7 @@ def test_what_pictures_taught(reached, speech):
 
 def test_pool5_of_the_untrained_network_is_far_below(reached, speech):
     none = [f"training.stages.{stage}.epochs=0" for stage in ("object", "scene", "student")]
-    assert reached("soundnet", *speech, *none)["pool5_accuracy"] < 0.60  # what is asked of the taught one
+    assert reached("soundnet", *speech, *none)["pool5_accuracy"] <= 0.50
 
 
 def test_pool5_taught_by_shuffled_pairs_is_far_below(reached, speech):

@@ -19,5 +19,5 @@ def test_a_discriminator_that_does_not_read_lets_anything_be_drawn(reached):
     assert found["judge_colour"] <= 0.35
 
 
-def test_without_wrong_sentences_matching_is_learnt_less(reached):
-    assert reached("text2image", "model.mismatched=false")["match_auc"] < 0.95
+def test_without_wrong_sentences_matching_is_not_learnt(reached):
+    assert reached("text2image", "model.mismatched=false")["match_auc"] <= 0.85
