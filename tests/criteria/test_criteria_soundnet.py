@@ -4,6 +4,9 @@ import pytest
 
 pytestmark = [pytest.mark.criteria, pytest.mark.timeout(3600)]
 
+AHEAD = 0.2
+"""How far, at least, pool5 is ahead of an untrained network's and of one that shuffled pairs taught."""
+
 
 @pytest.fixture(params=["synthesised", "recorded"])
 def speech(request, data):
@@ -11,19 +14,14 @@ def speech(request, data):
     return () if request.param == "synthesised" else (f"dataset.recordings={data / 'free-spoken-digit-dataset'}",)
 
 
-def test_what_pictures_taught(reached, speech):
+def test_pool5_knows_what_pictures_taught(reached, speech):
     found = reached("soundnet", *speech)
     assert found["object_accuracy"] >= 0.80
     assert found["scene_accuracy"] >= 0.90
     assert found["pool5_accuracy"] >= 0.75
-
-
-def test_pool5_of_the_untrained_network_is_far_below(reached, speech):
     none = [f"training.stages.{stage}.epochs=0" for stage in ("object", "scene", "student")]
-    assert reached("soundnet", *speech, *none)["pool5_accuracy"] <= 0.50
-
-
-def test_pool5_taught_by_shuffled_pairs_is_far_below(reached, speech):
-    found = reached("soundnet", *speech, "dataset.shuffle_pairs=true")
-    assert found["object_accuracy"] <= 0.20
-    assert found["pool5_accuracy"] <= 0.50
+    untrained = reached("soundnet", *speech, *none)
+    assert untrained["pool5_accuracy"] <= found["pool5_accuracy"] - AHEAD
+    shuffled = reached("soundnet", *speech, "dataset.shuffle_pairs=true")
+    assert shuffled["pool5_accuracy"] <= found["pool5_accuracy"] - AHEAD
+    assert shuffled["object_accuracy"] <= 0.20
