@@ -10,6 +10,12 @@ def sensorium_encoders() -> dict[str, str]:
 
 
 @hookimpl
+def sensorium_datasets() -> dict[str, str]:
+    """The reader of the paper's data."""
+    return {"flickr_sounds": "sensorium_soundnet.flickr:FlickrSounds"}
+
+
+@hookimpl
 def sensorium_tasks() -> dict[str, str]:
     """The task `soundnet`."""
     return {"soundnet": "sensorium_soundnet.task:Distilled"}

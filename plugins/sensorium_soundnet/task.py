@@ -145,7 +145,8 @@ class Distilled(Task):
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
         """Returns logits of heads, teachers and classifier, with the truth where a field holds it."""
         rows: Rows = {"logits.pool5": outputs["label"], "target.pool5": batch[self.config.label]}
-        teachers = self._teachers(batch)
+        # What has no picture has no teacher's word either, where that comes with the data.
+        teachers = {name: said for name, said in self._teachers(batch).items() if said.isfinite().all()}
         for name in HEADS:
             field = self.told[name][0]
             said = teachers.get(f"teacher_{name}")

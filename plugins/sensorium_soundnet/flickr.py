@@ -1,0 +1,138 @@
+"""Sounds of Flickr videos with what two networks say of their frames, in the layout of the authors' training code.
+
+    mp3/<clip>.mp3                             the sound of a video
+    lmdbs/train_frames4_<shard>.txt            N frames, a path .../frames/<clip>/<number>.jpg in each line
+    features/VGG16_IMNET_TRAIN_B<shard>/prob   (N, 1000) float32, row by row: ImageNet's objects in each frame
+    features/VGG16_PLACES2_TRAIN_B<shard>/prob (N, 401) float32: Places' scenes
+
+A clip's frames stand in adjacent lines; the k-th goes with the k-th five seconds of its sound.
+
+After Y. Aytar, C. Vondrick, A. Torralba, SoundNet, NIPS 2016: data/donkey_audio.lua and main_train.lua.
+
+Shapes: N frames of a shard, T samples and C channels of a sound.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import soundfile
+from torch.utils import data
+
+from sensorium import Dataset, MediaError, Sample, Split, UserError, unknown
+
+TEACHERS = {"object": ("VGG16_IMNET_TRAIN_B", 1000), "scene": ("VGG16_PLACES2_TRAIN_B", 401)}
+"""Field -> the network that gave it, and its classes."""
+SECONDS = 5
+"""Length of the sound that goes with a frame."""
+
+
+class FlickrSounds(Dataset):
+    """The split `unlabelled` with probabilities of objects and scenes; all others are those of a labelled dataset.
+
+    Labelled sounds have probabilities of zero. The label of the others is `unlabelled`, no class for a
+    modality with `unknown: ignore`.
+    """
+
+    fields: ClassVar[dict[str, str]] = {"audio": "audio", "label": "label", "object": "vector", "scene": "vector"}
+
+    class Config(Dataset.Config):
+        """Where the files lie, and what the classifier learns from."""
+
+        root: str
+        """Folder of mp3, lmdbs and features."""
+        labelled: Dataset.Config
+        """A dataset with the fields `audio` and `label`, such as esc50."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.root = Path(config.root).expanduser()
+        self.labelled: Dataset = config.labelled.build()
+        if any(self.labelled.fields.get(name) != name for name in ("audio", "label")):
+            raise UserError(
+                f"dataset.labelled has the fields {', '.join(self.labelled.fields)}.",
+                "Sounds `audio` with a `label` were expected, as esc50 has them.",
+            )
+        self.splits = (*self.labelled.splits, "unlabelled")
+
+    def open(self, split: str) -> Split:
+        """Returns one split.
+
+        Raises:
+            UserError: There is no such split, or a file is missing or does not fit its list of frames.
+        """
+        if split not in self.splits:
+            raise unknown("split", split, self.splits)
+        if split != "unlabelled":
+            return Labelled(self.labelled.open(split))
+        lists = sorted((self.root / "lmdbs").glob("train_frames4_*.txt"))
+        if not lists:
+            raise UserError(f"There is no list {self.root}/lmdbs/train_frames4_*.txt.", hint="Set dataset.root.")
+        return data.ConcatDataset([Shard(self.root, path) for path in lists])
+
+
+class Labelled:
+    """Labelled sounds, of which there are no pictures."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> Sample:
+        nothing = {name: np.zeros(classes, np.float32) for name, (_, classes) in TEACHERS.items()}
+        return {**self.split[index], **nothing}
+
+
+class Shard(data.Dataset[Sample]):
+    """The frames of one list: for each the probabilities from both networks, and five seconds of sound."""
+
+    def __init__(self, root: Path, listing: Path) -> None:
+        self.root = root
+        self.frames: list[tuple[str, int]] = []  # clip, and which of its frames it is
+        for line in filter(str.strip, listing.read_text().splitlines()):
+            clip = line.split()[0].rpartition("/")[0].rpartition("frames/")[2]
+            last, number = self.frames[-1] if self.frames else ("", 0)
+            self.frames.append((clip, number + 1 if clip == last else 0))
+        shard = listing.stem.rpartition("_")[2]
+        self.tables: dict[str, Any] = {}
+        for name, (network, classes) in TEACHERS.items():
+            path = root / "features" / f"{network}{shard}" / "prob"
+            try:
+                self.tables[name] = np.memmap(path, "<f4", "r").reshape(len(self.frames), classes)
+            except (OSError, ValueError) as cause:
+                raise UserError(
+                    f"{path} cannot be used: {cause}.",
+                    f"{classes} float32 were expected for each of the {len(self.frames)} frames in {listing}.",
+                    "Set dataset.root to a whole copy.",
+                ) from cause
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Sample:
+        clip, number = self.frames[index]
+        sample: Sample = {"id": f"{clip}/{number}", "label": "unlabelled"}
+        for name, table in self.tables.items():
+            sample[name] = row = np.array(table[index])
+            if row.min() < 0 or abs(row.sum() - 1) > 1e-3:
+                raise MediaError(
+                    f"Frame {number} of {clip}, field {name!r}: {row.min():.4g} is the least, {row.sum():.4g} the sum.",
+                    "Probabilities are at least 0 and add up to 1.",
+                )
+        return {**sample, "audio": _window(self.root / "mp3" / f"{clip}.mp3", number)}
+
+
+def _window(path: Path, number: int) -> tuple[Any, int]:
+    """Returns so many-th five seconds of a sound, (T, C) with its rate in Hz; silence follows where it ends."""
+    try:
+        with soundfile.SoundFile(path) as sound:
+            length = SECONDS * sound.samplerate
+            # From the beginning: inside some MP3s, libsndfile misses the place that is sought.
+            wave = sound.read((number + 1) * length, "float32", always_2d=True)[number * length :]
+            return np.pad(wave, ((0, length - len(wave)), (0, 0))), sound.samplerate
+    except soundfile.LibsndfileError as cause:
+        raise MediaError(f"{path}: is no readable sound ({cause.error_string}).", "An MP3 was expected.") from cause
