@@ -19,6 +19,9 @@ from sensorium import Batch, Image, Modality, Number, Objective, Rows, Split, St
 from sensorium_text2image import report
 from sensorium_text2image.networks import Discriminator, Generator
 
+PENALISED = 0.25
+"""Share of the samples that the gradient penalty looks at in a step."""
+
 
 class TextToImage(Task):
     """Draws pictures of what a sentence says, another one for each seed."""
@@ -49,14 +52,16 @@ class TextToImage(Task):
         """Whether the discriminator learns from real pictures with wrong sentences (CLS, algorithm 1)."""
         interpolated: float = 0.5
         """Share of the generator's sentences that lie somewhere between two (INT, equation 5)."""
+        penalty: float = 0.03
+        """Weight of half the squared gradient at real pictures (R1, Mescheder et al. 2018)."""
         seeking: float = 0.02
         """Weight of the term that keeps apart pictures of one sentence (Mao et al. 2019, equation 2)."""
 
         def __post_init__(self) -> None:
             if min(self.code, self.short, self.width) < 1:
                 raise ValueError("code, short and width are at least 1.")
-            if not 0 <= self.interpolated <= 1 or self.seeking < 0:
-                raise ValueError("interpolated lies between 0 and 1; seeking is not negative.")
+            if not 0 <= self.interpolated <= 1 or min(self.penalty, self.seeking) < 0:
+                raise ValueError("interpolated lies between 0 and 1; penalty and seeking are not negative.")
 
     config: Config
 
@@ -113,7 +118,18 @@ class TextToImage(Task):
         terms = {"right": F.softplus(-right), "fake": F.softplus(fake)}
         if self.config.mismatched:
             terms = {"right": terms["right"], "wrong": F.softplus(mismatched) / 2, "fake": terms["fake"] / 2}
+        if self.config.penalty:
+            terms["penalty"] = self.config.penalty / 2 * self._slope(real, sentence, batch)
         return terms
+
+    def _slope(self, real: Tensor, sentence: Tensor, batch: Batch) -> Tensor:
+        """Returns the squared gradient of the score by the picture (B,), of a share of the samples, made up for."""
+        chosen = batch.uniform("penalised") < PENALISED
+        with torch.enable_grad():
+            picture = real[chosen].requires_grad_()
+            scores = self.score(picture, sentence[chosen])
+            (slope,) = torch.autograd.grad(scores.sum(), picture, create_graph=True)
+        return torch.zeros_like(sentence[:, 0]).masked_scatter(chosen, slope.square().flatten(1).sum(1) / PENALISED)
 
     def deceive(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns what the generator minimises (B,): two pictures of each sentence are real, and far apart."""

@@ -83,7 +83,7 @@ def softplus(value):
 
 
 def test_the_discriminator_learns_from_three_kinds_of_pairs(task, batch):
-    task.discriminator = Linear()
+    task.discriminator, task.config = Linear(), replace(task.config, penalty=1.0)
     sentence = torch.arange(6.0)[:, None].repeat(1, 64) / 10
     picture = torch.full((6, 3, 12, 12), -0.5)
     wrong = workers.strangers(sentence, batch)
@@ -95,6 +95,9 @@ def test_the_discriminator_learns_from_three_kinds_of_pairs(task, batch):
         assert terms["right"][i].item() == pytest.approx(softplus(-right), rel=1e-4)
         assert terms["wrong"][i].item() == pytest.approx(softplus(mismatched) / 2, rel=1e-4)
         assert terms["fake"][i].item() == pytest.approx(softplus(-5 + 2 * i / 10) / 2, rel=1e-4)
+    # The slope by each of 432 pixels is 10 / 432, of a quarter of the samples, made up for by 4.
+    chosen = batch.uniform("penalised") < 0.25
+    assert terms["penalty"].tolist() == pytest.approx((chosen * 4 * 0.5 * 100 / 432).tolist(), rel=1e-4)
 
 
 def test_no_sentence_is_wrong_for_a_picture_that_it_describes(task, batch):
@@ -108,7 +111,7 @@ def test_no_sentence_is_wrong_for_a_picture_that_it_describes(task, batch):
 def test_without_mismatched_pairs_the_sentence_is_judged_of_fakes_alone(task, batch):
     outputs = task.drawn(batch)
     task.config = replace(task.config, mismatched=False)
-    assert set(task.discriminate(outputs, batch)) == {"right", "fake"}
+    assert set(task.discriminate(outputs, batch)) == {"right", "fake", "penalty"}
 
 
 def test_the_generator_is_scored_on_sentences_between_two(task, batch, monkeypatch):
