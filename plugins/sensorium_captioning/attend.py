@@ -55,14 +55,13 @@ class ShowAttendAndTell(ShowAndTell):
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
         """Returns also `peaks`: for each word of a sentence the word, and the row and column of the look's peak.
 
-        Both are the middle of the place, in pixels of the picture as its modality makes it.
+        Both are the middle of the place, as shares of the picture's sides, whatever size its modality makes it.
         """
         said, features = self.said(batch)
         rows = self.spoken(said, batch)
-        high, wide = batch[self.config.image].shape[-2:]
         height, width = self._grid(features)
-        at = said.attention.argmax(2).cpu()  # (B, L)
-        middles = torch.stack([(at // width + 0.5) * high / height, (at % width + 0.5) * wide / width], 2).tolist()
+        at = said.attention.argmax(2).cpu().double()  # (B, L); in float32 a middle could miss a box's border
+        middles = torch.stack([(at // width + 0.5) / height, (at % width + 0.5) / width], 2).tolist()
         peaks = []
         for words, places in zip(said.words.cpu(), middles, strict=True):
             named = [self.text.encode(word[None]) for word in words]

@@ -53,11 +53,11 @@ class ShowAndTell(Task):
         caption: str = "caption"
         """Field with one sentence about it."""
         encoder: Encoder.Config | None = None
-        """What sees, from scratch; either this or `recognition`."""
+        """What sees, from scratch or with published weights; either this or `recognition`."""
         recognition: Task.Config | None = None
         """A task whose encoder sees, with weights or trained first: a network that has learnt to name things."""
-        fine_tune: bool = False
-        """Whether the encoder of `recognition` goes on learning with the sentences."""
+        fine_tune: bool | None = None
+        """Whether the network that sees is trained along; None trains it where it starts without weights."""
         decoder: Decoder.Config
         """What speaks."""
         loss: Loss.Config
@@ -118,7 +118,9 @@ class ShowAndTell(Task):
     def stages(self) -> Sequence[Stage]:
         """Returns the stages of the recognition, and that of the sentences."""
         seeing = "encoder" if self.config.recognition is None else "recognition.encoder"
-        trains = self.config.recognition is None or self.config.fine_tune
+        trains = self.config.fine_tune
+        if trains is None:  # a recognition has learnt before the sentences begin
+            trains = self.config.recognition is None and getattr(self.config.encoder, "weights", None) is None
         caption = Objective("caption", ["decoder", *([seeing] if trains else [])], self.forward, self.losses)
         earlier = [] if self.config.recognition is None else self.earlier("recognition")
         return [*earlier, Stage("caption", [caption])]
@@ -153,14 +155,17 @@ class ShowAndTell(Task):
     # ---- evaluation and use ------------------------------------------------------------------
 
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
-        """Returns `generated`, `references` (all captions of the sample), and what `keep` names."""
+        """Returns `generated`, `references` (all captions of the sample), `picture`, and what `keep` names."""
         return self.spoken(self.said(batch)[0], batch)
 
     def spoken(self, said: Any, batch: Batch) -> Rows:
         """Returns the rows of sentences that were said."""
+        image = self.config.image
         rows: Rows = {
             "generated": [self.text.encode(words) for words in said.words.cpu()],
             "references": [each.get("captions") or [each[self.config.caption]] for each in batch.samples],
+            # Not the group: scenes that are described alike share one.
+            "picture": [each[image] if isinstance(each[image], str) else each["id"] for each in batch.samples],
         }
         return rows | {f"sample.{name}": [each[name] for each in batch.samples] for name in self.config.keep}
 

@@ -1,4 +1,9 @@
-"""Clips of talking faces in the layout of the GRID samples: any two are mixed.
+"""Films of single speakers, any two of which are mixed: GRID, or films that a table names.
+
+    s1/<name>.mpg ... s34/<name>.mpg      a folder for each speaker; s1/video/<name>.mpg and
+                                          s1.mpg_vcd/s1/<name>.mpg, as copies have them, will do too
+    index.csv                             or a table, whose columns `id` and `video` name a clip and its file, and
+                                          `speaker`, if it is there, who speaks
 
 M. Cooke, J. Barker, S. Cunningham, X. Shao, An audio-visual corpus for speech perception and automatic
 speech recognition, JASA 120(5), 2006.
@@ -7,25 +12,37 @@ speech recognition, JASA 120(5), 2006.
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from sensorium import Dataset, Sample, Split, UserError, unknown
+from sensorium import Dataset, MediaError, Sample, Split, UserError, Video, unknown
 
 LEVEL = 0.05
 """Root mean square of each voice."""
-NEEDED = ("id", "video", "audio")
+RATE = 16000
+"""Samples a second of the voices."""
+NEEDED = ("id", "video")
+SPEAKER = re.compile(r"(s\d+)(\.|$)")
+
+
+class Clip(NamedTuple):
+    """One film, and who speaks in it."""
+
+    id: str
+    speaker: str
+    film: Path
 
 
 class GridMixtures(Dataset):
-    """Pairs of clips: the sum of their sounds, both voices, and the video file of each.
+    """Pairs of clips of two speakers: the sum of their sounds, both voices, and the film of each.
 
     Training and test hold the same pairs, for a few clips that are to be learnt by heart, unless
-    `test` names clips that only the test's pairs are made of.
+    `test` names what only the test's pairs are made of.
     """
 
     fields: ClassVar[dict[str, str]] = {
@@ -41,72 +58,119 @@ class GridMixtures(Dataset):
         """Where the clips are, and which are kept apart."""
 
         root: str
-        """Folder with index.csv, whose columns `id`, `video` and `audio` name a clip and its files."""
+        """Folder with a folder for each speaker, as GRID has them, or with index.csv, whose columns `id` and `video`
+        name a clip and its film; without a column `speaker` each clip has a speaker of its own."""
         test: tuple[str, ...] = ()
-        """Ids of the clips of the test; none takes those of the training."""
+        """Speakers, or ids of clips, of the test; none takes those of the training. In GRID's folders the clip
+        s1/bbaf2n.mpg has the id s1/bbaf2n."""
 
         def __post_init__(self) -> None:
             if len(self.test) == 1:
-                raise ValueError("test names two clips at least, or none.")
+                raise ValueError("test names two speakers or clips at least, or none.")
 
     config: Config
 
     def open(self, split: str) -> Split:
-        """Returns the pairs of a split, in the order of index.csv.
+        """Returns the pairs of a split.
 
         Raises:
-            UserError: The table or a file is missing.
+            UserError: There are no films, one is missing, or all are of one speaker.
         """
         if split not in self.splits:
             raise unknown("split", split, self.splits)
         root = Path(self.config.root).expanduser()
         table = root / "index.csv"
-        if not table.is_file():
-            raise UserError(
-                f"There is no table of clips at {table}.",
-                "It is a CSV file with the columns id, video and audio.",
-                "Set `root` to the folder that holds index.csv.",
-            )
-        with table.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        lacking = [name for name in NEEDED if not rows or name not in rows[0]]
-        if lacking:
-            raise UserError(f"{table} has no column {', '.join(lacking)}.", f"Its columns are {', '.join(NEEDED)}.")
+        clips = _listed(table) if table.is_file() else _found(root)
         for name in self.config.test:
-            if name not in {row["id"] for row in rows}:
-                raise unknown("clip", name, [row["id"] for row in rows], str(table))
+            if not any(name in clip[:2] for clip in clips):
+                raise unknown("speaker or clip", name, {clip.speaker for clip in clips}, str(root))
         if self.config.test:
-            rows = [row for row in rows if (row["id"] in self.config.test) == (split == "test")]
-        missing = [root / row[name] for row in rows for name in NEEDED[1:] if not (root / row[name]).is_file()]
-        if missing:
-            raise UserError(f"{missing[0]} is missing, of {len(missing)} files.", f"{table} names it.")
-        return Pairs([(row["id"], root / row["video"], root / row["audio"]) for row in rows])
+            kept = set(self.config.test)
+            clips = [clip for clip in clips if kept.isdisjoint(clip[:2]) == (split == "train")]
+        if len({clip.speaker for clip in clips}) < 2:
+            raise UserError(
+                f"The split {split!r} of {root} has no two speakers.",
+                "Clips of different speakers are mixed.",
+                "Check dataset.test, and the column `speaker` if there is an index.csv.",
+            )
+        return Pairs(clips)
 
 
 class Pairs:
-    """All pairs of some clips, in both orders; the first ones are a ring, in which each clip is once either one."""
+    """Pairs of clips of two speakers, in both orders.
 
-    def __init__(self, clips: list[tuple[str, Path, Path]]) -> None:
-        count = len(clips)
-        self.pairs = [(clips[i], clips[(i + step) % count]) for step in range(1, count) for i in range(count)]
+    At first each clip meets one of the next speaker, then one of the next but one, and so on round all
+    speakers, then the next clip of each. So the first pairs are of all speakers, and with one clip of
+    each they are a ring. The speaker with the fewest clips sets how many each clip meets of a speaker.
+    """
+
+    def __init__(self, clips: Sequence[Clip]) -> None:
+        speakers: dict[str, list[Clip]] = {}
+        for clip in clips:
+            speakers.setdefault(clip.speaker, []).append(clip)
+        self.speakers = list(speakers.values())
+        counts = [len(own) for own in self.speakers]
+        self.fewest = min(counts)
+        self.places = [(who, n) for n in range(max(counts)) for who, count in enumerate(counts) if n < count]
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.places) * (len(self.speakers) - 1) * self.fewest
 
     def __getitem__(self, index: int) -> Sample:
-        pair = self.pairs[index]
-        voices, rates = zip(*(_voice(sound) for _, _, sound in pair), strict=True)
+        pair = self.pair(index)
+        voices = [_voice(clip.film) for clip in pair]
+        # Both from their beginning and equally long, sound and film alike: whatever they are cut to stays in step.
         length = min(len(voice) for voice in voices)
-        if rates[0] != rates[1]:
-            raise UserError(f"{pair[0][2]} and {pair[1][2]} have {rates[0]} and {rates[1]} samples a second.")
         first, second = (voice[:length] for voice in voices)
-        sample: Sample = {"id": f"{pair[0][0]}+{pair[1][0]}", "mixture": (first + second, rates[0])}
-        for letter, (_, film, _), voice in zip("ab", pair, (first, second), strict=True):
-            sample |= {f"voice_{letter}": (voice, rates[0]), f"face_{letter}": str(film)}
+        sample: Sample = {"id": f"{pair[0].id}+{pair[1].id}", "mixture": (first + second, RATE)}
+        for letter, clip, voice in zip("ab", pair, (first, second), strict=True):
+            sample |= {f"voice_{letter}": (voice, RATE), f"face_{letter}": (str(clip.film), length / RATE)}
         return sample
 
+    def pair(self, index: int) -> tuple[Clip, Clip]:
+        """Returns the clips of a pair, without a list of all: a whole copy of GRID has a thousand million."""
+        step, place = divmod(range(len(self))[index], len(self.places))
+        who, number = self.places[place]
+        later, ahead = divmod(step, len(self.speakers) - 1)
+        others = self.speakers[(who + 1 + ahead) % len(self.speakers)]
+        return self.speakers[who][number], others[(number + later) % len(others)]
 
-def _voice(path: Path) -> tuple[NDArray[np.float32], int]:
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    mono = samples.mean(1)
-    return (mono * (LEVEL / max(float(np.sqrt(np.mean(mono**2))), 1e-9))).astype(np.float32), int(rate)
+
+def _listed(table: Path) -> list[Clip]:
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lacking = [name for name in NEEDED if not rows or name not in rows[0]]
+    if lacking:
+        raise UserError(f"{table} has no column {', '.join(lacking)}.", f"Its columns are {', '.join(NEEDED)}.")
+    clips = [Clip(row["id"], row.get("speaker") or row["id"], table.parent / row["video"]) for row in rows]
+    missing = [clip.film for clip in clips if not clip.film.is_file()]
+    if missing:
+        raise UserError(f"{missing[0]} is missing, of {len(missing)} files.", f"{table} names it.")
+    return clips
+
+
+def _found(root: Path) -> list[Clip]:
+    """Returns the films below folders that are called after speakers."""
+    clips = {}
+    for film in sorted(root.rglob("*.mpg")):
+        folders = map(SPEAKER.match, film.relative_to(root).parts[:-1])
+        speaker = next((folder[1] for folder in folders if folder), None)
+        if speaker is not None:
+            name = f"{speaker}/{film.stem}"
+            clips[name] = Clip(name, speaker, film)  # of two copies of a film, in two qualities, one is enough
+    if not clips:
+        raise UserError(
+            f"There are no films of speakers in {root}.",
+            "Films are expected as s1/<name>.mpg, s2/<name>.mpg and so on, or in a table index.csv.",
+            "Set dataset.root to the folder that holds them.",
+        )
+    return list(clips.values())
+
+
+def _voice(film: Path) -> NDArray[np.float32]:
+    """Returns the sound of a film, from the beginning of its first frame to the end of the last."""
+    sound = Video(Video.Config(channels=1, sample_rate=RATE)).decode(str(film)).sound[0].numpy()
+    if not sound.any():
+        raise MediaError(f"{film}: has no sound.", "The film of a speaker was expected.", "Leave it out.")
+    voice: NDArray[np.float32] = sound * (LEVEL / np.sqrt(np.mean(sound**2)))
+    return voice

@@ -54,9 +54,9 @@ def rows(
 
 
 def figures(rows: Rows) -> dict[str, float]:
-    """Returns the mean of each row; speech too short for STOI does not count there."""
+    """Returns the mean of each row; speech too short for STOI does not count there, and there alone."""
     return {
-        name: float(value[value.isfinite()].double().mean())
+        name: float((value[value.isfinite()] if name.startswith("stoi") else value).double().mean())
         for name, value in rows.items()
         if isinstance(value, Tensor) and value.ndim == 1 and value.is_floating_point()
     }

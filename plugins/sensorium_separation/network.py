@@ -2,7 +2,8 @@
 
 A. Ephrat et al., Looking to Listen at the Cocktail Party, SIGGRAPH 2018, section 4 and table 1.
 
-Shapes: B mixtures, N speakers, T frames of the spectrogram, V frames of the video, F bins, D channels.
+Shapes: B mixtures, N speakers, T frames of the spectrogram, V frames of the video, F bins, D channels,
+S samples.
 """
 
 from __future__ import annotations
@@ -66,13 +67,19 @@ class Watching(nn.Module):
             dim = config.channels
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, tokens: Tensor, frames: int) -> Tensor:
-        """Returns (B, T, D) from what is seen in each frame, (B, V, D): of each moment its video frame."""
+    def forward(self, tokens: Tensor, samples: int, hop: int) -> Tensor:
+        """Returns (B, T, D) from what is seen in each frame, (B, V, D): of each moment its video frame.
+
+        Args:
+            tokens: Of the whole clip.
+            samples: S of its sound.
+            hop: Samples from one frame of the spectrogram to the next.
+        """
         seen = self.layers(tokens.transpose(1, 2))
-        # Spectrogram frame t lies at t / (T - 1) of the sound, in video frame floor(V t / (T - 1)).
+        # The window of spectrogram frame t is centred on sample t hop; the last hop need not be whole.
         count = seen.shape[2]
-        nearest = (torch.arange(frames) * count // max(1, frames - 1)).clamp(max=count - 1)
-        moments: Tensor = seen[:, :, nearest.to(seen.device)].transpose(1, 2)
+        shown = (torch.arange(0, samples + 1, hop) * count // samples).clamp(max=count - 1)
+        moments: Tensor = seen[:, :, shown.to(seen.device)].transpose(1, 2)
         return moments
 
 

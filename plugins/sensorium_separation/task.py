@@ -114,14 +114,14 @@ class Separation(Task):
 
     def _separated(self, batch: Batch, order: tuple[str, ...]) -> dict[str, Tensor]:
         """Returns what `forward` does, with the faces in an order of speakers."""
-        mixture = self.spectra.compressed(batch["mixture"].data[:, 0] / self.level(batch))
-        heard = self.listening(mixture)
-        seen = [self._watched(batch[f"face_{letter}"], heard.shape[1]) for letter in order]
-        masks = self.joining(torch.cat([heard, *seen], 2))
+        wave = batch["mixture"].data[:, 0] / self.level(batch)
+        mixture = self.spectra.compressed(wave)
+        seen = [self._watched(batch[f"face_{letter}"], wave.shape[1]) for letter in order]
+        masks = self.joining(torch.cat([self.listening(mixture), *seen], 2))
         return {"mixture": mixture, "voices": masks * mixture[:, None]}
 
-    def _watched(self, face: Any, frames: int) -> Tensor:
-        seen: Tensor = self.watching(self.faces(face).tokens, frames)
+    def _watched(self, face: Any, samples: int) -> Tensor:
+        seen: Tensor = self.watching(self.faces(face).tokens, samples, self.config.hop_length)
         return torch.zeros_like(seen) * seen if self.config.blind else seen
 
     def sounds(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:

@@ -21,7 +21,10 @@ LISTS = {"train": "trainvalclasses.txt", "test": "testclasses.txt"}
 
 
 class DescribedPhotographs(Dataset):
-    """CUB-200-2011 or Oxford-102 with captions; the test split shows classes of its own."""
+    """CUB-200-2011 or Oxford-102; a training sample for each caption, a test sample for each photograph.
+
+    The test split shows classes of its own.
+    """
 
     fields: ClassVar[dict[str, str]] = {"image": "image", "caption": "text", "class": "label"}
     splits = ("train", "test")
@@ -51,32 +54,34 @@ class DescribedPhotographs(Dataset):
         for place in (listing, images, root / self.config.captions):
             if not place.exists():
                 raise UserError(f"{place} is not there.", "See the layout in the reader's module.", "Set dataset.root.")
-        found = []
+        found: list[tuple[Path, Path, list[str], int]] = []
         for name in listing.read_text().split():
             for text in sorted((root / self.config.captions / name).glob("*.txt")):
-                found.append((name, text, _photograph(images, name, text.stem)))
+                captions = [line.strip() for line in text.read_text().splitlines() if line.strip()]
+                photograph = _photograph(images, name, text.stem)
+                chosen = range(len(captions)) if split == "train" else [len(found) % len(captions)]
+                found += [(text, photograph, captions, number) for number in chosen]
         return Described(found, split)
 
 
 class Described:
-    """One split: a photograph with its captions."""
+    """One split: the file of a photograph's captions, the photograph, its captions, and the number of one of them."""
 
-    def __init__(self, found: Sequence[tuple[str, Path, Path]], split: str) -> None:
+    def __init__(self, found: Sequence[tuple[Path, Path, list[str], int]], split: str) -> None:
         self.found, self.split = found, split
 
     def __len__(self) -> int:
         return len(self.found)
 
     def __getitem__(self, index: int) -> Sample:
-        name, text, photograph = self.found[index]
-        captions = [line.strip() for line in text.read_text().splitlines() if line.strip()]
+        text, photograph, captions, number = self.found[index]
         return {
-            "id": f"{self.split}/{name}/{text.stem}",
-            "group": name,
+            "id": f"{self.split}/{text.parent.name}/{text.stem}/{number}",
+            "group": text.parent.name,
             "image": str(photograph),
-            "caption": captions[index % len(captions)],
+            "caption": captions[number],
             "captions": captions,
-            "class": name,
+            "class": text.parent.name,
         }
 
 

@@ -54,11 +54,11 @@ class VQA(Task):
         answer: str = "answer"
         """Field with the right answer, a label."""
         encoder: Encoder.Config | None = None
-        """What sees, from scratch; either this or `recognition`."""
+        """What sees; either this or `recognition`."""
         recognition: Task.Config | None = None
         """A task whose encoder sees, with weights or trained first: a network that has learnt to name things."""
-        fine_tune: bool = False
-        """Whether the encoder of `recognition` goes on learning with the questions."""
+        fine_tune: bool | None = None
+        """Whether the network that sees is trained along; None trains it where it starts without weights."""
         words: Encoder.Config
         """What reads the question."""
         fusion: Fusion.Config
@@ -132,7 +132,9 @@ class VQA(Task):
     def stages(self) -> Sequence[Stage]:
         """Returns the stages of the recognition, and that of the answers with their baselines."""
         seeing = "encoder" if self.config.recognition is None else "recognition.encoder"
-        trains = self.config.recognition is None or self.config.fine_tune
+        trains = self.config.fine_tune
+        if trains is None:  # a recognition has its weights by then, given or learnt
+            trains = self.config.recognition is None and getattr(self.config.encoder, "weights", None) is None
         parts = ["words", "fusion", "head", "image_blind", "question_blind", *([seeing] if trains else [])]
         earlier = [] if self.config.recognition is None else self.earlier("recognition")
         return [*earlier, Stage("answer", [Objective("answer", parts, self.forward, self.losses)])]

@@ -25,7 +25,10 @@ HELD = 0.1
 
 
 class DigitsCanvas(Dataset):
-    """One to three coloured digits on a canvas of four cells, with captions, tags, boxes and a question."""
+    """One to three coloured digits on a canvas of four cells, with captions, tags, boxes and a question.
+
+    A box holds left, top, right and bottom of a digit, as shares of the canvas's side.
+    """
 
     fields: ClassVar[dict[str, str]] = {
         "image": "image",
@@ -142,7 +145,7 @@ class Scenes:
             "label": first.digit,
             "digit": first.digit,
             "colour": first.colour,
-            "boxes": drawing.boxes,
+            "boxes": [tuple(edge / len(drawing.pixels) for edge in box) for box in drawing.boxes],
             "scene": [vars(item) for item in items],
         }
 

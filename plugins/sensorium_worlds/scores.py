@@ -51,14 +51,14 @@ class SceneWords(Metric):
 def pointed(
     peaks: Sequence[tuple[str, float, float]],
     scene: Sequence[Mapping[str, Any]],
-    boxes: Sequence[tuple[int, int, int, int]],
+    boxes: Sequence[tuple[float, float, float, float]],
 ) -> list[bool]:
     """Returns for each digit word of a sentence whether its peak lies in the right digit's box, its border included.
 
     Args:
-        peaks: Each word said, with the row and column of its peak, in pixels.
+        peaks: Each word said, with the row and column of its peak, as shares of the picture's sides.
         scene: What is in the scene, each with its `place`.
-        boxes: Left, top, right, bottom of each, in pixels.
+        boxes: Left, top, right, bottom of each, as shares of the picture's sides.
     """
     at = {item["place"]: box for item, box in zip(scene, boxes, strict=True)}
     parts: list[list[tuple[str, float, float]]] = [[]]
@@ -73,7 +73,7 @@ def pointed(
         place = next((each for each in PLACES if each in named), None)
         for word, row, column in part:
             if word in DIGITS:
-                left, top, right, bottom = at.get(place, (1, 1, 0, 0))  # nothing lies there
+                left, top, right, bottom = at.get(place, (1.0, 1.0, 0.0, 0.0))  # nothing lies there
                 hits.append(left <= column <= right and top <= row <= bottom)
     return hits
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,17 +39,17 @@ REACHED: list[Figures] = []
 def reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Figures]:
     """Trains a task's default experiment, or that of a file, with overrides; returns its figures on held-out data.
 
-    `shuffled` names a field whose values are dealt out to other training samples.
+    `shuffled` names fields whose values are dealt out, together, to other training samples.
     """
     monkeypatch.chdir(tmp_path)
 
-    def train(source: str | Path, *overrides: str, shuffled: str = "") -> Figures:
+    def train(source: str | Path, *overrides: str, shuffled: Sequence[str] = ()) -> Figures:
         began = time.monotonic()
         assembly = assemble(load(str(source), overrides))
         if shuffled:
-            assembly.splits["train"] = Shuffled(assembly.splits["train"], [shuffled])
+            assembly.splits["train"] = Shuffled(assembly.splits["train"], shuffled, together=True)
         metrics = execute(assembly, runs.create(assembly, {})).metrics
-        title = " ".join([Path(source).stem, *overrides, *([f"({shuffled} shuffled)"] if shuffled else [])])
+        title = " ".join([Path(source).stem, *overrides, *([f"({', '.join(shuffled)} shuffled)"] if shuffled else [])])
         REACHED.append(Figures(title, time.monotonic() - began, metrics))
         return REACHED[-1]
 

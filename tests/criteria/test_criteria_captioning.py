@@ -13,6 +13,8 @@ SCRATCH = (
     "model.encoder={name: convnet, widths: [24, 48, 96], dim: 128, pool: flatten}",
     "training.stages={caption: {epochs: 8}}",
 )
+SENTENCES = ("caption", "captions")
+"""What the controls deal out; the tags stay with their pictures, so that the recognition learns what it should."""
 
 
 def test_show_attend_and_tell(reached):
@@ -28,7 +30,7 @@ def test_show_attend_and_tell_with_uniform_attention(reached):
 
 
 def test_show_attend_and_tell_with_shuffled_pairs(reached):
-    assert reached("show_attend_and_tell", shuffled="image")["triples"] <= 0.1
+    assert reached("show_attend_and_tell", shuffled=SENTENCES)["triples"] <= 0.1
 
 
 def test_show_and_tell(reached):
@@ -36,7 +38,7 @@ def test_show_and_tell(reached):
 
 
 def test_show_and_tell_with_shuffled_pairs(reached):
-    assert reached("show_and_tell", shuffled="image")["triples"] <= 0.1
+    assert reached("show_and_tell", shuffled=SENTENCES)["triples"] <= 0.1
 
 
 def test_show_and_tell_from_scratch(reached):

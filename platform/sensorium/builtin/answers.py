@@ -54,11 +54,12 @@ SPELT = _without_apostrophes()
 
 
 def normalised(answer: str) -> str:
-    """Returns an answer as the official evaluation of VQA compares it: without signs, articles and capitals.
+    """Returns an answer as the official evaluation of VQA compares it where people differ.
 
-    Numbers up to ten become digits, and contractions get their apostrophe back (visualqa.org/evaluation).
+    It has no signs, articles and capitals. Numbers up to ten become digits, and contractions get their apostrophe back
+    (visualqa.org/evaluation).
     """
-    text = cleaned = answer.replace("\n", " ").replace("\t", " ").strip()
+    text = cleaned = _on_one_line(answer)
     thousands = re.search(r"\d,\d", text) is not None
     for sign in SIGNS:
         beside = f"{sign} " in text or f" {sign}" in text or thousands
@@ -68,15 +69,22 @@ def normalised(answer: str) -> str:
     return " ".join(SPELT.get(word, word) for word in numbered if word not in ARTICLES)
 
 
+def _on_one_line(answer: str) -> str:
+    return answer.replace("\n", " ").replace("\t", " ").strip()
+
+
 def agreement(said: str, answers: Sequence[str]) -> float:
     """Returns how far an answer agrees with those of several people, from 0 to 1.
 
     The mean, over the people, of min(n / 3, 1) with n the others who gave it (Antol et al., ICCV 2015, section 3, in
-    the form of the official evaluation). With a single answer it is 1 for the same, else 0.
+    the form of the official evaluation). With a single answer it is 1 for the same, else 0. Answers are compared
+    normalised, except where several people all say the same: the official evaluation then leaves every answer as it is.
     """
-    mine, theirs = normalised(said), [normalised(each) for each in answers]
-    if len(theirs) == 1:
-        return float(mine == theirs[0])
+    if len(answers) == 1:
+        return float(normalised(said) == normalised(answers[0]))
+    mine, *theirs = (_on_one_line(each) for each in (said, *answers))
+    if len(set(theirs)) > 1:
+        mine, *theirs = (normalised(each) for each in (mine, *theirs))
     same = theirs.count(mine)
     return sum(min((same - (each == mine)) / 3, 1.0) for each in theirs) / len(theirs)
 

@@ -3,9 +3,11 @@
 The figures are those of the reference scorer of COCO (X. Chen et al., Microsoft COCO Captions, 2015,
 arXiv:1504.00325), its cutting into words included. METEOR is left out: its definition is a Java program.
 
-Rows that are read: `generated`, a list of N strings, and `references`, a list of N lists of strings.
+Rows that are read: `generated`, a list of N strings, `references`, a list of N lists of strings, and, where the task
+gives it, `picture`, a list of N strings, equal for samples of one picture. Readers that give a sample for each caption
+show a picture several times; it counts once, as in the reference scorer.
 
-Shapes: N samples; k = 1 to 4 words of an n-gram.
+Shapes: N samples, in what follows pictures; k = 1 to 4 words of an n-gram.
 """
 
 from __future__ import annotations
@@ -46,12 +48,23 @@ class Captions(Metric):
                 f"It reads {' and '.join(self.needs)}; the task gives {', '.join(sorted(rows)) or 'nothing'}.",
                 "Choose another metric, or another task.",
             )
-        said = [words(each) for each in rows["generated"]]
-        right = [[words(each) for each in some] for some in rows["references"]]
+        told = pictures(rows)
+        said = [words(each) for each, _ in told]
+        right = [[words(each) for each in some] for _, some in told]
         figures = {f"bleu_{k}": value for k, value in enumerate(bleu(said, right), 1)}
         rouge = [rouge_l(one, some) for one, some in zip(said, right, strict=True)]
         cider = cider_d(said, right)
         return {**figures, "rouge_l": sum(rouge) / len(rouge), "cider_d": sum(cider) / len(cider)}
+
+
+def pictures(rows: Rows) -> list[tuple[str, list[str]]]:
+    """Returns for each picture what was said of its first sample, and the references of all its samples."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    names = rows.get("picture", map(str, range(len(rows["generated"]))))
+    for name, said, right in zip(names, rows["generated"], rows["references"], strict=True):
+        known = found.setdefault(name, (said, []))[1]
+        known += [each for each in right if each not in known]
+    return list(found.values())
 
 
 def bleu(said: Sequence[Sequence[str]], right: Sequence[Sequence[Sequence[str]]]) -> list[float]:

@@ -108,12 +108,19 @@ class Subject:
 
 
 class Shuffled:
-    """A split whose inputs are dealt out anew, each field by itself: what belongs together is torn apart."""
+    """A split of which some fields are dealt out anew: what belongs together is torn apart.
 
-    def __init__(self, split: Split, fields: Sequence[str]) -> None:
+    Args:
+        split: The right one.
+        fields: What is dealt out.
+        together: Whether a sample gets all of them from one other, or each from another.
+    """
+
+    def __init__(self, split: Split, fields: Sequence[str], together: bool = False) -> None:
         self.split = split
         random = torch.Generator().manual_seed(0)
-        self.places = {name: torch.randperm(len(split), generator=random).tolist() for name in fields}
+        deals = [torch.randperm(len(split), generator=random).tolist() for _ in fields]
+        self.places = {name: deals[0] if together else deal for name, deal in zip(fields, deals, strict=True)}
 
     def __len__(self) -> int:
         return len(self.split)

@@ -8,9 +8,12 @@ import torch
 from PIL import Image as Pillow
 
 from sensorium import Batch, Heat, Heatmaps, Image, MediaError, Tags, Text, UserError
+from sensorium.builtin.captioning import Captions
+from sensorium.builtin.datasets.coco import CocoCaptions
 from sensorium.builtin.decoders.attention_lstm import AttentionLSTM
 from sensorium.builtin.decoders.lstm import LSTM
 from sensorium.builtin.encoders.convnet import ConvNet
+from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
 from sensorium_captioning.attend import ShowAttendAndTell
 from sensorium_captioning.task import ShowAndTell
@@ -103,7 +106,25 @@ def test_references_are_all_captions_of_the_picture(modalities, batch):
     rows = task.rows(task(batch), batch)
     assert rows["references"] == [["one", "a three in red"], [CAPTIONS[1]], [CAPTIONS[2]]]
     assert rows["sample.scene"] == [0, 1, 2]
+    assert rows["picture"] == ["0", "1", "2"]
     assert all("<" not in sentence for sentence in rows["generated"])
+
+
+def test_a_perfect_captioner_says_what_people_wrote(data):
+    coco = CocoCaptions.Config(root=str(data / "tiny_coco"), captions=1).build().open("train")
+    text = Text.Config(lowercase=True).build()
+    text.fit([sample["text"] for sample in coco])
+    said = [text.encode(text.transform(sample["text"], None)) for sample in coco]
+    rows = {"generated": said, "references": [sample["captions"] for sample in coco]}
+    assert Captions.Config().build()(rows)["bleu_1"] == pytest.approx(1)
+
+
+def test_photographs_are_told_by_their_files(modalities, batch, tmp_path):
+    task, file = built(ShowAndTell, modalities), str(tmp_path / "1.png")
+    Pillow.fromarray(batch.samples[0]["image"]).save(file)
+    samples = [{**sample, "image": file} for sample in batch.samples[:2]]
+    shown = batched(modalities, samples)
+    assert task.rows(task(shown), shown)["picture"] == [file, file]
 
 
 def test_peaks_are_where_the_largest_weight_lies(modalities, batch):
@@ -114,7 +135,7 @@ def test_peaks_are_where_the_largest_weight_lies(modalities, batch):
         for place, (word, down, across) in enumerate(peaks):
             assert word == modalities["caption"].encode(said.words[row, place : place + 1])
             row_of, column_of = divmod(int(said.attention[row, place].argmax()), 4)
-            assert (down, across) == (2 * row_of + 1, 2 * column_of + 1)
+            assert (down, across) == ((2 * row_of + 1) / 8, (2 * column_of + 1) / 8)
 
 
 def test_predict_gives_a_map_for_each_word(modalities, batch):
@@ -136,11 +157,21 @@ def test_a_report_shows_sentences_and_looks(modalities, batch):
 
 def test_a_recognition_sees_and_stays_as_it_is_unless_it_is_tuned(modalities):
     recognition = Recognition.Config(encoder=EYES, targets=["tags"])
-    for tuned, expected in ((False, ["decoder"]), (True, ["decoder", "recognition.encoder"])):
+    for tuned, expected in ((None, ["decoder"]), (False, ["decoder"]), (True, ["decoder", "recognition.encoder"])):
         task = built(ShowAndTell, modalities, encoder=None, recognition=recognition, fine_tune=tuned)
         stages = task.stages()
         assert [stage.name for stage in stages] == ["recognition", "caption"]
         assert stages[1].objectives[0].updates == expected
+
+
+@pytest.mark.parametrize(
+    ("weights", "tuned", "trained"),
+    [(None, None, True), ("DEFAULT", None, False), ("DEFAULT", True, True), (None, False, False)],
+)
+def test_an_encoder_with_weights_stays_as_it_is_unless_it_is_tuned(modalities, weights, tuned, trained):
+    eyes = Backbone.Config(model="mobilenet_v3_small", weights=weights)
+    task = built(ShowAndTell, modalities, encoder=eyes, fine_tune=tuned)
+    assert ("encoder" in task.stages()[0].objectives[0].updates) == trained
 
 
 def test_what_does_not_fit_is_refused(modalities):

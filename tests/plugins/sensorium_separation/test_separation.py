@@ -2,17 +2,22 @@
 
 import io
 import math
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from sensorium import Batch, Features
+import sensorium_separation
+from sensorium import Audio, Batch, Features, Video
 from sensorium.assembly import assemble
-from sensorium.errors import UserError
+from sensorium.errors import MediaError, UserError
 from sensorium.experiment import load
-from sensorium_separation.grid import GridMixtures
+from sensorium_separation.grid import Clip, GridMixtures, Pairs
+from sensorium_separation.measures import figures
 from sensorium_separation.network import Joining, Joint, VisualStream, Watching
 from sensorium_separation.spectra import Spectra, complex_mask, ratio_mask
 
@@ -91,17 +96,25 @@ def test_masks_stay_within_their_bound():
     assert masks.imag.abs().max() <= 1.5
 
 
-def test_each_moment_sees_its_video_frame():
-    """Nine frames of a spectrogram, from 0 to 1 of the sound, over four of a video."""
+@pytest.mark.parametrize(
+    ("samples", "hop", "count", "wanted"),
+    [
+        (16, 2, 4, [0, 0, 1, 1, 2, 2, 3, 3, 3]),
+        (11, 4, 11, [0, 4, 8]),  # the last window lies before the end, at sample 8
+        (8000, 128, 50, [math.floor(0.8 * frame) for frame in range(63)]),
+    ],
+)
+def test_each_moment_sees_its_video_frame(samples, hop, count, wanted):
+    """Window t lies at sample t hop, and each video frame is shown for S / V samples."""
     watching = Watching(VisualStream(channels=1, dilations=[]), 1)
-    seen = watching(torch.tensor([[[0.0], [1.0], [2.0], [3.0]]]), 9)
-    assert seen.flatten().tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+    seen = watching(torch.arange(float(count)).view(1, count, 1), samples, hop)
+    assert seen.flatten().tolist() == wanted
 
 
 def test_both_faces_pass_through_the_same_stream(assembly):
     task, batch = assembly.task.eval(), batch_of(assembly)
     same = dict(batch.fields, face_b=batch["face_a"])
-    outputs = task._watched(same["face_a"], 63), task._watched(same["face_b"], 63)
+    outputs = task._watched(same["face_a"], 8000), task._watched(same["face_b"], 8000)
     assert torch.equal(*outputs)
     with torch.no_grad():
         assert not torch.equal(task(batch)["voices"], task(exchanged(batch))["voices"])
@@ -130,8 +143,18 @@ def test_silence_gives_no_nan_and_no_infinite_gradient(assembly, silent):
     (loss.mean() + sounds.square().mean()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())
     assert sounds.isfinite().all()
-    figures = task.figures({"id": batch.ids, **task.rows(outputs, batch)})
-    assert all(math.isfinite(figures[name]) for name in ("si_sdr", "si_sdri", "sdri", "ideal_irm_si_sdri"))
+    rows = task.rows(outputs, batch)
+    numbers = {name: row for name, row in rows.items() if not name.startswith("stoi")}
+    assert {"si_sdr", "si_sdri", "sdri", "right", "ideal_irm_si_sdri", "sound"} <= numbers.keys()
+    assert all(row.isfinite().all() for row in numbers.values())
+
+
+def test_no_figure_hides_what_is_no_number():
+    """STOI alone may be missing, for speech that is too short."""
+    none = float("nan")
+    found = figures({"si_sdri": torch.tensor([none, none, 9.0]), "stoi": torch.tensor([none, 0.5, 0.7])})
+    assert math.isnan(found["si_sdri"])
+    assert found["stoi"] == pytest.approx(0.6)
 
 
 def test_loudness_changes_the_voices_alone(assembly):
@@ -168,28 +191,137 @@ def test_answers_are_sounds_that_play_and_their_pictures(assembly):
     assert task.outputs["spectrogram_b"].encode(answer["spectrogram_b"][0]).startswith(b"\x89PNG")
 
 
+def grid(root, **options):
+    return GridMixtures(GridMixtures.Config(root=str(root), **options))
+
+
 def test_real_clips_are_mixed_in_pairs(data):
-    split = GridMixtures(GridMixtures.Config(root=str(data / "GRID-samples"))).open("train")
+    split = grid(data / "GRID-samples").open("train")
     assert len(split) == 8 * 7
     sample = split[0]
     a, b = (sample[f"voice_{letter}"][0] for letter in "ab")
     assert np.allclose(a + b, sample["mixture"][0])
     assert np.sqrt(np.mean(a**2)) == pytest.approx(np.sqrt(np.mean(b**2)), rel=1e-3)
-    assert sample["face_a"].endswith(".mpg")
+    assert sample["face_a"][0].endswith("bbaf2n.mpg")
+    assert len(a) / 16000 == sample["face_a"][1] == 3.0
+
+
+def test_the_first_pairs_of_clips_that_each_have_a_speaker_are_a_ring():
+    split = Pairs([Clip(name, name, Path(name)) for name in "abcd"])
+    pairs = ["".join(clip.id for clip in split.pair(index)) for index in range(len(split))]
+    assert pairs == ["ab", "bc", "cd", "da", "ac", "bd", "ca", "db", "ad", "ba", "cb", "dc"]
+    with pytest.raises(IndexError):
+        split.pair(12)
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (3, 3, 3), (2, 4, 3), (1, 5)])
+def test_nobody_is_mixed_with_himself_and_no_pair_comes_twice(counts):
+    split = Pairs([Clip(f"{who}/{n}", str(who), Path()) for who, count in enumerate(counts) for n in range(count)])
+    pairs = [split.pair(index) for index in range(len(split))]
+    assert all(a.speaker != b.speaker for a, b in pairs)
+    assert len(set(pairs)) == len(pairs) == sum(counts) * (len(counts) - 1) * min(counts)
+    assert len({a for a, _ in pairs[: sum(counts)]}) == sum(counts), "each clip comes before one comes again"
+
+
+def test_a_whole_copy_has_more_pairs_than_a_list_would_hold():
+    split = Pairs([Clip(f"{who}/{n}", str(who), Path()) for who in range(34) for n in range(1000)])
+    assert len(split) == 34000 * 33000
+    assert [clip.id for clip in split.pair(len(split) - 1)] == ["33/999", "32/998"]
+
+
+def test_folders_of_speakers_are_read_as_grid_and_its_copies_have_them(data, tmp_path):
+    names = sorted(path.name for path in (data / "GRID-samples" / "video").glob("*.mpg"))
+    for folder, two in (("s1", names[:2]), ("s2/video", names[:2]), ("s13.mpg_vcd/s13", names[2:4])):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in two:
+            (tmp_path / folder / name).symlink_to(data / "GRID-samples" / "video" / name)
+    split = grid(tmp_path).open("train")
+    assert len(split) == 6 * 4
+    pairs = [split.pair(index) for index in range(len(split))]
+    assert {clip.speaker for pair in pairs for clip in pair} == {"s1", "s2", "s13"}
+    assert all(a.speaker != b.speaker for a, b in pairs)
+    assert split[0]["id"] == "s1/bbaf2n+s13/lbbc2a"
+    apart = grid(tmp_path, test=("s1", "s2"))
+    assert {clip.speaker for index in range(4) for clip in apart.open("test").pair(index)} == {"s1", "s2"}
+    with pytest.raises(UserError, match=r"'train' of .* no two speakers"):
+        apart.open("train")
+    with pytest.raises(UserError, match="no speaker or clip 's3'"):
+        grid(tmp_path, test=("s1", "s3")).open("train")
+
+
+def test_the_published_experiment_keeps_four_speakers_apart(tmp_path):
+    for number in range(1, 35):
+        (tmp_path / f"s{number}").mkdir()
+        (tmp_path / f"s{number}" / "bbaf2n.mpg").touch()
+    paper = Path(sensorium_separation.__file__).parent / "experiments" / "paper.yaml"
+    dataset = load(str(paper), [f"dataset.root={tmp_path}"]).experiment.dataset.build()
+    train, test = dataset.open("train"), dataset.open("test")
+    assert (len(train), len(test)) == (30 * 29, 4 * 3)
+    kept = {clip.speaker for index in range(len(test)) for clip in test.pair(index)}
+    assert kept == {"s1", "s2", "s20", "s22"}
+    assert not any(clip.speaker in kept for index in range(len(train)) for clip in train.pair(index))
 
 
 def test_clips_kept_apart_are_in_the_test_alone(tmp_path):
-    lines = ["id,video,audio"]
+    lines = ["id,video"]
     for name in ("one", "two", "three", "four"):
-        soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 800), 8000)
         (tmp_path / f"{name}.mpg").write_bytes(b"film")
-        lines.append(f"{name},{name}.mpg,{name}.wav")
+        lines.append(f"{name},{name}.mpg")
     (tmp_path / "index.csv").write_text("\n".join(lines))
-    world = GridMixtures(GridMixtures.Config(root=str(tmp_path), test=("two", "four")))
-    assert {world.open("train")[i]["id"] for i in range(2)} == {"one+three", "three+one"}
-    assert {world.open("test")[i]["id"] for i in range(2)} == {"two+four", "four+two"}
-    with pytest.raises(UserError, match="no table of clips"):
-        GridMixtures(GridMixtures.Config(root=str(tmp_path / "none"))).open("train")
+    world = grid(tmp_path, test=("two", "four"))
+    assert ids(world.open("train")) == {"one+three", "three+one"}
+    assert ids(world.open("test")) == {"two+four", "four+two"}
+    with pytest.raises(UserError, match="no films of speakers"):
+        grid(tmp_path / "none").open("train")
+    (tmp_path / "index.csv").write_text("id,video,speaker\na,one.mpg,s1\nb,two.mpg,s1\nc,three.mpg,s2")
+    assert ids(grid(tmp_path).open("train")) == {"a+c", "b+c", "c+a"}
+
+
+def ids(split):
+    return {"+".join(clip.id for clip in split.pair(index)) for index in range(len(split))}
+
+
+def test_sound_and_film_stay_in_step_when_one_clip_is_longer(tmp_path):
+    """Each person flashes and clicks at one moment, another one for each; after the cut it is still one."""
+    film(tmp_path / "a.mpg", 5.0, 2.0)
+    film(tmp_path / "b.mpg", 3.0, 1.2)
+    (tmp_path / "index.csv").write_text("id,video\na,a.mpg\nb,b.mpg")
+    sample = grid(tmp_path).open("train")[0]
+    for seconds in (3.0, 2.92, 4.0):
+        sound = Audio(Audio.Config(sample_rate=16000, seconds=seconds, view="waveform"))
+        face = Video(Video.Config(size=16, channels=1, seconds=seconds))
+        for letter, moment in (("a", 2.0), ("b", 1.2)):
+            wave = sound.transform(sound.decode(sample[f"voice_{letter}"]), None)[0]
+            frames = face.transform(face.decode(sample[f"face_{letter}"]), None).frames
+            heard, seen = int(wave.abs().argmax()) / 16000, int(frames.mean((1, 2, 3)).argmax()) / 25
+            assert heard == pytest.approx(seen, abs=1e-3)
+            assert seen == pytest.approx(moment - max(0.0, 3.0 - seconds) / 2)
+
+
+def film(path, seconds, moment):
+    """Writes dark frames with a light one, and silence with a click, both at `moment`."""
+    with av.open(str(path), "w", format="matroska") as container:
+        picture = container.add_stream("ffv1", rate=25, options={"level": "3"})
+        picture.width, picture.height, picture.pix_fmt = 32, 32, "gray"
+        sound = container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        for number in range(round(25 * seconds)):
+            pixels = np.full((32, 32), 255 * (number == round(25 * moment)), np.uint8)
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(pixels, format="gray")))
+            samples = np.zeros((1, 640), np.int16)
+            samples[0, 0] = 20000 * (number == round(25 * moment))
+            piece = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            piece.sample_rate, piece.pts, piece.time_base = 16000, 640 * number, Fraction(1, 16000)
+            container.mux(sound.encode(piece))
+        container.mux(picture.encode(None))
+        container.mux(sound.encode(None))
+
+
+def test_a_film_without_sound_is_refused(tmp_path):
+    film(tmp_path / "a.mpg", 1.0, 2.0)
+    film(tmp_path / "b.mpg", 1.0, 0.5)
+    (tmp_path / "index.csv").write_text("id,video\na,a.mpg\nb,b.mpg")
+    with pytest.raises(MediaError, match="no sound"):
+        grid(tmp_path).open("train")[0]
 
 
 @pytest.mark.parametrize(

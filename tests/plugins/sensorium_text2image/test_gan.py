@@ -182,12 +182,14 @@ def photographs(root, images):
 def test_the_layout_of_birds_and_of_flowers_is_read(tmp_path, images):
     photographs(tmp_path, images)
     dataset = parse(DescribedPhotographs.Config, {"root": str(tmp_path), "images": images}, Plugins()).build()
-    (train,), (test,) = (
+    taught, (test,) = (
         [*map(dataset.open(split).__getitem__, range(len(dataset.open(split))))] for split in dataset.splits
     )
+    train = taught[0]
     assert (train["class"], test["class"]) == ("001.Albatross", "002.Auklet")
-    assert train["caption"] == "a bird, caption 0 of Albatross_1"
-    assert len(train["captions"]) == 10
+    assert [sample["caption"] for sample in taught] == train["captions"]
+    assert train["captions"] == [f"a bird, caption {number} of Albatross_1" for number in range(10)]
+    assert len({sample["id"] for sample in taught}) == 10
     with Pillow.open(train["image"]) as picture:
         assert picture.size == (7, 9)
 

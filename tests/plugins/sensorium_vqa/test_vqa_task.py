@@ -7,6 +7,7 @@ import torch
 from sensorium import Batch, Image, Label, Tags, Text, UserError
 from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.rnn import RNN
+from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.fusions import Bilinear, Concatenation, Product, Projection, Sum
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
 from sensorium.builtin.metrics import Accuracy
@@ -122,12 +123,20 @@ def test_predict_gives_chances(modalities, batch):
     assert torch.allclose(chances.sum(1), torch.ones(3))
 
 
+@pytest.mark.parametrize(("weights", "tuned"), [(None, True), ("DEFAULT", False)])
+def test_the_network_that_sees_is_trained_where_it_starts_without_weights(weights, tuned, modalities):
+    eyes = Backbone.Config(model="mobilenet_v3_small", weights=weights)
+    for option, trains in ((None, tuned), (False, False), (True, True)):
+        (stage,) = built(modalities, encoder=eyes, fine_tune=option).stages()
+        assert ("encoder" in stage.objectives[0].updates) is trains
+
+
 def test_the_network_of_a_recognition_stays_as_it_is_unless_it_is_tuned(modalities):
     recognition = Recognition.Config(encoder=EYES, targets=["tags"])
-    for tuned in (False, True):
+    for tuned in (None, False, True):
         stages = built(modalities, encoder=None, recognition=recognition, fine_tune=tuned).stages()
         assert [stage.name for stage in stages] == ["recognition", "answer"]
-        assert ("recognition.encoder" in stages[1].objectives[0].updates) is tuned
+        assert ("recognition.encoder" in stages[1].objectives[0].updates) is bool(tuned)
 
 
 def test_what_does_not_fit_is_refused(modalities):

@@ -95,8 +95,8 @@ def test_boxes_lie_in_the_cells_that_the_scene_names(train):
     for sample in train[:50]:
         for (left, top, right, bottom), item in zip(sample["boxes"], sample["scene"], strict=True):
             row, column = divmod(PLACES.index(item["place"]), 2)
-            assert 16 * column <= left < right <= 16 * (column + 1)
-            assert 16 * row <= top < bottom <= 16 * (row + 1)
+            assert column <= 2 * left < 2 * right <= column + 1
+            assert row <= 2 * top < 2 * bottom <= row + 1
         assert len({item["place"] for item in sample["scene"]}) == len(sample["scene"])
 
 
@@ -155,8 +155,8 @@ def test_a_canvas_of_one_cell_shows_one_digit_without_a_place(world):
     for sample in (split[index] for index in range(30)):
         assert sample["image"].shape == (12, 12, 3)
         (left, top, right, bottom) = sample["boxes"][0]
-        assert 0 <= left < right <= 12
-        assert 0 <= top < bottom <= 12
+        assert 0 <= left < right <= 1
+        assert 0 <= top < bottom <= 1
         assert sample["tags"] == sorted((sample["colour"], sample["digit"]))
         assert sample["group"] == f"a {sample['colour']} {sample['digit']}"
         assert sample["caption"] in sample["captions"]

@@ -31,10 +31,26 @@ def test_answers_are_compared_without_what_does_not_matter(answer, expected):
 @pytest.mark.parametrize(
     ("same", "expected"),
     # One who agrees leaves n - 1 others for himself and n for the 10 - n who do not.
-    [(0, 0.0), (1, 9 / 10 / 3), (2, (2 * 1 / 3 + 8 * 2 / 3) / 10), (3, (3 * 2 / 3 + 7) / 10), (4, 1.0), (10, 1.0)],
+    [(0, 0.0), (1, 9 / 10 / 3), (2, (2 * 1 / 3 + 8 * 2 / 3) / 10), (3, (3 * 2 / 3 + 7) / 10), (4, 1.0), (9, 1.0)],
 )
 def test_agreement_is_the_mean_over_those_who_leave_one_out(same, expected):
     assert agreement("two", ["2"] * same + ["blue"] * (10 - same)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "expected"),
+    [
+        ("two", ["two"] * 10, 1.0),
+        (" two\n", ["two "] * 9 + ["two"], 1.0),
+        ("2", ["two"] * 10, 0.0),
+        ("Two", ["two"] * 10, 0.0),
+        ("t-shirt", ["t shirt"] * 10, 0.0),
+        ("2", ["two"] * 9 + ["Two"], 1.0),
+        ("t-shirt", ["t shirt"] * 9 + ["shirt"], 1.0),
+    ],
+)
+def test_answers_are_taken_as_they_are_where_all_people_say_the_same(said, answers, expected):
+    assert agreement(said, answers) == expected
 
 
 def test_a_single_answer_is_right_or_wrong():

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from sensorium import UserError
-from sensorium.builtin.captioning import Captions, bleu, cider_d, longest_common, rouge_l
+from sensorium.builtin.captioning import Captions, bleu, cider_d, longest_common, pictures, rouge_l
 from sensorium.builtin.treebank import words
 
 # What `java -cp stanford-corenlp-3.4.1.jar edu.stanford.nlp.process.PTBTokenizer -lowerCase` makes of them, without
@@ -111,6 +111,20 @@ def test_photographs_first_captions_against_the_others(data):
         "cider_d": 0.8242807823287376,
     }
     assert figures == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_picture_that_is_shown_for_each_of_its_captions_counts_once():
+    generated, references = ["a dog runs", "a cat"], [["a dog sits", "a brown dog"], ["a cat sleeps"]]
+    once = score(generated, references)
+    shown = {"generated": [generated[0]] * 2 + generated[1:], "references": [references[0]] * 2 + references[1:]}
+    again = Captions.Config().build()({**shown, "picture": ["1.jpg", "1.jpg", "2.jpg"]})
+    assert again == once
+    assert score(**shown) != once
+
+
+def test_a_picture_has_the_references_of_all_its_samples():
+    rows = {"generated": ["a"] * 3, "references": [["x", "x"], ["x", "x"], ["y"]], "picture": ["1.jpg"] * 3}
+    assert pictures(rows) == [("a", ["x", "x", "y"])]
 
 
 def test_repeated_words_count_as_often_as_in_a_reference():

@@ -288,6 +288,7 @@ def test_flickr8k(flickr8k):
         "group": "a.jpg",
         "image": str(flickr8k / "Flicker8k_Dataset/a.jpg"),
         "text": "A girl goes in .",
+        "captions": ["A child .", "A girl goes in ."],
     }
     assert flickr.open("test").columns["text"] == ["Two dogs , one brown ."]
 

@@ -229,6 +229,23 @@ def test_rnn_pools_the_last_state_of_each_direction():
     torch.testing.assert_close(encoder(batch).pooled[0], encoder.project(ends))
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_an_lstm_pools_all_its_states(bidirectional):
+    torch.manual_seed(0)
+    encoder = RNN.Config(cell="lstm", bidirectional=bidirectional, hidden=3, layers=2, pool="all", dim=4).build(WORDS)
+    batch = values(WORDS, [4, 6, 1])
+    features = encoder(batch)
+    assert features.tokens is None
+    theirs = nn.LSTM(3, 3, 2, batch_first=True, bidirectional=bidirectional)
+    theirs.load_state_dict(encoder.cell.state_dict())
+    for index, length in enumerate([4, 6, 1]):
+        _, (hidden, cell) = theirs(encoder.embed(batch.data[index, :length]))
+        states = torch.cat([hidden.flatten(), cell.flatten()])
+        torch.testing.assert_close(features.pooled[index], encoder.project(states))
+    features.pooled.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
+
+
 def test_encoders_of_text_want_a_vocabulary_and_a_bound():
     for config in (TEXT, GRU):
         with pytest.raises(UserError, match="no vocabulary yet"):
@@ -272,6 +289,21 @@ def test_backbones_of_plain_families(model):
     torch.testing.assert_close(features.pooled, features.tokens.mean(1))
 
 
+@pytest.mark.parametrize(("model", "dim"), [("vgg11", 4096), ("mobilenet_v3_small", 1024)])
+def test_connected_backbones_pool_what_the_classes_are_read_from(model, dim, monkeypatch):
+    theirs = models.get_model(model).eval()
+    monkeypatch.setattr(models, "get_model", lambda *_, **__: theirs)
+    ours = Backbone.Config(model=model, connected=True).build(PHOTO).eval()
+    read = []
+    theirs.classifier[-1].register_forward_pre_hook(lambda module, arguments: read.append(arguments[0]))
+    picture = torch.randn(2, 3, 64, 64)
+    theirs(picture)
+    features = ours(picture)
+    assert ours.dim == dim
+    assert features.tokens is None
+    torch.testing.assert_close(features.pooled, read[0])
+
+
 def test_trained_weights_are_taken_when_the_training_is_new(monkeypatch):
     fresh = models.get_model
     asked = []
@@ -297,6 +329,8 @@ def test_unknown_networks_and_weights_are_refused():
         Backbone.Config(weights="IMAGENET_V1").build(PHOTO)
     with pytest.raises(UserError, match="does not take pictures of 12 x 10"):
         Backbone.Config(model="vgg11").build(PICTURE)
+    with pytest.raises(UserError, match="'resnet18' has no fully connected layer before"):
+        Backbone.Config(connected=True).build(PHOTO)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +340,7 @@ def test_unknown_networks_and_weights_are_refused():
         (ViT.Config, {"dim": 30, "heads": 4}),
         (TextTransformer.Config, {"dim": 30, "heads": 4}),
         (RNN.Config, {"layers": 0}),
+        (RNN.Config, {"pool": "all"}),
     ],
 )
 def test_options_that_make_no_sense_are_refused(config, options):

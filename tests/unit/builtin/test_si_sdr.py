@@ -46,12 +46,34 @@ def test_sdr_by_least_squares():
 
 
 @pytest.mark.parametrize("measure", [si_sdr, sdr])
-def test_silence_gives_a_number(measure):
+def test_silence_worked_out_by_hand(measure):
+    """Nothing is to be gained or lost where the truth is silent; elsewhere silence is the worst answer."""
     silence, sound = torch.zeros(1000), noise(1000)
-    for estimate, reference in ((silence, sound), (sound, silence), (silence, silence)):
-        assert measure(estimate, reference).isfinite()
-    assert measure(silence, silence).item() == pytest.approx(0, abs=1e-5)
-    assert measure(sound, sound) > 70
+    estimates, references = torch.stack([sound, silence, silence, sound]), torch.stack([silence, silence, sound, sound])
+    found = measure(estimates, references).tolist()
+    assert found[:3] == pytest.approx([0, 0, -80], abs=1e-4)
+    assert found[3] > 70
+    assert measure(noise(1000, seed=1), sound) > found[2]
+
+
+def test_an_offset_is_silence_and_a_quiet_sound_is_not():
+    offset, sound = torch.full((1000,), 0.1), noise(1000)
+    assert si_sdr(sound, offset).item() == 0
+    assert si_sdr(offset, sound).item() == pytest.approx(-80, abs=1e-4)
+    assert si_sdr(1e-5 * sound, sound) > 70
+
+
+def test_what_is_no_number_stays_so_of_silence_too():
+    assert si_sdr(torch.full((1000,), float("nan")), torch.zeros(1000)).isnan()
+
+
+def test_silence_has_finite_gradients_beside_sounds():
+    silence, sound = torch.zeros(1000), noise(1000)
+    estimates = torch.stack([sound, silence, silence, noise(1000, seed=1)]).requires_grad_()
+    si_sdr(estimates, torch.stack([silence, silence, sound, sound])).sum().backward()
+    assert estimates.grad.isfinite().all()
+    assert not estimates.grad[:3].any()
+    assert estimates.grad[3].any()
 
 
 def test_leading_dimensions_stand_alone():

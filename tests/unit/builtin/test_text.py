@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 
 from sensorium import MediaError, UserError
 from sensorium.builtin.modalities.text import Text
@@ -40,6 +41,34 @@ def test_the_commonest_words_are_kept():
 def test_lowercase():
     modality = fitted(lowercase=True)
     assert torch.equal(modality.transform("A DOG", None), modality.transform("a dog", None))
+
+
+def test_marks_within_a_word_belong_to_it():
+    inner, outer = "a man's t-shirt doesn't say rock'n'roll , it\u2019s a 2-year-old", "cats' '90s a--b c- -d"
+    modality = fitted([inner, outer])
+    assert len(modality.transform(inner, None)) == 1 + len(inner.split()) + 1
+    assert modality.encode(modality.transform(inner, None)) == inner
+    assert modality.encode(modality.transform(outer, None)) == "cats ' ' 90s a -- b c - - d"
+
+
+LETTERS = st.text(st.characters(categories=("L", "Nd")), min_size=1)
+SPOKEN = st.lists(
+    st.lists(LETTERS, min_size=1).map("'".join) | st.lists(LETTERS, min_size=1).map("-".join), max_size=20
+)
+
+
+@settings(deadline=None)
+@given(SPOKEN)
+def test_words_come_back_as_they_were(words):
+    modality = fitted([*TEXTS, " ".join(words)])
+    assert modality.encode(modality.transform(" ".join(words), None)) == " ".join(words)
+
+
+@settings(deadline=None)
+@given(st.text().filter(lambda text: not set(text) & set("'-\u2019")))
+def test_texts_without_marks_are_cut_between_letters_and_signs(text):
+    cut = pre_tokenizers.Whitespace().pre_tokenize_str(text)
+    assert fitted().tokenizer.pre_tokenizer.pre_tokenize_str(text) == cut
 
 
 BPE = fitted(tokenizer="bpe", vocabulary_size=280, max_length=10_000)

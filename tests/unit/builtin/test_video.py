@@ -78,6 +78,14 @@ def _given(**options):
     return modality.transform(modality.decode((counting(), 10)), None).frames
 
 
+def test_the_beginning_of_a_file_is_taken_with_its_sound(data):
+    modality = video(sample_rate=16000)
+    path = str(data / "GRID-samples" / "video" / "bbaf2n.mpg")
+    whole, part = modality.decode(path), modality.decode((path, 1.0))
+    assert torch.equal(part.frames, whole.frames[:25])
+    assert torch.equal(part.sound, whole.sound[:, :16000])
+
+
 def test_a_region_is_cut_out():
     frames = np.zeros((2, 20, 20), np.uint8)
     frames[:, 10:15, 5:10] = 255
@@ -105,7 +113,7 @@ def test_what_it_shows_it_reads_again():
     assert (again.frames - smooth.frames).abs().mean() < 0.05
 
 
-@pytest.mark.parametrize("raw", [b"no video", 7, (counting().astype(float), 25), (counting(), "fast")])
+@pytest.mark.parametrize("raw", [b"no video", 7, (counting().astype(float), 25), (counting(), "fast"), (b"", 0)])
 def test_what_is_no_video_is_refused(raw):
     with pytest.raises(MediaError):
         video().decode(raw)

@@ -91,8 +91,9 @@ class WrittenDigits(Dataset):
 class Digits(WrittenDigits):
     """1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn.
 
-    The last 450 (the test split) were written by other people than the first 1,347. Source: E.
-    Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (its test part).
+    They stand writer by writer; the last 450 are the test split, whose first writer also wrote the end of
+    the training split. Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998
+    (its test part).
     """
 
     TRAIN = 1347

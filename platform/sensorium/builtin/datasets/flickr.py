@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
 from sensorium.builtin.datasets.files import Columns, decode, lines, listing, require, require_media
@@ -22,7 +22,9 @@ LISTS = {
 class Flickr(Dataset):
     """Photographs with captions in Flickr's layouts; one sample for each caption, the image as group.
 
-    Captions come as lines `image.jpg#0<TAB>caption` (Flickr8k.token.txt, results_20130124.token) or as
+    A sample's `captions` are all of its image.
+
+    The file holds lines `image.jpg#0<TAB>caption` (Flickr8k.token.txt, results_20130124.token) or is
     CSV with the header `image,caption`. Source: M. Hodosh et al., Framing Image Description as a
     Ranking Task, JAIR 47, 2013; P. Young et al., From Image Descriptions to Visual Denotations, TACL 2014.
     """
@@ -60,23 +62,24 @@ class Flickr(Dataset):
         path = require(self.root / self.config.captions, "file of captions", "Set `captions` to it.")
         wanted = self._images(split) if self.lists else None
         folder = self.root / self.config.images
-        columns: dict[str, list[str]] = {"id": [], "group": [], "image": [], "text": []}
-        used = set()
+        columns: dict[str, list[Any]] = {"id": [], "group": [], "image": [], "text": []}
+        of_image: dict[str, list[str]] = {}
         for key, name, text in _captions(path):
             if wanted is not None and name not in wanted:
                 continue
-            used.add(name)
+            of_image.setdefault(name, []).append(text)
             columns["id"].append(key)
             columns["group"].append(name)
             columns["image"].append(str(folder / name))
             columns["text"].append(text)
-        if wanted is not None and wanted - used:
+        if wanted is not None and wanted - of_image.keys():
             raise UserError(
-                f"{path} has no caption for {len(wanted - used)} images that {self.lists[split]} lists: "
-                f"{listing(wanted - used, 3)}.",
+                f"{path} has no caption for {len(wanted - of_image.keys())} images that {self.lists[split]} lists: "
+                f"{listing(wanted - of_image.keys(), 3)}.",
                 "Every image of a split has one.",
                 "Choose the list and the captions of the same data set.",
             )
+        columns["captions"] = [of_image[name] for name in columns["group"]]
         if self.config.broken == "refuse":
             require_media(columns["image"], path)
         return Columns(columns, path)

@@ -1,6 +1,6 @@
 """A recurrent network over tokens or over the frames of a spectrogram.
 
-Shapes: B samples, C channels, F bins, T tokens or frames, N hidden channels of both directions, D channels.
+Shapes: B samples, C channels, F bins, T tokens or frames, N hidden channels of what is pooled, D channels.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class RNN(Encoder):
         layers: int = 1
         """Layers on top of one another."""
 
+        pool: Literal["top", "all"] = "top"
+        """What is pooled: the hidden state of the top layer, or, of an LSTM, hidden and cell states of all layers, as
+        Antol et al., ICCV 2015 do; then there are no tokens."""
+
         dim: int = 128
         """D, channels of the result."""
 
@@ -45,10 +49,12 @@ class RNN(Encoder):
         def __post_init__(self) -> None:
             if min(self.hidden, self.layers, self.dim) < 1 or self.token_std <= 0:
                 raise ValueError("hidden, layers and dim are at least 1; token_std is above 0.")
+            if self.pool == "all" and self.cell != "lstm":
+                raise ValueError("pool: all reads the cell states of an LSTM; take cell: lstm.")
 
     def __init__(self, config: RNN.Config, modality: Modality) -> None:
         super().__init__(config, modality)
-        self.dim = config.dim
+        self.dim, self.pool = config.dim, config.pool
         self.embed: nn.Module = nn.Identity()
         if modality.form == "tokens":
             table, width = embedding(modality, config.hidden), config.hidden
@@ -58,15 +64,19 @@ class RNN(Encoder):
             width = fixed(modality, 0) * fixed(modality, 1)
         cell = {"gru": nn.GRU, "lstm": nn.LSTM}[config.cell]
         self.cell = cell(width, config.hidden, config.layers, batch_first=True, bidirectional=config.bidirectional)
-        self.project = nn.Linear(config.hidden * (1 + config.bidirectional), config.dim)
+        states = 2 * config.layers if config.pool == "all" else 1
+        self.project = nn.Linear(states * config.hidden * (1 + config.bidirectional), config.dim)
 
     def forward(self, batch: Padded) -> Features:
-        """Returns pooled (B, D) and tokens (B, T, D)."""
+        """Returns pooled (B, D) and, of the top layer, tokens (B, T, D)."""
         steps: Tensor = self.embed(batch.data)
         if steps.ndim == 4:
             steps = steps.flatten(1, 2).transpose(1, 2)  # (B, C, F, T) -> (B, T, C * F)
         packed = pack_padded_sequence(steps, batch.mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
         outputs, state = self.cell(packed)
+        if self.pool == "all":
+            states = torch.cat(state)  # (2 * layers * directions, B, N / states)
+            return Features(self.project(torch.cat(states.unbind(0), 1)))
         padded, _ = pad_packed_sequence(outputs, batch_first=True, total_length=batch.mask.shape[1])
         last = state[0] if isinstance(state, tuple) else state  # (layers * directions, B, N / directions)
         directions = 1 + self.cell.bidirectional

@@ -1,4 +1,4 @@
-"""The classification networks of torchvision, without their classifiers.
+"""The classification networks of torchvision, without their classifiers or the last layer of these.
 
 Shapes: B samples, H rows and W columns of the last feature map, T = H * W, D channels.
 """
@@ -16,6 +16,9 @@ from sensorium.builtin.encoders.inputs import fixed
 
 HEADS = ("avgpool", "classifier", "fc", "head")
 """Names under which torchvision's networks keep what comes after their last feature map."""
+
+CONNECTED = ("alexnet", "mobilenet_v3", "vgg")
+"""What the names of networks with fully connected layers before that of the classes begin with."""
 
 AUXILIARY = {"googlenet", "inception_v3"}
 """Networks with further classifiers on the way and a normalisation of their own."""
@@ -39,6 +42,10 @@ class Backbone(Encoder):
         """Name of trained weights of the model, for instance DEFAULT or IMAGENET1K_V1, which are
         downloaded; the picture's size, mean and std should be theirs. None starts from random ones."""
 
+        connected: bool = False
+        """Also takes the fully connected layers before that of the classes, which VGG, AlexNet and MobileNetV3 have;
+        what the last of them gives, fc7 of VGG, is then pooled, and there are no tokens."""
+
     config: Backbone.Config
 
     def __init__(self, config: Backbone.Config, modality: Modality) -> None:
@@ -46,12 +53,18 @@ class Backbone(Encoder):
         known = set(models.list_models(module=models)) - AUXILIARY
         if config.model not in known:
             raise unknown("torchvision model", config.model, known)
+        if config.connected and not config.model.startswith(CONNECTED):
+            raise UserError(
+                f"The torchvision model {config.model!r} has no fully connected layer before that of the classes.",
+                f"`connected` takes one; names that begin with {', '.join(CONNECTED)} have it.",
+                "Leave `connected` out, or choose another model.",
+            )
         choices = models.get_model_weights(config.model).__members__
         if config.weights is not None and config.weights not in choices:
             raise unknown("set of weights", config.weights, choices, f"the model {config.model}")
         height, width = fixed(modality, 1), fixed(modality, 2)
         try:
-            self.body = _body(config.model, None, (height, width))
+            self.body = _body(config, None, (height, width))
             with torch.no_grad():
                 self.dim = self.eval()(torch.zeros(1, 3, height, width)).pooled.shape[1]
             self.train()
@@ -67,7 +80,7 @@ class Backbone(Encoder):
         if self.config.weights is None:
             return
         try:
-            trained = _body(self.config.model, self.config.weights, self.size)
+            trained = _body(self.config, self.config.weights, self.size)
         except OSError as cause:
             raise UserError(
                 f"The weights {self.config.weights!r} of {self.config.model!r} cannot be fetched: {cause}.",
@@ -76,7 +89,7 @@ class Backbone(Encoder):
         self.body.load_state_dict(trained.state_dict())
 
     def forward(self, picture: Tensor) -> Features:
-        """Returns pooled (B, D), tokens (B, T, D) and their grid (H, W); grey pictures count as RGB."""
+        """Returns pooled (B, D) and, of a map, tokens (B, T, D) and their grid (H, W); grey pictures count as RGB."""
         features: Features = self.body(picture.expand(-1, 3, -1, -1))
         return features
 
@@ -89,6 +102,14 @@ class Map(nn.Sequential):
         grid = super().forward(picture)
         tokens = grid.flatten(2).transpose(1, 2)
         return Features(tokens.mean(1), tokens, None, tuple(grid.shape[2:]))
+
+
+class Connected(nn.Sequential):
+    """Layers up to the last fully connected one before that of the classes."""
+
+    def forward(self, picture: Tensor) -> Features:
+        """Returns what that layer gives."""
+        return Features(super().forward(picture))
 
 
 class Patches(nn.Module):
@@ -106,7 +127,11 @@ class Patches(nn.Module):
         return Features(tokens[:, 0], tokens[:, 1:], None, tuple(grid.shape[2:]))
 
 
-def _body(model: str, weights: str | None, size: tuple[int, int]) -> nn.Module:
+def _body(config: Backbone.Config, weights: str | None, size: tuple[int, int]) -> nn.Module:
+    model = config.model
+    if config.connected:
+        network = models.get_model(model, weights=weights)
+        return Connected(network.features, network.avgpool, nn.Flatten(), *network.classifier[:-1])
     if model.startswith("vit"):
         return Patches(models.get_model(model, weights=weights, image_size=size[0]))
     options: dict[str, Any] = {"input_size": size} if model.startswith("maxvit") else {}

@@ -5,6 +5,7 @@ Shapes: ... any leading dimensions, S samples, L taps of a filter.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -41,22 +42,23 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     """Returns the scale-invariant signal-to-distortion ratio (...), in dB, from -80 to 80.
 
     J. Le Roux et al., SDR - half-baked or well done?, ICASSP 2019, equation 5; both have mean 0. Of
-    silence the ratio is 0 dB, whatever the estimate.
+    silence the ratio is 0 dB, whatever the estimate; silence as the estimate of a sound has -80 dB.
 
     Args:
         estimate: (..., S).
         reference: (..., S).
     """
-    estimate = estimate - estimate.mean(-1, keepdim=True)
-    reference = reference - reference.mean(-1, keepdim=True)
+    estimate, blank = _centred(estimate)
+    reference, silent = _centred(reference)
     energy = reference.square().sum(-1, keepdim=True)
     target = (estimate * reference).sum(-1, keepdim=True) / energy.clamp(min=1e-12) * reference
-    return _decibels(target.square().sum(-1), (estimate - target).square().sum(-1), estimate.square().sum(-1))
+    distortion = (estimate - target).square().sum(-1)
+    return _decibels(target.square().sum(-1), distortion, estimate.square().sum(-1), blank, silent)
 
 
 @torch.no_grad()
 def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
-    """Returns the signal-to-distortion ratio of BSS Eval (...), in dB, without gradient.
+    """Returns the signal-to-distortion ratio of BSS Eval (...), in dB, without gradient; silence counts as in SI-SDR.
 
     What a filter of 512 taps makes of the reference is no distortion (E. Vincent et al., Performance
     measurement in blind audio source separation, 2006, with the one source as its own subspace).
@@ -77,9 +79,19 @@ def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     explained = torch.tensor([float(right @ solve_toeplitz(left, right)) for left, right in rows])
     explained = explained.to(cross).view(cross.shape[:-1])
     whole = estimate.square().sum(-1)
-    return _decibels(explained, whole - explained, whole).float()
+    silent = reference.square().sum(-1) == 0
+    return _decibels(explained, whole - explained, whole, whole == 0, silent).float()
 
 
-def _decibels(signal: Tensor, distortion: Tensor, whole: Tensor) -> Tensor:
+def _centred(sound: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns a sound (..., S) without its mean, and where nothing is left of it but rounding, (...)."""
+    centred = sound - sound.mean(-1, keepdim=True)
+    return centred, centred.square().sum(-1) <= 1e-12 * sound.square().sum(-1)
+
+
+def _decibels(signal: Tensor, distortion: Tensor, whole: Tensor, blank: Tensor, silent: Tensor) -> Tensor:
+    """Returns the ratio; the lowest where the estimate is `blank`, 0 dB where the reference is `silent`."""
     floor = FLOOR * whole + 1e-20
-    return 10 * ((signal.clamp(min=0) + floor) / (distortion.clamp(min=0) + floor)).log10()
+    ratio = 10 * ((signal.clamp(min=0) + floor) / (distortion.clamp(min=0) + floor)).log10()
+    # An estimate that is no number stays so, of silence too.
+    return ratio.masked_fill(blank, 10 * math.log10(FLOOR)).masked_fill(silent & ~ratio.isnan(), 0.0)

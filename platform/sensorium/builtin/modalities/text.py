@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -18,6 +18,9 @@ from sensorium import MediaError, Modality, Padded, UserError
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PAD, BOS, EOS, UNK = range(4)
 BYTES = 256
+_LETTER = r"\w\u200c\u200d"  # the two join letters; the \w of the library lacks them
+WORD = rf"[{_LETTER}]+(?:['\u2019-][{_LETTER}]+)*|[^{_LETTER}\s]+"
+"""A word, an apostrophe or hyphen within it included, so that `a man's t-shirt` comes back as it was; or signs."""
 
 
 class Text(Modality):
@@ -31,8 +34,8 @@ class Text(Modality):
         """How text is cut into tokens."""
 
         tokenizer: Literal["words", "bpe"] = "words"
-        """`words` knows the words and signs of the training split, others become <unk>; `bpe` merges
-        frequent pairs of bytes (Sennrich et al., ACL 2016) and loses nothing."""
+        """`words` knows the words (`man's` and `t-shirt` are one each) and signs of the training split, others
+        become <unk>; `bpe` merges frequent pairs of bytes (Sennrich et al., ACL 2016) and loses nothing."""
 
         vocabulary_size: int = 8192
         """Largest number of ids; the four of <pad>, <bos>, <eos>, <unk> and the 256 bytes of `bpe` count."""
@@ -129,7 +132,7 @@ class Text(Modality):
             trainer: Any = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options)
         else:
             tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL[UNK]))
-            tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
             trainer = trainers.WordLevelTrainer(**options)
         if self.config.lowercase:
             tokenizer.normalizer = normalizers.Lowercase()

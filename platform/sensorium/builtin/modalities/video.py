@@ -20,6 +20,9 @@ from sensorium import Image, MediaError, Modality
 from sensorium.builtin.modalities import film
 from sensorium.builtin.modalities.source import opened
 
+FILES = (str, Path, bytes, bytearray, memoryview)
+"""Types of what names or holds a file."""
+
 
 @dataclass(frozen=True)
 class Footage:
@@ -109,25 +112,32 @@ class Video(Modality):
 
         Args:
             raw: A path, URI or bytes of a video file, or frames and their rate: an array (T, h, w) or
-                (T, h, w, C) of uint8, and frames a second.
+                (T, h, w, C) of uint8, and frames a second. A file with a number takes so many seconds from
+                its beginning.
 
         Raises:
             MediaError: It is no readable video, is empty, too long, or too large.
         """
         config = self.config
+        count = None
         if isinstance(raw, (tuple, list)) and len(raw) == 2:
-            return Footage(self._given(*raw), torch.zeros(1, 0))
-        if not isinstance(raw, (str, Path, bytes, bytearray, memoryview)):
+            if not isinstance(raw[0], FILES):
+                return Footage(self._given(*raw), torch.zeros(1, 0))
+            raw, seconds = raw
+            if not isinstance(seconds, Real) or seconds <= 0:
+                raise MediaError(f"{seconds!r} is no length of a video.", "Seconds above 0 were expected.")
+            count = max(1, round(float(seconds) * config.frame_rate))
+        if not isinstance(raw, FILES):
             raise MediaError(f"{type(raw).__name__} is no video.", "A path, bytes, or frames with their rate.")
         mode = "gray" if config.channels == 1 else "rgb24"
         with opened(raw) as (file, name):
             frames, sound = film.read(
                 file, name, config.frame_rate, mode, config.sample_rate, config.max_seconds, config.max_pixels
             )
-        pixels = torch.from_numpy(frames)
-        return Footage(
-            pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2), torch.from_numpy(sound)[None]
-        )
+        pixels, samples = torch.from_numpy(frames)[:count], torch.from_numpy(sound)[None]
+        if count is not None and config.sample_rate is not None:
+            samples = samples[:, : round(count / config.frame_rate * config.sample_rate)]
+        return Footage(pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2), samples)
 
     def transform(self, value: Footage, random: Generator | None) -> Footage:
         """Returns frames (T, C, H, W), cropped, resized and normalised, and the sound (1, S)."""
