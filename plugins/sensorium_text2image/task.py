@@ -52,7 +52,7 @@ class TextToImage(Task):
         """Whether the discriminator learns from real pictures with wrong sentences (CLS, algorithm 1)."""
         interpolated: float = 0.5
         """Share of the generator's sentences that lie somewhere between two (INT, equation 5)."""
-        penalty: float = 0.03
+        penalty: float = 1.0
         """Weight of half the squared gradient at real pictures (R1, Mescheder et al. 2018)."""
         seeking: float = 0.02
         """Weight of the term that keeps apart pictures of one sentence (Mao et al. 2019, equation 2)."""
