@@ -60,9 +60,9 @@ def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
     if address is None:
         os.environ.update(variables())  # which Ray's processes inherit
     try:
+        # The dashboard stays: without it nothing tells Ray Train that a trial was stopped, and its cores stay taken.
         ray.init(
             address="local" if address is None else join(address),
-            include_dashboard=False if address is None else None,  # nobody looks, and it takes its share of the cores
             log_to_driver=log,
             logging_level="ERROR",
             runtime_env=_environment(address, plugins),
