@@ -222,3 +222,16 @@ def wait(condition: Callable[[], Any], seconds: float = 180.0) -> Any:
         assert time.monotonic() < end, "it does not come to that"
         time.sleep(0.2)
     return found
+
+
+def test_a_ray_that_is_started_here_knows_which_trials_are_gone(tmp_path: Path) -> None:
+    """Ray Train asks Ray's state for them; without an answer the cores of a stopped trial stay taken."""
+    script = (
+        "from sensorium.plugins import Plugins; from sensorium.runtime.connection import connect\n"
+        "connect(None, Plugins(), log=False)\n"
+        "from ray.util.state import list_actors\n"
+        "print(list_actors())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
