@@ -142,6 +142,8 @@ def _listed(table: Path) -> list[Clip]:
     lacking = [name for name in NEEDED if not rows or name not in rows[0]]
     if lacking:
         raise UserError(f"{table} has no column {', '.join(lacking)}.", f"Its columns are {', '.join(NEEDED)}.")
+    if not all(row[name] for row in rows for name in NEEDED):
+        raise UserError(f"{table} has a row without {' or '.join(NEEDED)}.", "Each row names a clip and its film.")
     clips = [Clip(row["id"], row.get("speaker") or row["id"], table.parent / row["video"]) for row in rows]
     missing = [clip.film for clip in clips if not clip.film.is_file()]
     if missing:

@@ -23,5 +23,5 @@ def test_pool5_knows_what_pictures_taught(reached, speech):
     untrained = reached("soundnet", *speech, *none)
     assert untrained["pool5_accuracy"] <= found["pool5_accuracy"] - AHEAD
     shuffled = reached("soundnet", *speech, "dataset.shuffle_pairs=true")
-    assert shuffled["pool5_accuracy"] <= found["pool5_accuracy"] - AHEAD
+    assert shuffled["pool5_accuracy"] <= min(0.50, found["pool5_accuracy"] - AHEAD)
     assert shuffled["object_accuracy"] <= 0.20

@@ -342,3 +342,9 @@ def test_an_encoder_of_frames_gives_one_token_a_frame(assembly):
     features = assembly.task.faces(batch_of(assembly)["face_a"])
     assert isinstance(features, Features)
     assert features.tokens.shape == (4, 50, assembly.task.faces.dim)
+
+
+def test_a_row_that_names_no_film_is_refused(tmp_path):
+    (tmp_path / "index.csv").write_text("id,video\na\n")
+    with pytest.raises(UserError, match="a row without id or video"):
+        GridMixtures(GridMixtures.Config(root=str(tmp_path))).open("train")
