@@ -139,6 +139,7 @@ class Joining(nn.Module):
     def forward(self, streams: Tensor) -> Tensor:
         """Returns masks (B, N, F, T), complex, from streams (B, T, D)."""
         joint, _ = self.lstm(streams)
-        parts = self.bound * torch.tanh(self.masks(self.dense(F.relu(joint))))
+        # No complex numbers of half precision: from here on in full.
+        parts = self.bound * torch.tanh(self.masks(self.dense(F.relu(joint))).float())
         parts = parts.unflatten(2, (self.speakers, 2, self.bins)).permute(0, 2, 3, 4, 1)
         return torch.complex(parts[:, :, 0], parts[:, :, 1])

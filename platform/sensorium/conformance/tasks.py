@@ -10,7 +10,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ DRAWS = 10
 """Passes that a parameter has to get a gradient in."""
 GLOBAL = 8
 """Samples of the batch that one worker and two take a step with."""
+HALF = 0.1
+"""Largest difference of a loss in bf16, relative to its value or, for small ones, to 1/10."""
 TOLERANCE = 1e-4
 """Largest difference of a step between numbers of workers, relative to the largest change of a weight."""
 
@@ -210,6 +212,33 @@ def step(argument: Mapping[str, Any]) -> dict[str, Tensor]:
     return answer
 
 
+def computes_in_half_precision(subject: Subject) -> str:
+    """Checks that each loss in bf16 is about what it is in full, without dropout."""
+    counted = 0
+    for stage in subject.assembly.task.stages():
+        for objective in stage.objectives:
+            full = _losses(subject, stage.name, objective.name, "fp32")
+            try:
+                half = _losses(subject, stage.name, objective.name, "bf16")
+            except RuntimeError as cause:
+                raise ContractError(f"In bf16 the {objective.name} has no loss: {str(cause).rstrip('.')}.") from cause
+            far = {name: abs(half[name] - value) / max(abs(value), 0.1) for name, value in full.items()}
+            wrong = [name for name, difference in far.items() if not difference <= HALF]
+            if wrong:
+                told = ", ".join(f"{name} is {half[name]:.3g}, and {full[name]:.3g} in full" for name in wrong)
+                raise ContractError(f"In bf16 {told}.")
+            counted += len(full)
+    return f"{counted} losses in bf16 as in full, within {HALF:.0%}"
+
+
+def _losses(subject: Subject, stage: str, objective: str, precision: Literal["fp32", "bf16"]) -> dict[str, float]:
+    """Returns the losses of one objective, whose gradients are formed too."""
+    settings, task = Training(precision=precision), _fresh(subject.assembly).eval()
+    stepper = _stepper(task, stage, objective, settings, Optimizer(name="sgd"))
+    terms = stepper.gradients(subject.batch, len(subject.batch), seed=0)
+    return {name: float(value.float().mean()) for name, value in terms.items()}
+
+
 def beats_its_ablation(subject: Subject) -> str:
     """Checks that a training of seconds does better on held-out samples than one on shuffled pairs."""
     metric, mode = subject.search.metric, subject.search.mode
@@ -285,6 +314,7 @@ CHECKS = {
     "determinism": lambda subject: modules.follows_the_seed(subject.module()),
     "save and load": saves_and_loads,
     "two workers": workers_change_nothing,
+    "half precision": computes_in_half_precision,
     "learning": beats_its_ablation,
     "predict": answers_by_its_declared_inputs,
     "serve": is_served,

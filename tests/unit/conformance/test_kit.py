@@ -27,6 +27,7 @@ DEFECTS = {
     "dataset twins": "samples",
     "dataset restless": "determinism",
     "task guess": "learning",
+    "task in_full": "half precision",
 }
 
 
