@@ -131,7 +131,10 @@ class Discriminator(nn.Module):
 
     def forward(self, picture: Tensor, sentence: Tensor) -> Tensor:
         """Returns the logit (B,) of pictures (B, C, H, W) being real ones of their sentences (B, S)."""
-        seen = self.look(picture)
+        return self.compare(self.look(picture), sentence)
+
+    def compare(self, seen: Tensor, sentence: Tensor) -> Tensor:
+        """Returns the logit (B,) of sentences (B, S) and what `look` found in pictures (B, D, H', W')."""
         said = self.reduce(sentence)
         tiled = said[:, :, None, None].expand(-1, -1, self.side, self.side)
         joined = F.leaky_relu(self.join(torch.cat([seen, tiled], 1)), SLOPE)

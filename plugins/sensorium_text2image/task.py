@@ -21,6 +21,8 @@ from sensorium_text2image.networks import Discriminator, Generator
 
 PENALISED = 0.25
 """Share of the samples that the gradient penalty looks at in a step."""
+TWICE = 0.25
+"""Share of the sentences that the generator draws twice in a step, to keep the two pictures apart."""
 
 
 class TextToImage(Task):
@@ -110,10 +112,12 @@ class TextToImage(Task):
     forward = drawn
 
     def discriminate(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Returns what the discriminator minimises (B,): three kinds of pairs in one pass (algorithm 1)."""
+        """Returns what the discriminator minimises (B,): three kinds of pairs, each picture seen once (algorithm 1)."""
         real, sentence = batch[self.config.image], outputs["sentence"]
-        wrong = workers.strangers(sentence, batch)
-        scores = self.score(torch.cat([real, real, outputs["picture"]]), torch.cat([sentence, wrong, sentence]))
+        seen, drawn = self.discriminator.look(torch.cat([real, outputs["picture"]])).chunk(2)
+        wrong = self.shown(workers.strangers(sentence, batch))
+        shown = self.shown(sentence)
+        scores = self.discriminator.compare(torch.cat([seen, seen, drawn]), torch.cat([shown, wrong, shown]))
         right, mismatched, fake = scores.chunk(3)
         terms = {"right": F.softplus(-right), "fake": F.softplus(fake)}
         if self.config.mismatched:
@@ -123,32 +127,37 @@ class TextToImage(Task):
         return terms
 
     def _slope(self, real: Tensor, sentence: Tensor, batch: Batch) -> Tensor:
-        """Returns the squared gradient of the score by the picture (B,), of a share of the samples, made up for."""
+        """Returns the squared gradient of the score by the picture (B,), of a share of the samples."""
         chosen = batch.uniform("penalised") < PENALISED
         with torch.enable_grad():
             picture = real[chosen].requires_grad_()
             scores = self.score(picture, sentence[chosen])
             (slope,) = torch.autograd.grad(scores.sum(), picture, create_graph=True)
-        return torch.zeros_like(sentence[:, 0]).masked_scatter(chosen, slope.square().flatten(1).sum(1) / PENALISED)
+        return spread(slope.square().flatten(1).sum(1) / PENALISED, chosen)
 
     def deceive(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Returns what the generator minimises (B,): two pictures of each sentence are real, and far apart."""
+        """Returns what the generator minimises (B,): pictures are real, and a second one of a sentence is another."""
         sentence = outputs["sentence"]
         share = batch.uniform("share", 1) * (batch.uniform("interpolated", 1) < self.config.interpolated)
         between = sentence.lerp(workers.strangers(sentence, batch), share)
-        codes = [batch.normal(name, self.config.code) for name in ("one", "other")]
-        twice = torch.cat([between, between])
-        pictures = self.generator(twice, torch.cat(codes))
-        one, other = self.score(pictures, twice).chunk(2)
-        terms = {"real": (F.softplus(-one) + F.softplus(-other)) / 2}
+        code, other = (batch.normal(name, self.config.code) for name in ("one", "other"))
+        chosen = batch.uniform("twice") < TWICE
+        pictures = self.generator(torch.cat([between, between[chosen]]), torch.cat([code, other[chosen]]))
+        first, second = pictures[: len(between)], pictures[len(between) :]
+        terms = {"real": F.softplus(-self.score(first, between))}
         if self.config.seeking:
-            terms["seeking"] = self.config.seeking * seeking(*pictures.chunk(2), *codes)
+            apart = seeking(first[chosen], second, code[chosen], other[chosen])
+            terms["seeking"] = self.config.seeking * spread(apart / TWICE, chosen)
         return terms
 
     def score(self, picture: Tensor, sentence: Tensor) -> Tensor:
         """Returns the logits (B,) of pictures being real and of their sentences."""
-        logit: Tensor = self.discriminator(picture, torch.zeros_like(sentence) if self.config.blind else sentence)
+        logit: Tensor = self.discriminator(picture, self.shown(sentence))
         return logit
+
+    def shown(self, sentence: Tensor) -> Tensor:
+        """Returns the sentences (B, S) as the discriminator gets them."""
+        return torch.zeros_like(sentence) if self.config.blind else sentence
 
     # ---- evaluation --------------------------------------------------------------------------
 
@@ -192,6 +201,16 @@ class TextToImage(Task):
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns a picture of each sentence (B, C, H, W)."""
         return {self.config.image: self.drawn(batch)["picture"]}
+
+
+def spread(values: Tensor, chosen: Tensor) -> Tensor:
+    """Returns the values of the chosen samples at their places (B,), and 0 for the others.
+
+    Args:
+        values: As many as are chosen.
+        chosen: Whether each sample is (B,).
+    """
+    return values.new_zeros(len(chosen)).masked_scatter(chosen, values)
 
 
 def seeking(one: Tensor, other: Tensor, code: Tensor, second: Tensor) -> Tensor:

@@ -75,7 +75,13 @@ class Linear(nn.Module):
     """Scores by the mean pixel times 10, and the sentence's first number times 2."""
 
     def forward(self, picture, sentence):
-        return 10 * picture.flatten(1).mean(1) + 2 * sentence[:, 0]
+        return self.compare(self.look(picture), sentence)
+
+    def look(self, picture):
+        return 10 * picture.flatten(1).mean(1)
+
+    def compare(self, seen, sentence):
+        return seen + 2 * sentence[:, 0]
 
 
 def softplus(value):
@@ -124,12 +130,30 @@ def test_the_generator_is_scored_on_sentences_between_two(task, batch, monkeypat
     monkeypatch.setattr(task, "score", score)
     sentence = torch.eye(6, 64)
     terms = task.deceive({"sentence": sentence}, batch)
-    first, second = seen[0].chunk(2)
-    assert torch.equal(first, second), "both pictures are of one sentence"
+    (between,) = seen
     share = batch.uniform("share", 1) * (batch.uniform("interpolated", 1) < 0.5)
-    assert torch.allclose(first, (1 - share) * sentence + share * workers.strangers(sentence, batch))
+    assert torch.allclose(between, (1 - share) * sentence + share * workers.strangers(sentence, batch))
     assert 0 < (share == 0).sum() < 6
-    assert torch.allclose(terms["real"], nn.functional.softplus(-first[:, 0]))
+    assert torch.allclose(terms["real"], nn.functional.softplus(-between[:, 0]))
+
+
+def test_some_sentences_are_drawn_twice_and_the_pictures_kept_apart(task, batch, monkeypatch):
+    drawn = []
+
+    def generator(sentence, code):
+        drawn.append((sentence, code))
+        return code.mean(1)[:, None, None, None].expand(-1, 3, 12, 12)
+
+    monkeypatch.setattr(task.generator, "forward", generator)
+    terms = task.deceive(task.read(batch), batch)
+    ((sentence, code),) = drawn
+    twice = batch.uniform("twice") < 0.25
+    assert 0 < twice.sum() == len(sentence) - 6 < 6
+    assert torch.equal(sentence[:6][twice], sentence[6:]), "both pictures are of one sentence"
+    one, other = code[:6][twice], code[6:]
+    apart = (one - other).abs().mean(1) / ((one.mean(1) - other.mean(1)).abs() + 1e-5)
+    assert torch.allclose(terms["seeking"][twice], task.config.seeking * apart / 0.25, rtol=1e-4)
+    assert not terms["seeking"][~twice].any()
 
 
 def test_alike_pictures_of_unlike_codes_cost_much():
