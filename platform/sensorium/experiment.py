@@ -53,7 +53,7 @@ class Run(Config):
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Whether each worker holds the whole model, or a shard of it."""
     threads: int = 4
-    """Threads that read and decode samples, for each worker."""
+    """Threads that read and decode samples, for each worker; 0 reads between the steps, and leaves all cores to them."""
     storage: str = "runs"
     """Folder, or fsspec URI, below which runs are kept."""
     max_failures: int = 3
@@ -65,8 +65,8 @@ class Run(Config):
         least, most = (self.workers, self.workers) if isinstance(self.workers, int) else self.workers
         if not 1 <= least <= most:
             raise ValueError("workers must be at least 1, and the least no more than the most")
-        if self.threads < 1 or self.timeout <= 0:
-            raise ValueError("threads and timeout must be above 0")
+        if self.threads < 0 or self.timeout <= 0:
+            raise ValueError("threads must not be negative, and timeout above 0")
 
 
 class Experiment(Config):

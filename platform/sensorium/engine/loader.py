@@ -1,4 +1,4 @@
-"""From samples to batches: threads decode and transform ahead of the training."""
+"""From samples to batches: threads decode and transform ahead of the training, or nobody does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Loader:
     Args:
         split: Where samples come from.
         modalities: Field -> modality, of the fields to read.
-        threads: Number of threads.
+        threads: Number of threads; 0 reads each batch when it is asked for.
         seed: Seed of augmentation. Each sample's randomness follows from seed, epoch and index,
             so it does not depend on the worker or the thread that reads it.
     """
@@ -36,7 +36,7 @@ class Loader:
         self.split, self.modalities, self.seed = split, modalities, seed
         self.threads = threads
         keep_memory()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="loader")
 
     def __enter__(self) -> Loader:
         return self
@@ -47,6 +47,9 @@ class Loader:
     def stream(self, plan: Iterable[tuple[int | None, list[int]]]) -> Generator[Batch, None, None]:
         """Yields the batch for each (epoch, indices) of a plan; epoch None asks for no augmentation."""
         waiting: deque[list[Future[list[tuple[Sample, dict[str, Any]]]]]] = deque()
+        if not self.threads:
+            yield from (collate(self._read(*asked), self.modalities) for asked in plan)
+            return
         for epoch, indices in plan:
             parts = (share(indices, part, self.threads) for part in range(self.threads))
             waiting.append([self._pool.submit(self._read, epoch, part) for part in parts if part])

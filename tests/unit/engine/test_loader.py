@@ -19,7 +19,7 @@ def read(plan, threads=1, seed=0, split=SPLIT, fields=FIELDS):
         return list(loader.stream(plan))
 
 
-@pytest.mark.parametrize("threads", [1, 3, 4])
+@pytest.mark.parametrize("threads", [0, 1, 3, 4])
 def test_order_is_kept_and_augmentation_does_not_depend_on_threads_or_batches(threads):
     whole = read([(2, list(range(23)))])[0]
     parts = read([(2, [5, 4, 3]), (2, [22]), (2, [7, 0, 9, 11, 1])], threads)
@@ -51,8 +51,8 @@ def test_evaluation_has_no_augmentation():
     assert batch["x"].tolist() == torch.tensor([SPLIT[3]["x"], SPLIT[4]["x"]]).tolist()
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_an_error_in_a_thread_names_sample_field_and_cause(threads):
+@pytest.mark.parametrize("threads", [0, 1, 4])
+def test_an_error_names_sample_field_and_cause(threads):
     broken = [dict(sample) for sample in SPLIT]
     broken[6]["y"] = [1.0, 2.0]
     with pytest.raises(MediaError, match=r"Sample train/6, field 'y': A vector has the shape \(2,\)\. \(1,\) was exp"):
