@@ -52,7 +52,7 @@ def execute(
     loop.run = run = replace(run, steps=loop.steps, resumed_from=resume.step if resume else 0)
     try:
         hook.sensorium_run_started(run=run)
-        with own_cores(reads=loop.work.threads > 0):
+        with spare_core(loop.work.threads > 0):
             checkpoint = loop.train(resume)
         split = loaded.experiment.evaluation.split
         evaluation = loop.evaluate(split, loaded.experiment.evaluation.contributions)
@@ -78,18 +78,18 @@ def execute(
 
 
 @contextlib.contextmanager
-def own_cores(reads: bool) -> Iterator[None]:
-    """Gives torch this worker's share of the machine's cores, unless OMP_NUM_THREADS says how many it takes.
+def spare_core(spare: bool) -> Iterator[None]:
+    """Leaves a core to the threads that read samples, unless OMP_NUM_THREADS says how many torch takes.
 
     Torch's threads wait for one another busily: where they fill all cores, reading delays each step.
+    On Ray the cores of a worker are set by `run.resources`, and OMP_NUM_THREADS by Ray after them.
 
     Args:
-        reads: Whether threads read samples meanwhile, to which a core is left.
+        spare: Whether there are such threads.
     """
     before = torch.get_num_threads()
-    if "OMP_NUM_THREADS" not in os.environ:
-        share = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(min(before, max(1, share - reads)))
+    if spare and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(before, max(1, (os.cpu_count() or 1) - 1)))
     try:
         yield
     finally:

@@ -53,7 +53,7 @@ class Run(Config):
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Whether each worker holds the whole model, or a shard of it."""
     threads: int = 4
-    """Threads that read and decode samples, for each worker; 0 reads between the steps, and leaves all cores to them."""
+    """Threads that read and decode samples, for each worker; 0 reads between the steps, on no core of its own."""
     storage: str = "runs"
     """Folder, or fsspec URI, below which runs are kept."""
     max_failures: int = 3

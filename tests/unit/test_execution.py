@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium import hookimpl
-from sensorium.execution import own_cores
+from sensorium.execution import spare_core
 from training import train
 
 
@@ -17,40 +17,25 @@ def threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(
-    ("cores", "workers", "reads", "left"),
-    [
-        (8, 1, True, 4),
-        (4, 1, True, 3),
-        (2, 1, True, 1),
-        (1, 1, True, 1),
-        (None, 1, True, 1),
-        (4, 1, False, 4),
-        (2, 1, False, 2),
-        (8, 4, False, 2),
-        (8, 2, True, 3),
-        (2, 4, False, 1),
-    ],
-)
-def test_torch_takes_a_share_of_the_cores_but_one_for_those_that_read(
-    cores, workers, reads, left, threads, monkeypatch
-):
+@pytest.mark.parametrize(("cores", "left"), [(8, 4), (4, 3), (2, 1), (1, 1), (None, 1)])
+def test_a_core_is_left_to_those_that_read(cores, left, threads, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(workers))
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    with own_cores(reads):
+    with spare_core(True):
         assert torch.get_num_threads() == left
     assert torch.get_num_threads() == 4
+    with spare_core(False):
+        assert torch.get_num_threads() == 4, "nobody reads"
 
 
 def test_what_the_user_says_of_threads_is_left_alone(threads, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    with own_cores(reads=True):
+    with spare_core(True):
         assert torch.get_num_threads() == 4
 
 
-@pytest.mark.parametrize(("reading", "torchs"), [(4, 1), (0, 2)])
+@pytest.mark.parametrize(("reading", "torchs"), [(4, 1), (0, 4)])
 def test_a_training_leaves_one_and_takes_it_back_for_the_evaluation(reading, torchs, threads, monkeypatch, tmp_path):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
