@@ -251,7 +251,7 @@ def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> l
             return cause.wrong
         return ""
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
+    with ThreadPoolExecutor(threads or 1) as pool:
         return [(index, why) for index, why in enumerate(pool.map(fault, range(len(split)))) if why]
 
 

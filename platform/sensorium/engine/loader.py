@@ -36,7 +36,7 @@ class Loader:
         self.split, self.modalities, self.seed = split, modalities, seed
         self.threads = threads
         keep_memory()
-        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="loader")
+        self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader")
 
     def __enter__(self) -> Loader:
         return self
