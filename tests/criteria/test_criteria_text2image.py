@@ -20,7 +20,6 @@ def test_a_discriminator_that_does_not_read_lets_anything_be_drawn(reached):
 
 
 def test_wrong_sentences_teach_to_read(reached):
-    """Compared without the gradient penalty, under which drawn pairs that do not fit teach it as well."""
-    free = ("model.penalty=0.0", "evaluation.contributions=false")
-    assert reached("text2image", *free)["match_auc"] >= 0.95
-    assert reached("text2image", *free, "model.mismatched=false")["match_auc"] <= 0.85
+    alone = "evaluation.contributions=false"
+    found = reached("text2image", alone)["match_auc"]
+    assert reached("text2image", alone, "model.mismatched=false")["match_auc"] <= found - 0.05
