@@ -1,4 +1,4 @@
-"""From samples to batches: threads decode and transform ahead of the training, or nobody does."""
+"""From samples to batches: threads decode and transform ahead of the training, or it reads itself."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Loader:
 
     def stream(self, plan: Iterable[tuple[int | None, list[int]]]) -> Generator[Batch, None, None]:
         """Yields the batch for each (epoch, indices) of a plan; epoch None asks for no augmentation."""
-        waiting: deque[list[Future[list[tuple[Sample, dict[str, Any]]]]]] = deque()
         if not self.threads:
             yield from (collate(self._read(*asked), self.modalities) for asked in plan)
             return
+        waiting: deque[list[Future[list[tuple[Sample, dict[str, Any]]]]]] = deque()
         for epoch, indices in plan:
             parts = (share(indices, part, self.threads) for part in range(self.threads))
             waiting.append([self._pool.submit(self._read, epoch, part) for part in parts if part])
