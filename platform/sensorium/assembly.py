@@ -227,18 +227,39 @@ def _open(
                 "Check dataset.root and dataset.limit.",
             )
         if name == "train" and holdout:
-            chosen, apart = _hold_out(chosen, holdout)
+            chosen, apart = _hold_out(_pieces(split, chosen, modalities), holdout)
             splits["validation"] = Subset(split, apart)
         splits[name] = split if len(chosen) == len(split) else Subset(split, chosen)
     return splits
 
 
-def _hold_out(chosen: Sequence[int], share: float) -> tuple[list[int], list[int]]:
-    """Returns the indices that stay and those kept apart, the same ones every time."""
-    order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0)).tolist()
-    count = min(max(1, round(share * len(chosen))), len(chosen) - 1)
-    apart = sorted(chosen[place] for place in order[:count])
-    return sorted(chosen[place] for place in order[count:]), apart
+def _pieces(split: Split, chosen: Sequence[int], modalities: Mapping[str, Modality]) -> list[list[int]]:
+    """Returns the indices, those together that share a file: questions about one picture."""
+    media = [field for field, modality in modalities.items() if modality.accepts]
+    first = split[chosen[0]]
+    named = next((field for field in media if isinstance(first[field], str)), None)
+    if named is None:
+        return [[index] for index in chosen]
+    pieces: dict[str, list[int]] = {}
+    for index in chosen:
+        pieces.setdefault(split[index][named], []).append(index)
+    return list(pieces.values())
+
+
+def _hold_out(pieces: Sequence[Sequence[int]], share: float) -> tuple[list[int], list[int]]:
+    """Returns the indices that stay and those kept apart, the same ones every time; no piece is divided."""
+    if len(pieces) == 1:
+        raise UserError(
+            "dataset.holdout keeps nothing apart.",
+            "All training samples share one file.",
+            "Choose a dataset with a validation split.",
+        )
+    order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(0)).tolist()[::-1]
+    wanted = round(share * sum(map(len, pieces)))
+    apart = list(pieces[order.pop()])
+    while len(apart) < wanted and len(order) > 1:
+        apart += pieces[order.pop()]
+    return sorted(index for place in order for index in pieces[place]), sorted(apart)
 
 
 def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> list[tuple[int, str]]:
@@ -310,7 +331,7 @@ def _check_training(assembly: Assembly) -> None:
 
 @torch.no_grad()
 def _try(assembly: Assembly) -> None:
-    """Sends two samples through every objective, so that what does not fit is known before Ray starts."""
+    """Sends two samples through every objective and the evaluation: what does not fit is known before Ray starts."""
     train = assembly.splits["train"]
     samples = [train[index] for index in range(min(2, len(train)))]
     batch = collate([(sample, transform(sample, assembly.modalities)) for sample in samples], assembly.modalities)
@@ -320,6 +341,7 @@ def _try(assembly: Assembly) -> None:
         for stage in task.stages():
             for objective in stage.objectives:
                 objective.losses(objective.forward(batch), batch)
+        task.rows(task(batch), batch)
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
         raise UserError(
             f"The parts of the model do not fit together: {type(cause).__name__}: {cause}.",

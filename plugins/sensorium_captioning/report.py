@@ -21,7 +21,7 @@ def captioned(pictures: Sequence[bytes], sentences: Sequence[str]) -> bytes:
         axes = figure.add_subplot(rows, COLUMNS, place)
         with Pillow.open(io.BytesIO(picture)) as opened:
             axes.imshow(opened.convert("RGB"))
-        axes.set_title(textwrap.fill(sentence, 30), fontsize=7)
+        axes.set_title(textwrap.fill(sentence, 30), fontsize=7, parse_math=False)
         axes.axis("off")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

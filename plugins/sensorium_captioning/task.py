@@ -31,6 +31,7 @@ from sensorium import (
     Text,
     UserError,
     WordDecoder,
+    unknown,
 )
 from sensorium_captioning.report import captioned
 
@@ -63,7 +64,8 @@ class ShowAndTell(Task):
         loss: Loss.Config
         """A loss over classes, for the words."""
         scheduled_sampling: float = 0.0
-        """Probability that a word is taught after the decoder's own last word, not the right one."""
+        """Probability, when the training ends, that a word is taught after the decoder's own last one, not the right
+        one; it grows evenly from 0 (S. Bengio et al., NIPS 2015, section 2.4, linear decay)."""
         beam: int = 1
         """Sentences that are followed at a time; 1 takes the likeliest word at each step."""
         length_power: float = 0.7
@@ -146,7 +148,7 @@ class ShowAndTell(Task):
 
     def _own(self, sentences: Padded, batch: Batch) -> Tensor | None:
         """Returns where the decoder follows its own words (B, T)."""
-        share = self.config.scheduled_sampling
+        share = self.config.scheduled_sampling * batch.progress
         if not self.training or not share:
             return None
         drawn = batch.uniform("scheduled_sampling", self.text.shape[0] or 0)[:, : sentences.data.shape[1]]
@@ -167,7 +169,11 @@ class ShowAndTell(Task):
             # Not the group: scenes that are described alike share one.
             "picture": [each[image] if isinstance(each[image], str) else each["id"] for each in batch.samples],
         }
-        return rows | {f"sample.{name}": [each[name] for each in batch.samples] for name in self.config.keep}
+        for name in self.config.keep:
+            if name not in batch.samples[0]:
+                raise unknown("field", name, batch.samples[0], "model.keep")
+            rows[f"sample.{name}"] = [each[name] for each in batch.samples]
+        return rows
 
     def said(self, batch: Batch) -> tuple[Any, Features]:
         """Returns the sentences as the decoder gives them, by the search that is set, and what was seen."""

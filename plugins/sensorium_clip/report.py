@@ -84,7 +84,8 @@ def _grid(rows: Rows, split: Split, image: Modality, seen: str, words: str) -> b
         axes.axis("off")
         best = _search(rows, query, seen, words, 1)[0]
         right = rows["group"][best] == rows["group"][query]
-        axes.set_title(str(split[best][words])[:40], fontsize=7, color="green" if right else "red", wrap=True)
+        title = str(split[best][words])[:40]
+        axes.set_title(title, fontsize=7, color="green" if right else "red", wrap=True, parse_math=False)
     return _png(figure)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Config, Features, TransformerBlock, waves
+from sensorium import Config, Features, TransformerBlock, UserError, waves
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,12 @@ class Prior(nn.Module):
             known: (B,), False where nothing is told of the sentence.
         """
         words = sentence.words
-        assert words.tokens is not None
-        assert words.mask is not None
+        if words.tokens is None or words.mask is None:
+            raise UserError(
+                "The text encoder of model.clip gives one vector, and no words.",
+                "The prior reads every word.",
+                "Take `text_transformer`.",
+            )
         missing = len(self.positions) - words.tokens.shape[1]
         there = torch.cat([F.pad(words.mask, (0, missing)), known[:, None]], 1) & known[:, None]  # (B, length + 1)
         spoken = F.pad(self.words(words.tokens), (0, 0, 0, missing)) + self.positions

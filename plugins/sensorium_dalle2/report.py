@@ -48,7 +48,7 @@ def _sheet(rows: Rows, image: Modality, lines: list[list[tuple[str, int]]], titl
         for place, (kind, row) in enumerate(line):
             grid[number, place].imshow(_pixels(image, rows[kind][row]), interpolation="nearest")
             if titles:
-                grid[number, place].set_title(titles[number][place], fontsize=6, wrap=True)
+                grid[number, place].set_title(titles[number][place], fontsize=6, wrap=True, parse_math=False)
     for axes in grid.flat:
         axes.axis("off")
     buffer = io.BytesIO()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -99,16 +100,17 @@ class GridMixtures(Dataset):
 class Pairs:
     """Pairs of clips of two speakers, in both orders.
 
-    At first each clip meets one of the next speaker, then one of the next but one, and so on round all
-    speakers, then the next clip of each. So the first pairs are of all speakers, and with one clip of
-    each they are a ring. The speaker with the fewest clips sets how many each clip meets of a speaker.
+    At first each clip meets one of another speaker: the first clips of all one of the next speaker, the second ones one
+    of the next but one. Then each meets one of the speaker after that, and so on round all, then another clip of each.
+    So the first pairs are of all speakers, and with one clip of each they are a ring. A speaker's clips stand in no
+    order: GRID's names spell the sentences. The speaker with the fewest clips sets how many each clip meets of one.
     """
 
     def __init__(self, clips: Sequence[Clip]) -> None:
         speakers: dict[str, list[Clip]] = {}
         for clip in clips:
             speakers.setdefault(clip.speaker, []).append(clip)
-        self.speakers = list(speakers.values())
+        self.speakers = [sorted(own, key=lambda clip: zlib.crc32(clip.id.encode())) for own in speakers.values()]
         counts = [len(own) for own in self.speakers]
         self.fewest = min(counts)
         self.places = [(who, n) for n in range(max(counts)) for who, count in enumerate(counts) if n < count]
@@ -131,8 +133,9 @@ class Pairs:
         """Returns the clips of a pair, without a list of all: a whole copy of GRID has a thousand million."""
         step, place = divmod(range(len(self))[index], len(self.places))
         who, number = self.places[place]
-        later, ahead = divmod(step, len(self.speakers) - 1)
-        others = self.speakers[(who + 1 + ahead) % len(self.speakers)]
+        later, turn = divmod(step, len(self.speakers) - 1)
+        ahead = 1 + (turn + number) % (len(self.speakers) - 1)
+        others = self.speakers[(who + ahead) % len(self.speakers)]
         return self.speakers[who][number], others[(number + later) % len(others)]
 
 

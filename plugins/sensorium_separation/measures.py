@@ -5,6 +5,7 @@ Shapes: B mixtures, N speakers, S samples.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 
 import torch
@@ -55,21 +56,25 @@ def rows(
 
 def figures(rows: Rows) -> dict[str, float]:
     """Returns the mean of each row; speech too short for STOI does not count there, and there alone."""
-    return {
-        name: float((value[value.isfinite()] if name.startswith("stoi") else value).double().mean())
+    found = {
+        name: value[value.isfinite()] if name.startswith("stoi") else value
         for name, value in rows.items()
         if isinstance(value, Tensor) and value.ndim == 1 and value.is_floating_point()
     }
+    return {name: float(value.double().mean()) for name, value in found.items() if len(value)}
 
 
 def _stoi(estimates: Tensor, voices: Tensor, rate: int) -> float:
-    """Returns the short-time objective intelligibility (Taal et al. 2011), the mean over speakers; NaN if too short."""
+    """Returns the short-time objective intelligibility (Taal et al. 2011), the mean over speakers.
+
+    Who says too little does not count; NaN if both do.
+    """
     from pystoi import stoi  # type: ignore[import-untyped]
 
+    found = []
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # which says that there is too little speech
-        try:
-            found = [stoi(v.numpy(), e.numpy(), rate) for e, v in zip(estimates.cpu(), voices.cpu(), strict=True)]
-        except RuntimeWarning:
-            return float("nan")
-    return float(sum(found) / len(found))
+        for estimate, voice in zip(estimates.cpu(), voices.cpu(), strict=True):
+            with contextlib.suppress(RuntimeWarning):
+                found.append(float(stoi(voice.numpy(), estimate.numpy(), rate)))
+    return sum(found) / len(found) if found else float("nan")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium import Config
+from sensorium_separation.spectra import frames
 
 
 class VisualStream(Config):
@@ -78,7 +79,7 @@ class Watching(nn.Module):
         seen = self.layers(tokens.transpose(1, 2))
         # The window of spectrogram frame t is centred on sample t hop; the last hop need not be whole.
         count = seen.shape[2]
-        shown = (torch.arange(0, samples + 1, hop) * count // samples).clamp(max=count - 1)
+        shown = (torch.arange(frames(samples, hop)) * hop * count // samples).clamp(max=count - 1)
         moments: Tensor = seen[:, :, shown.to(seen.device)].transpose(1, 2)
         return moments
 

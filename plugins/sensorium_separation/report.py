@@ -24,7 +24,7 @@ def pictures(rows: Rows, spectra: Spectra) -> dict[str, bytes]:
     for name, grid, place in zip(NAMES, grids, (1, 3, 4, 5, 6), strict=True):
         axes = figure.add_subplot(3, 2, place)
         axes.imshow(grid, origin="lower", aspect="auto", cmap="magma", vmax=grids.max())
-        axes.set_title(name, fontsize=9)
+        axes.set_title(name, fontsize=9, parse_math=False)
         axes.set_xticks([])
         axes.set_yticks([])
     buffer = io.BytesIO()

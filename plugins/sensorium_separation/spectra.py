@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 TINY = 1e-8
 """Magnitude below which nothing is divided by."""
@@ -28,13 +29,11 @@ class Spectra:
         self.n_fft, self.hop, self.power = n_fft, hop, power
         self.bins = n_fft // 2 + 1
 
-    def frames(self, samples: int) -> int:
-        """Returns T of so many samples."""
-        return 1 + samples // self.hop
-
     def compressed(self, wave: Tensor) -> Tensor:
         """Returns the compressed spectrogram (..., F, T), complex, of sounds (..., S)."""
-        flat = wave.reshape(-1, wave.shape[-1])
+        samples = wave.shape[-1]
+        missing = (frames(samples, self.hop) - 1) * self.hop - samples
+        flat = F.pad(wave.reshape(-1, samples), (0, max(0, missing)))
         spectrum = torch.stft(flat, self.n_fft, self.hop, window=self._window(wave), return_complex=True)
         spectrum = spectrum.view(*wave.shape[:-1], *spectrum.shape[1:])
         return spectrum * spectrum.abs().clamp(min=TINY) ** (self.power - 1)
@@ -50,6 +49,14 @@ class Spectra:
 
     def _window(self, like: Tensor) -> Tensor:
         return torch.hann_window(self.n_fft, device=like.device)
+
+
+def frames(samples: int, hop: int) -> int:
+    """Returns T of so many samples: the middle of the last window is the multiple of the hop nearest to their end.
+
+    Were it always the one before, the end could lie where a window is almost 0, and so what is divided by to go back.
+    """
+    return 1 + (samples + (hop - 1) // 2) // hop
 
 
 def ratio_mask(mixture: Tensor, voices: Tensor, power: float) -> Tensor:

@@ -72,10 +72,23 @@ class Separation(Task):
                 "Separation works on clips of a length that is known.",
                 "Set `view: waveform` and `seconds` of the modality.",
             )
-        if any(modalities[f"voice_{letter}"].shape != mixture.shape for letter in LETTERS):
+        if mixture.shape[0] != 1:
+            raise UserError(
+                f"The mixture has {mixture.shape[0]} channels.", "One was expected.", "Set `channels: 1` of the sounds."
+            )
+        voices: list[Any] = [modalities[f"voice_{letter}"] for letter in LETTERS]
+        if any(read(voice) != read(mixture) for voice in voices):
             raise UserError("The voices are not read as the mixture is.", "They must lie in step.", "Set them alike.")
         if modalities["face_a"].shape != modalities["face_b"].shape:
             raise UserError("The faces are not read alike.", "Both speakers share one stream.", "Set them alike.")
+        for letter in LETTERS:
+            seconds = getattr(modalities[f"face_{letter}"].config, "seconds", None)
+            if seconds != mixture.config.seconds:
+                raise UserError(
+                    f"face_{letter} shows {seconds} seconds of the mixture's {mixture.config.seconds}.",
+                    "Sound and film must lie in step.",
+                    f"Set modalities.face_{letter}.seconds={mixture.config.seconds}.",
+                )
         self.spectra = Spectra(config.n_fft, config.hop_length, config.power)
         self.faces: Encoder = config.faces.build(modalities["face_a"])
         self.watching = Watching(config.visual, self.faces.dim)
@@ -165,3 +178,8 @@ class Separation(Task):
         answer = {f"voice_{letter}": sounds[:, number, None] for number, letter in enumerate(LETTERS)}
         shown = self.shown.to(sounds.device)
         return answer | {f"spectrogram_{letter}": shown(answer[f"voice_{letter}"]) for letter in LETTERS}
+
+
+def read(sound: Audio) -> tuple[Any, ...]:
+    """Returns what sounds must have in common to lie in step."""
+    return sound.form, sound.shape, sound.config.sample_rate

@@ -20,6 +20,8 @@ from sensorium import Audio, Batch, Label, Modality, Rows, Task, UserError, hook
 
 BANDS = 40
 """M."""
+WINDOW, HOP = 1024, 512
+"""Samples of a window, and from one to the next."""
 RHYTHM = 32
 """Frequencies of the level's modulation that `rhythm` keeps."""
 
@@ -51,8 +53,15 @@ class Clusters(Task):
         if not isinstance(heard, Audio) or heard.form != "waveform":
             raise UserError(f"The field {config.audio!r} is no waveform.", "Clusters are found among waveforms.")
         rate = heard.config.sample_rate
+        least = WINDOW if config.view == "timbre" else (2 * RHYTHM - 1) * HOP
+        if heard.shape[1] is not None and heard.shape[1] < least:
+            raise UserError(
+                f"The clips are too short for the view {config.view!r}: {heard.shape[1] / rate:g} s.",
+                f"At {rate} Hz it takes {least / rate:g} s.",
+                f"Raise modalities.{config.audio}.seconds, or take `timbre`.",
+            )
         mel = Audio.Config(
-            sample_rate=rate, view="log_mel", n_mels=BANDS, n_fft=1024, hop_length=512, standardise=False
+            sample_rate=rate, view="log_mel", n_mels=BANDS, n_fft=WINDOW, hop_length=HOP, standardise=False
         )
         self.spectrogram = Audio(mel).view
         self.mixture = Mixture(config.clusters, 2 * BANDS if config.view == "timbre" else RHYTHM, config.width)
@@ -71,7 +80,8 @@ class Clusters(Task):
         Args:
             wave: (B, 1, S).
         """
-        mel: Tensor = self.spectrogram.to(wave.device)(wave[:, 0])  # (B, M, T), in dB
+        # With its channel: the floor in dB is then below the loudest of each clip, not of all.
+        mel: Tensor = self.spectrogram.to(wave.device)(wave)[:, 0]  # (B, M, T), in dB
         if self.config.view == "timbre":
             found = torch.cat([mel.mean(2), mel.std(2)], 1)
         else:

@@ -97,7 +97,7 @@ class SoundNet(Encoder):
         width: float = 1.0
         """Factor of all numbers of channels; at 1 they are the published ones."""
         pools: list[int] = field(default_factory=list)
-        """Frames of each of the three maxima; none takes the published ones, which suit clips of 5 s and more."""
+        """Frames of each of the three maxima; none takes the published ones, which suit clips of 10 s and more."""
 
         def __post_init__(self) -> None:
             if self.width <= 0 or (self.pools and (len(self.pools) != 3 or min(self.pools) < 1)):

@@ -18,16 +18,16 @@ def confusion(chosen: Tensor, truth: Tensor, names: Sequence[str]) -> bytes:
 
     Args:
         chosen: (N,) int64.
-        truth: (N,) int64.
+        truth: (N,) int64; those below 0 are of no class, and left out.
         names: Of the C classes.
     """
-    count = len(names)
-    table = torch.bincount(truth * count + chosen, minlength=count**2).view(count, count).float()
+    count, known = len(names), truth >= 0
+    table = torch.bincount((truth * count + chosen)[known], minlength=count**2).view(count, count).float()
     figure = _figure(5, 4.4)
     axes = figure.add_subplot()
     drawn = axes.imshow((table / table.sum(1, keepdim=True).clamp(min=1)).numpy(), cmap="magma", vmin=0, vmax=1)
-    axes.set_xticks(range(count), names, rotation=90, fontsize=7)
-    axes.set_yticks(range(count), names, fontsize=7)
+    axes.set_xticks(range(count), names, rotation=90, fontsize=7, parse_math=False)
+    axes.set_yticks(range(count), names, fontsize=7, parse_math=False)
     axes.set_xlabel("by pool5")
     axes.set_ylabel("in truth")
     figure.colorbar(drawn, label="share of the class")

@@ -169,9 +169,8 @@ class Distilled(Task):
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns what the first clip is taken for, and who spoke."""
-        names = self.label.names
-        chosen, truth = names[int(rows["logits.pool5"][0].argmax())], names[int(rows["target.pool5"][0])]
-        sentence = f"{rows['id'][0]}: by pool5 it is {chosen!r}; it is {truth!r}."
+        chosen = self.label.names[int(rows["logits.pool5"][0].argmax())]
+        sentence = f"{rows['id'][0]}: by pool5 it is {chosen!r}; it is {str(split[0][self.config.label])!r}."
         speech = split[0].get("speech")
         return [sentence] if speech is None else [sentence, f"The speech is {speech}."]
 

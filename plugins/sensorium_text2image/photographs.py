@@ -49,15 +49,22 @@ class DescribedPhotographs(Dataset):
         """
         if split not in self.splits:
             raise unknown("split", split, self.splits)
-        root = Path(self.config.root)
+        root = Path(self.config.root).expanduser()
         listing, images = root / LISTS[split], root / self.config.images
         for place in (listing, images, root / self.config.captions):
             if not place.exists():
                 raise UserError(f"{place} is not there.", "See the layout in the reader's module.", "Set dataset.root.")
         found: list[tuple[Path, Path, list[str], int]] = []
-        for name in listing.read_text().split():
-            for text in sorted((root / self.config.captions / name).glob("*.txt")):
-                captions = [line.strip() for line in text.read_text().splitlines() if line.strip()]
+        for name in _lines(listing):
+            described = sorted((root / self.config.captions / name).glob("*.txt"))
+            if not described:
+                raise UserError(
+                    f"{listing} names the class {name!r}, of which there are no captions.",
+                    f"Files <name>.txt were expected in {root / self.config.captions / name}.",
+                    "Fetch them, or take the class out of the list.",
+                )
+            for text in described:
+                captions = _lines(text)
                 photograph = _photograph(images, name, text.stem)
                 chosen = range(len(captions)) if split == "train" else [len(found) % len(captions)]
                 found += [(text, photograph, captions, number) for number in chosen]
@@ -83,6 +90,14 @@ class Described:
             "captions": captions,
             "class": text.parent.name,
         }
+
+
+def _lines(file: Path) -> list[str]:
+    """Returns the lines that hold something; what is no UTF-8, as in a few captions, becomes a sign for it."""
+    lines = [line.strip() for line in file.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+    if not lines:
+        raise UserError(f"{file} is empty.", "A line at least was expected.", "Fetch it again.")
+    return lines
 
 
 def _photograph(images: Path, name: str, stem: str) -> Path:

@@ -56,7 +56,7 @@ def sheet(rows: Rows, image: Modality) -> bytes:
             axes.axis("off")
             if turn < len(members[sentence]):
                 axes.imshow(_pixels(image, rows[kind][members[sentence][turn]]), interpolation="nearest")
-        line[0].set_title(sentence, fontsize=7, loc="left")
+        line[0].set_title(sentence, fontsize=7, loc="left", parse_math=False)
         line[DRAWN].set_title("real", fontsize=7, loc="left")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

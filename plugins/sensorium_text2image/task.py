@@ -76,6 +76,12 @@ class TextToImage(Task):
                 f"A picture {config.image!r} and a text {config.sentence!r} were expected.",
                 "Name them in model.image and model.sentence.",
             )
+        if {*image.config.mean, *image.config.std} != {0.5}:
+            raise UserError(
+                "Real pixels do not lie between -1 and 1, as drawn ones do.",
+                "Mean and deviation of the pictures are 0.5.",
+                f"Leave `mean` and `std` out of modalities.{config.image}.",
+            )
         self.clip: Task = config.clip.build(modalities)
         if config.sentence not in self.clip.embeddings:
             raise UserError("model.clip embeds no sentences.", f"It embeds {', '.join(self.clip.embeddings)}.")

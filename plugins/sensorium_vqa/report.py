@@ -32,7 +32,8 @@ def answered(rows: Rows, split: Split, image: Image, seen: str, asked: str) -> b
         with Pillow.open(io.BytesIO(image.encode(image.transform(image.decode(sample[seen]), None)))) as opened:
             axes.imshow(opened.convert("RGB"))
         right = said in rows["answers"][place]
-        axes.set_title(textwrap.fill(f"{sample[asked]} {said}", 30), fontsize=7, color="green" if right else "red")
+        title = textwrap.fill(f"{sample[asked]} {said}", 30)
+        axes.set_title(title, fontsize=7, color="green" if right else "red", parse_math=False)
         axes.axis("off")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

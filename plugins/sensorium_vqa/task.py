@@ -31,6 +31,7 @@ from sensorium import (
     Stage,
     Task,
     UserError,
+    unknown,
 )
 from sensorium_vqa.report import answered
 
@@ -164,8 +165,11 @@ class VQA(Task):
         """Returns `said.<name>`, what `answers` holds, and the type of each question, where there is one."""
         rows: Rows = {f"said.{name}": self._named(logits) for name, logits in outputs.items()}
         rows["answers"] = [each.get("answers") or [str(each[self.config.answer])] for each in batch.samples]
-        if all(self.config.type in each for each in batch.samples):
-            rows["type"] = [str(each[self.config.type]) for each in batch.samples]
+        kind = self.config.type
+        if all(kind in each for each in batch.samples):
+            rows["type"] = [str(each[kind]) for each in batch.samples]
+        elif kind != VQA.Config.type:
+            raise unknown("field", kind, batch.samples[0], "model.type")
         return rows
 
     def _named(self, logits: Tensor) -> list[str]:

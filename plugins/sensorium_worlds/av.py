@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium import Dataset, Sample, Split, unknown
-from sensorium_worlds.canvas import pool_of
+from sensorium_worlds.canvas import check_source, handwriting, pool_of
 from sensorium_worlds.formants import RATE
 from sensorium_worlds.mouth import aperture, mouth, place
 from sensorium_worlds.scene import DIGITS
@@ -64,8 +64,8 @@ class DigitsAV(Dataset):
         def __post_init__(self) -> None:
             if min(self.train, self.held_out, self.few, self.side - 7, self.lips - 3) < 1:
                 raise ValueError("train, held_out and few are at least 1, side at least 8, lips at least 4.")
-            if not 0 < self.frame_rate * self.seconds <= self.seconds * RATE:
-                raise ValueError(f"seconds and frame_rate are above 0, frame_rate at most {RATE}.")
+            check_source(self.source)
+            check_film(self.seconds, self.frame_rate)
 
     config: Config
 
@@ -88,7 +88,7 @@ class Spoken:
         home = "train" if split == "few" else split
         self.speech = speech(config.recordings, config.seed)
         self.speakers = sorted({take.speaker for take in self.speech.takes})
-        self.source: Split = config.source.build().open("test" if home == "test" else "train")
+        self.source = handwriting(config.source, home)
         self.pool = pool_of(self.source, home)
         random = self._random("takes")
         takes = chosen(self.speech.takes, home)
@@ -131,6 +131,16 @@ class Spoken:
     def _random(self, place: int | str) -> np.random.Generator:
         number = zlib.crc32(place.encode()) if isinstance(place, str) else place
         return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), number])
+
+
+def check_film(seconds: float, frame_rate: float) -> None:
+    """Checks the options `seconds` and `frame_rate` of a world.
+
+    Raises:
+        ValueError: The film has no frame, or more than the sound has samples.
+    """
+    if not (seconds > 0 and 0 < frame_rate <= RATE and round(seconds * frame_rate) >= 1):
+        raise ValueError(f"seconds and frame_rate make one frame at least; frame_rate is at most {RATE}.")
 
 
 def fitted(sound: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:

@@ -20,6 +20,8 @@ _QUESTIONS = 1 << 40
 """Offset of the generators that make questions, away from those that make scenes."""
 KEPT = 20_000
 """Scenes of a split that stay in memory, about 100 MB."""
+TRIES = 1000
+"""Questions that are thrown away at most before one fits the scenes of a split."""
 HELD = 0.1
 """Share of the source's training handwriting that only the validation split draws from."""
 
@@ -27,7 +29,8 @@ HELD = 0.1
 class DigitsCanvas(Dataset):
     """One to three coloured digits on a canvas of four cells, with captions, tags, boxes and a question.
 
-    A box holds left, top, right and bottom of a digit, as shares of the canvas's side.
+    Where scenes may hold several digits, the scenes of an even index and the next are asked the same and answer
+    otherwise. A box holds left, top, right and bottom of a digit, as shares of the canvas's side.
     """
 
     fields: ClassVar[dict[str, str]] = {
@@ -73,9 +76,12 @@ class DigitsCanvas(Dataset):
                 raise ValueError(f"least and most lie between 1 and {most}, the least not above the most.")
             if min(self.train, self.held_out, self.cell - 7) < 1:
                 raise ValueError("train and held_out are at least 1, cell at least 8.")
+            check_source(self.source)
             for combination in self.unseen:
                 if tuple(combination.split()) not in _ALL:
                     raise ValueError(f"unseen: {combination!r} is no colour and digit, such as 'red three'.")
+            if len(set(self.unseen)) == len(_ALL):
+                raise ValueError("unseen names every combination: none is left for the training split.")
 
     config: Config
 
@@ -95,7 +101,7 @@ class Scenes:
 
     def __init__(self, split: str, config: DigitsCanvas.Config) -> None:
         self.split, self.config = split, config
-        self.source: Split = config.source.build().open("test" if split == "test" else "train")
+        self.source = handwriting(config.source, split)
         self.pool = pool_of(self.source, split)
         missing = [digit for digit in DIGITS if digit not in self.pool]
         if missing:
@@ -156,10 +162,10 @@ class Scenes:
             count = words.COUNTS.index(question.answer) + 1
         wanted = None if question.absent else question.wanted
         drawn = [] if wanted is None else [(wanted.colour, wanted.digit)]
-        others = [each for each in self.allowed if not _confuses(each, question)]
-        while len(drawn) < count:
+        others = self._others(question)
+        while others and len(drawn) < count:
             drawn.append(others[int(random.integers(len(others)))])
-        places = random.choice(PLACES if self.config.cells > 1 else (MIDDLE,), count, replace=False)
+        places = random.choice(PLACES if self.config.cells > 1 else (MIDDLE,), len(drawn), replace=False)
         return [
             Item(digit, colour, str(place), int(random.choice(self.pool[digit])))
             for (colour, digit), place in zip(drawn, places, strict=True)
@@ -173,18 +179,36 @@ class Scenes:
         return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), index])
 
     def _question(self, index: int) -> words.Question:
-        """Returns the question of a scene; those of an even index and the next are a pair."""
+        """Returns the question of a scene; those of an even index and the next are a pair, but for single digits.
+
+        Raises:
+            UserError: No question fits the scenes.
+        """
         random = self._random(index // 2 + _QUESTIONS)
-        while True:
+        for _ in range(TRIES):
             kind = words.TYPES[int(random.integers(len(words.TYPES)))]
-            question = words.pair(kind, random)[index % 2]
-            wanted = question.wanted
-            if question.kind == "count":
-                fits = self.config.least <= words.COUNTS.index(question.answer) + 1 <= self.config.most
-            else:
-                fits = question.absent or (wanted is not None and (wanted.colour, wanted.digit) in self.allowed)
-            if fits:
+            pair = words.pair(kind, random, max(self.config.most, 3))
+            question = pair[index % 2]
+            if all(map(self._fits, pair if self.config.most > 1 else [question])):
                 return question
+        raise UserError(
+            f"No question has two answers in scenes of {self.config.least} to {self.config.most} digits.",
+            f"The split {self.split!r} shows {len(self.allowed)} of {len(_ALL)} combinations of colour and digit.",
+            "Set dataset.least below dataset.most, or change dataset.unseen.",
+        )
+
+    def _fits(self, question: words.Question) -> bool:
+        """Returns whether a scene can be drawn of which the question has its answer."""
+        wanted, others = question.wanted, self._others(question)
+        if wanted is None:
+            return self.config.least <= words.COUNTS.index(question.answer) + 1 <= self.config.most
+        if question.absent:
+            return bool(others)
+        return (wanted.colour, wanted.digit) in self.allowed and (self.config.least == 1 or bool(others))
+
+    def _others(self, question: words.Question) -> list[tuple[str, str]]:
+        """Returns what else a scene may hold."""
+        return [each for each in self.allowed if not _confuses(each, question)]
 
 
 def _confuses(each: tuple[str, str], question: words.Question) -> bool:
@@ -194,6 +218,35 @@ def _confuses(each: tuple[str, str], question: words.Question) -> bool:
         return False
     same = {"colour": each[1] == wanted.digit, "digit": each[0] == wanted.colour}
     return same.get(question.kind, question.absent and each == (wanted.colour, wanted.digit))
+
+
+def check_source(source: Dataset.Config) -> None:
+    """Checks the option `source` of a world.
+
+    Raises:
+        ValueError: It has an option that only the world's own splits know.
+    """
+    plain = Dataset.Config()
+    for name in ("limit", "holdout", "broken"):
+        if getattr(source, name) != getattr(plain, name):
+            raise ValueError(f"source.{name} has no effect: set dataset.{name}.")
+
+
+def handwriting(source: Dataset.Config, split: str) -> Split:
+    """Returns the split of single digits that a world's split draws from.
+
+    Raises:
+        UserError: The source holds something else.
+    """
+    dataset: Dataset = source.build()
+    missing = [name for name in ("image", "label") if name not in dataset.fields]
+    if missing:
+        raise UserError(
+            f"dataset.source has no field {missing[0]!r}.",
+            f"Its fields are {', '.join(dataset.fields)}; single digits were expected.",
+            "Set dataset.source to digits or mnist.",
+        )
+    return dataset.open("test" if split == "test" else "train")
 
 
 def pool_of(source: Split, split: str) -> dict[str, list[int]]:

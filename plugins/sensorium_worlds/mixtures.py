@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium import Dataset, Sample, Split, UserError, unknown
-from sensorium_worlds.av import fitted
+from sensorium_worlds.av import check_film, fitted
 from sensorium_worlds.formants import RATE
 from sensorium_worlds.mouth import aperture, mouth
 from sensorium_worlds.speech import Take, chosen, speech
@@ -67,8 +67,7 @@ class DigitsAVMixtures(Dataset):
                 raise ValueError(
                     "train, held_out and digits are at least 1, lips at least 4, ratio and start at least 0."
                 )
-            if not 0 < self.frame_rate * self.seconds <= self.seconds * RATE:
-                raise ValueError(f"seconds and frame_rate are above 0, frame_rate at most {RATE}.")
+            check_film(self.seconds, self.frame_rate)
 
     config: Config
 

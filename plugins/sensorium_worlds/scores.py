@@ -20,7 +20,7 @@ class SceneWords(Metric):
     needs = ("generated", "references")
 
     def __call__(self, rows: Rows) -> dict[str, float]:
-        """Returns `exact`, `triples` and, where it is known, `pointing` (fractions of 1).
+        """Returns `exact` and, where places are named, `triples` and `pointing` (fractions of 1).
 
         `exact` counts sentences that are one of the references, `triples` the (colour, digit, place) of the
         scenes that are told, `pointing` the digit words said with the look's peak in the box of the digit that
@@ -40,7 +40,10 @@ class SceneWords(Metric):
             exact += _words(said) in [_words(each) for each in right]
             truth = triples(right[0])
             found, there = found + len(truth & triples(said)), there + len(truth)
-        figures = {"exact": exact / len(rows["generated"]), "triples": found / max(1, there)}
+        figures = {"exact": exact / len(rows["generated"])}
+        if not there:  # scenes of one cell name no places
+            return figures
+        figures["triples"] = found / there
         if all(name in rows for name in ("peaks", "sample.scene", "sample.boxes")):
             columns = zip(rows["peaks"], rows["sample.scene"], rows["sample.boxes"], strict=True)
             looks = [hit for row in columns for hit in pointed(*row)]

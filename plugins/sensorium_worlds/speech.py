@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sensorium import UserError
+from sensorium import MediaError, UserError
 from sensorium_worlds.formants import RATE, VOICES, say
 from sensorium_worlds.scene import DIGITS
 
@@ -85,7 +85,12 @@ class Recorded:
 
     def _sound(self, take: Take) -> NDArray[np.float32]:
         path = self.folder / f"{DIGITS.index(take.digit)}_{take.speaker}_{take.number}.wav"
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        try:
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as cause:
+            raise MediaError(
+                f"{path}: is no readable sound ({cause.error_string}).", "A WAV file was expected.", "Fetch it again."
+            ) from cause
         if rate != RATE:
             raise UserError(f"{path} has {rate} samples a second.", f"{RATE} were expected.", "Resample it.")
         mono: NDArray[np.float32] = samples.mean(1)
@@ -125,16 +130,32 @@ def speech(recordings: str | None, seed: int) -> Speech:
 
 
 def chosen(takes: Sequence[Take], split: str) -> list[Take]:
-    """Returns the takes of a split; no two of train, validation and test share any."""
+    """Returns the takes of a split; no two of train, validation and test share any.
+
+    Raises:
+        UserError: There are none.
+    """
     others: dict[tuple[str, str], list[int]] = {}
     for take in takes:
         if take.number not in TEST:
             others.setdefault((take.digit, take.speaker), []).append(take.number)
-    held = {key: set(numbers[len(numbers) - round(HELD * len(numbers)) :]) for key, numbers in others.items()}
+    held = {key: set(numbers[len(numbers) - _share(len(numbers)) :]) for key, numbers in others.items()}
 
     def home(take: Take) -> str:
         if take.number in TEST:
             return "test"
         return "validation" if take.number in held[take.digit, take.speaker] else "train"
 
-    return [take for take in takes if home(take) == split]
+    found = [take for take in takes if home(take) == split]
+    if not found:
+        raise UserError(
+            f"There are no recordings for the split {split!r}.",
+            f"Takes {TEST.start} to {TEST.stop - 1} are the test split, the others training and validation.",
+            "Fetch the whole Free Spoken Digit Dataset, or leave `recordings` out.",
+        )
+    return found
+
+
+def _share(count: int) -> int:
+    """Returns how many of so many takes are held back for validation: one at least, where another is left."""
+    return max(round(HELD * count), min(1, count - 1))

@@ -21,7 +21,7 @@ ALONE = ("a {} {}", "there is a {} {}", "one {} {}", "a {} {} can be seen", "a p
 """Words for the colour and digit of the one item that has no place to be named."""
 TYPES = ("colour", "digit", "exists", "count")
 """What a question asks for."""
-COUNTS = ("one", "two", "three")
+COUNTS = ("one", "two", "three", "four")
 
 
 def captions(items: Sequence[Item]) -> list[str]:
@@ -84,8 +84,8 @@ class Question:
     absent: bool = False
 
 
-def pair(kind: str, random: np.random.Generator) -> tuple[Question, Question]:
-    """Returns one question twice, with two answers, each answer of its type equally likely.
+def pair(kind: str, random: np.random.Generator, most: int = 3) -> tuple[Question, Question]:
+    """Returns one question twice, with two answers, each answer of its type equally likely; counts are 1 to `most`.
 
     A world asks the first of one scene and the second of another, so that the question alone tells
     nothing (Goyal et al. 2017, section 3).
@@ -102,7 +102,7 @@ def pair(kind: str, random: np.random.Generator) -> tuple[Question, Question]:
     if kind == "exists":
         text, item = f"is there a {colour} {digit}", Item(digit, colour, place, -1)
         return Question(kind, text, "yes", item), Question(kind, text, "no", item, absent=True)
-    first, second = _two(COUNTS, random)
+    first, second = _two(COUNTS[:most], random)
     text = "how many digits are there"
     return Question(kind, text, first), Question(kind, text, second)
 

@@ -4,12 +4,14 @@ import json
 import shutil
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+import sensorium_clip
 from sensorium.assembly import assemble, load_model, open_split
 from sensorium.errors import MediaError, UserError
 from sensorium.experiment import load
@@ -213,6 +215,15 @@ def test_limits_take_the_first_samples():
     assert "There is no split 'tset' at dataset.limit. Known: test, train. Did you mean 'test'?" in refused(
         "dataset.limit.tset=3"
     )
+
+
+def test_samples_of_one_file_are_held_out_together(data):
+    coco = Path(sensorium_clip.__file__).parent / "experiments/coco.yaml"
+    splits = assemble(load(str(coco), [f"dataset.root={data}/tiny_coco", "dataset.holdout=0.2"])).splits
+    shown = {name: [split[index]["image"] for index in range(len(split))] for name, split in splits.items()}
+    assert len(shown["train"]) + len(shown["validation"]) == 250
+    assert 50 <= len(shown["validation"]) <= 55
+    assert not set(shown["train"]) & set(shown["validation"])
 
 
 def test_a_dataset_without_the_split_that_is_asked_for_is_refused(tmp_path, photographs):

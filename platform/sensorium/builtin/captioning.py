@@ -48,6 +48,13 @@ class Captions(Metric):
                 f"It reads {' and '.join(self.needs)}; the task gives {', '.join(sorted(rows)) or 'nothing'}.",
                 "Choose another metric, or another task.",
             )
+        for place, right in enumerate(rows["references"]):
+            if isinstance(right, str) or not right:
+                raise UserError(
+                    f"The metric 'captions' has no references for the sample {rows.get('id', range(place + 1))[place]!r}"
+                    f", but {right!r}.",
+                    "A list with one sentence at least was expected.",
+                )
         told = pictures(rows)
         said = [words(each) for each, _ in told]
         right = [[words(each) for each in some] for _, some in told]

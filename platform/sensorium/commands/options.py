@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Annotated, Any
 
@@ -16,8 +17,16 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
 
 
 def print_json(value: Any) -> None:
-    """Prints a value as one line of JSON."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    """Prints a value as one line of JSON; a number that is none, or infinite, is null."""
+    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def warn(text: str) -> None:

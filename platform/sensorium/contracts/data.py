@@ -49,12 +49,14 @@ class Batch:
             structure of a modality's own.
         seed: What all randomness of this pass follows from, the same on every worker. 0 in
             evaluation and prediction.
+        progress: Share of the stage's steps that came before, from 0; 1 in evaluation and prediction.
         device: Where the tensors lie.
     """
 
     samples: Sequence[Sample]
     fields: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    progress: float = 1.0
     device: torch.device = _CPU
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ class Dataset(Component):
 
         holdout: float = 0.0
         """Share of the training samples that is kept apart as the split `validation`, for a dataset
-        that has none; which ones does not depend on the run's seed."""
+        that has none; which ones does not depend on the run's seed. Samples of one file stay together."""
 
     def __init__(self, config: Dataset.Config) -> None:
         self.config = config

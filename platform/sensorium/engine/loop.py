@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -190,7 +190,8 @@ class Loop:
 
     def _step(self, stage: Stage, steppers: Sequence[Stepper], batch: Any) -> None:
         number = self.position.epoch * self.order.steps + self.position.done
-        moved = batch.to(self.device)
+        steps = self.plan.epochs * self.order.steps
+        moved = replace(batch.to(self.device), progress=number / steps)
         losses: dict[str, Tensor] = {}
         rates: dict[str, float] = {}
         sums: list[Callable[[], Tensor]] = []
@@ -199,7 +200,7 @@ class Loop:
                 for other in steppers:
                     other.open(False)
                 stepper.open(True)
-            rate = optimizers.factor(self.plan.schedule, number, self.plan.epochs * self.order.steps)
+            rate = optimizers.factor(self.plan.schedule, number, steps)
             seed = mix(self.run.seed, self.position.stage, number, turn)
             terms = stepper.gradients(moved, self.order.global_batch, seed)
             sums.append(self._add(terms, len(batch) / self.order.global_batch))  # while the optimizer works

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between messages to the writer."""
+FOREIGN = re.compile(r"[^\w\-. :/]")
+"""What MLflow takes in no name of a metric."""
 DONE = "done"
 """What the writer says when everything is written."""
 _LAUNCH = "sensorium.tracking.launch"
@@ -109,7 +112,7 @@ class Recorder:
     def _take(self, values: Mapping[str, Tensor | float], step: int) -> None:
         now = time.time()
         with self._lock:
-            self._points += [(name, value, now, step) for name, value in values.items()]
+            self._points += [(FOREIGN.sub("_", name), value, now, step) for name, value in values.items()]
 
     def _forward(self) -> None:
         while not self._closing.wait(EVERY):

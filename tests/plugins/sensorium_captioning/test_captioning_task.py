@@ -1,6 +1,7 @@
 """The captioning tasks: what is taught and counted, what the sentences are compared with, and where was looked."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
 from sensorium_captioning.attend import ShowAttendAndTell
+from sensorium_captioning.report import captioned
 from sensorium_captioning.task import ShowAndTell
 from sensorium_recognition.task import Recognition
 
@@ -100,6 +102,15 @@ def test_scheduled_sampling_follows_from_the_sample_and_ends_with_the_training(m
     assert torch.allclose(whole, parts, atol=1e-5)
 
 
+def test_scheduled_sampling_grows_as_the_training_goes_on(modalities, batch):
+    task = built(ShowAndTell, modalities, scheduled_sampling=0.8).train()
+    sentences = batch["caption"]
+    assert task._own(sentences, replace(batch, progress=0.0)) is None
+    early, late = (task._own(sentences, replace(batch, progress=share)) for share in (0.25, 1.0))
+    assert 0 < early.sum() < late.sum()
+    assert not (early & ~late).any()
+
+
 def test_references_are_all_captions_of_the_picture(modalities, batch):
     task = built(ShowAndTell, modalities, keep=["scene"])
     batch.samples[0]["captions"] = ["one", "a three in red"]
@@ -108,6 +119,18 @@ def test_references_are_all_captions_of_the_picture(modalities, batch):
     assert rows["sample.scene"] == [0, 1, 2]
     assert rows["picture"] == ["0", "1", "2"]
     assert all("<" not in sentence for sentence in rows["generated"])
+
+
+def test_a_field_to_keep_that_is_not_there_is_named(modalities, batch):
+    task = built(ShowAndTell, modalities, keep=["scenes"])
+    with pytest.raises(UserError, match=r"no field 'scenes' at model.keep.*Did you mean 'scene'"):
+        task.rows(task(batch), batch)
+
+
+def test_dollars_are_no_formulas():
+    picture = io.BytesIO()
+    Pillow.new("RGB", (4, 4)).save(picture, "PNG")
+    assert captioned([picture.getvalue()], ["is it $5% or $10%?"])
 
 
 def test_a_perfect_captioner_says_what_people_wrote(data):

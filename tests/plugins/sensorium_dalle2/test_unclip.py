@@ -52,6 +52,21 @@ def told(count, embedding):
     return Sentence(Features(tokens[:, 0], tokens[:, :count], mask[:, :count]), embedding)
 
 
+@pytest.mark.parametrize(
+    ("override", "wrong"),
+    [
+        ("modalities.image.std=[0.4]", "do not lie between -1 and 1"),
+        (
+            "model.clip.encoders.caption={name: rnn, cell: lstm, pool: all, hidden: 8, dim: 8}",
+            "prior reads every word",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(override, wrong):
+    with pytest.raises(UserError, match=wrong):
+        assemble(load("dalle2", [*SMALL, override]))
+
+
 def test_padding_of_the_sentence_changes_nothing_for_the_prior():
     noised, sentence, time, yes = torch.randn(B, 8), torch.randn(B, 8), torch.full((B,), 3), torch.ones(B).bool()
     network = prior()

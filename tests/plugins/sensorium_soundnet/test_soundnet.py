@@ -10,8 +10,9 @@ from sensorium.assembly import assemble
 from sensorium.builtin.losses.kl_divergence import KLDivergence
 from sensorium.errors import UserError
 from sensorium.experiment import load
-from sensorium_soundnet.clusters import Mixture
+from sensorium_soundnet.clusters import Clusters, Mixture
 from sensorium_soundnet.network import Block, Heads, Layer, SoundNet
+from sensorium_soundnet.report import confusion
 
 BRIEF = ("dataset.train=64", "dataset.held_out=16", "model.network.width=0.25")
 
@@ -146,6 +147,29 @@ def test_posterior_of_a_mixture_worked_out_by_hand():
     mixture.middles.data = torch.tensor([[0.0], [2.0]])
     posterior = mixture(torch.tensor([[0.5]])).softmax(-1)[0]
     assert float((posterior[0] / posterior[1]).detach()) == pytest.approx(math.e, rel=1e-4)
+
+
+def clusters(view, seconds=2.5):
+    return Clusters.Config(view=view).build({"audio": heard(seconds, rate=16000)})
+
+
+@pytest.mark.parametrize("view", ["timbre", "rhythm"])
+def test_loud_neighbours_do_not_change_what_is_said_of_a_clip(view):
+    waves = torch.randn(3, 1, 40000, generator=torch.Generator().manual_seed(0))
+    waves = waves.cumsum(2) / 100 * torch.tensor([1e-4, 1.0, 100.0]).view(3, 1, 1)
+    task = clusters(view)
+    alone = torch.cat([task.statistics(wave[None]) for wave in waves])
+    assert torch.allclose(task.statistics(waves), alone, atol=1e-4)
+
+
+def test_clips_too_short_for_their_rhythm_are_refused():
+    with pytest.raises(UserError, match=r"too short for the view 'rhythm': 1 s"):
+        clusters("rhythm", 1.0)
+    assert clusters("timbre", 1.0)
+
+
+def test_clips_of_no_class_are_left_out_of_the_table():
+    assert confusion(torch.tensor([0, 1, 1]), torch.tensor([0, 1, -100]), ["a", "$b$"])
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,26 @@ def test_the_layout_of_birds_and_of_flowers_is_read(tmp_path, images):
         assert picture.size == (7, 9)
 
 
+def test_a_file_of_birds_that_lacks_something_is_named(tmp_path):
+    photographs(tmp_path, "images")
+    dataset = parse(DescribedPhotographs.Config, {"root": str(tmp_path)}, Plugins()).build()
+    captions = tmp_path / "text_c10/002.Auklet/Auklet_7.txt"
+    captions.write_bytes(b"a caf\xe9 colour\n")
+    assert dataset.open("test")[0]["caption"] == "a caf\ufffd colour"
+    captions.write_text("\n \n")
+    with pytest.raises(UserError, match=r"Auklet_7\.txt is empty"):
+        dataset.open("test")
+    (tmp_path / "testclasses.txt").write_text("002.Auklet\n003.Awk\n")
+    captions.write_text("a bird")
+    with pytest.raises(UserError, match=r"class '003\.Awk', of which there are no captions"):
+        dataset.open("test")
+
+
+def test_pictures_that_cannot_be_drawn_are_refused():
+    with pytest.raises(UserError, match="do not lie between -1 and 1"):
+        assemble(load("text2image", [*SMALL, "modalities.image.mean=[0.4]"]))
+
+
 def test_a_missing_photograph_is_named(tmp_path):
     photographs(tmp_path, "images")
     (tmp_path / "images" / "001.Albatross" / "Albatross_1.jpg").unlink()

@@ -118,6 +118,18 @@ def test_rows_name_answers_and_types(modalities, batch):
     assert "answered 'red'; it is 'red'" in task.examples({**rows, "id": batch.ids}, batch.samples)[0]
 
 
+def test_a_type_that_is_not_there_is_named(modalities, batch):
+    task = built(modalities, type="typ")
+    with pytest.raises(UserError, match=r"no field 'typ' at model.type.*Did you mean 'type'"):
+        task.rows(task(batch), batch)
+
+
+def test_dollars_in_a_question_are_no_formulas(modalities, batch):
+    task = built(modalities)
+    batch.samples[0]["question"] = "is it $5% or $10%?"
+    assert task.pictures(task.rows(task(batch), batch), batch.samples)["answers.png"]
+
+
 def test_predict_gives_chances(modalities, batch):
     chances = built(modalities).predict(batch)["answer"]
     assert torch.allclose(chances.sum(1), torch.ones(3))

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sensorium.errors import UserError
+from sensorium.errors import MediaError, UserError
 from sensorium.experiment import parse
 from sensorium.plugins import Plugins
 from sensorium_worlds.av import DigitsAV
@@ -195,6 +195,32 @@ def test_silence_is_mixed_without_harm():
     silent, loud = mixed([np.zeros(80, np.float32), np.ones(80, np.float32)], 2.0)
     assert not silent.any()
     assert loud == pytest.approx(0.05 * 10**-0.1)
+
+
+def test_of_few_takes_one_is_held_back():
+    takes = [Take("one", "anna", number) for number in range(9)]
+    assert [take.number for take in chosen(takes, "validation")] == [8]
+    with pytest.raises(UserError, match="no recordings for the split 'train'"):
+        chosen(takes[:5], "train")
+
+
+def test_a_broken_recording_is_named(world, tmp_path):
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings/0_anna_10.wav").write_bytes(b"")
+    with pytest.raises(MediaError, match=r"0_anna_10\.wav: is no readable sound"):
+        world(recordings=str(tmp_path)).open("train")[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"seconds": 0.3, "frame_rate": 1}, "one frame at least"),
+        ({"source": {"name": "digits", "limit": {"train": 5}}}, "source.limit has no effect"),
+    ],
+)
+def test_what_cannot_be_is_refused(world, options, wrong):
+    with pytest.raises(UserError, match=wrong):
+        world(**options)
 
 
 def test_a_folder_without_recordings_is_refused(world, tmp_path):

@@ -10,7 +10,7 @@ from sensorium.experiment import parse
 from sensorium.plugins import Plugins
 from sensorium_worlds import canvas, words
 from sensorium_worlds.canvas import DigitsCanvas
-from sensorium_worlds.scene import COLOURS, PLACES, Item, draw
+from sensorium_worlds.scene import COLOURS, DIGITS, PLACES, Item, draw
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,46 @@ def test_a_question_is_asked_of_two_scenes_with_two_answers(train):
         assert first["answer"] != second["answer"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"most": 2},
+        {"least": 2},
+        {"least": 4, "most": 4},
+        {"most": 4},
+        {"unseen": ["red three", "blue seven"]},
+        {"unseen": ["red three"]},
+        {"unseen": [f"red {digit}" for digit in DIGITS]},
+        {"unseen": [f"{colour} three" for colour in COLOURS]},
+        {"unseen": [f"{colour} {digit}" for colour in COLOURS for digit in DIGITS][1:]},
+    ],
+)
+def test_whatever_scenes_hold_they_are_asked_in_pairs(world, options):
+    for split in ("train", "validation", "test"):
+        opened = world(**options).open(split)
+        samples = [opened[index] for index in range(200)]
+        least, most = options.get("least", 1), options.get("most", 3)
+        assert all(least <= len(sample["scene"]) <= most for sample in samples)
+        assert all(answered(sample) == {sample["answer"]} for sample in samples)
+        for first, second in zip(samples[::2], samples[1::2], strict=True):
+            assert first["question"] == second["question"]
+            assert first["answer"] != second["answer"]
+
+
+def test_four_digits_are_counted(world):
+    opened = world(most=4).open("train")
+    counted = [sample["answer"] for sample in map(opened.__getitem__, range(400)) if sample["type"] == "count"]
+    assert set(counted) == {"one", "two", "three", "four"}
+
+
+def test_scenes_without_a_question_are_refused(world):
+    opened = world(least=2, most=2, unseen=["red three"]).open("test")
+    with pytest.raises(UserError, match=r"No question has two answers in scenes of 2 to 2 digits"):
+        opened[0]
+    with pytest.raises(UserError, match="none is left for the training split"):
+        world(unseen=[f"{colour} {digit}" for colour in COLOURS for digit in DIGITS])
+
+
 def test_the_question_alone_tells_nothing(train):
     """The best answer to each question, had one seen all of the training split, is right half the time at most."""
     by_text = {}
@@ -143,6 +183,11 @@ def test_unseen_combinations_are_in_the_test_split_alone(world):
         shown[split] = {f"{s['colour']} {s['label']}" for s in (opened[index] for index in range(len(opened)))}
     assert shown["test"] == set(unseen)
     assert not shown["train"] & set(unseen)
+
+
+def test_a_source_of_something_else_is_refused(world, data):
+    with pytest.raises(UserError, match=r"dataset.source has no field 'label'"):
+        world(source={"name": "easy_vqa", "root": str(data / "easy-VQA/data")}).open("train")
 
 
 def test_a_combination_that_is_none_is_refused(world):

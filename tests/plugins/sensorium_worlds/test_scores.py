@@ -22,6 +22,10 @@ def test_whole_sentences_and_triples():
     assert figures == {"exact": 1 / 2, "triples": 3 / 4}
 
 
+def test_scenes_without_places_have_no_triples():
+    assert scored(generated=["a red three"], references=[["a red three"]]) == {"exact": 1}
+
+
 def test_signs_do_not_count():
     assert scored(generated=["a , b"], references=[["a, b"]])["exact"] == 1
 

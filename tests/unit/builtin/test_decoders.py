@@ -74,6 +74,57 @@ def test_the_length_decides_between_a_short_sentence_and_a_long_one(text):
     assert rigged.say(NOTHING, beam=3, length_power=1.0).words[0].tolist()[:5] == [5, 6, 7, 8, EOS]
 
 
+def test_a_sentence_that_has_ended_is_not_forgotten(text):
+    # 4 alone is worth 0.51. 5 leads on surely, past the beam's width, and then falls apart.
+    table = {BOS: {4: 0.51, 5: 0.49}, 5: {6: 1.0}, 6: {7: 1.0}, 7: {8: 1.0}, 8: {9: 1.0}}
+    table[9] = dict.fromkeys(range(10, 20), 0.1)
+    for beam in (2, 3, 4):
+        assert Rigged(table, text).say(NOTHING, beam=beam, length_power=0.7).words[0].tolist()[:2] == [4, EOS]
+
+
+class Drawn(WordDecoder):
+    """Probabilities of the next word that follow from the sample and the last two words."""
+
+    def begin(self, features):
+        return features.pooled, torch.zeros(len(features.pooled), dtype=torch.long)
+
+    def step(self, word, state):
+        sample, before = state
+        logits = torch.empty(len(word), 7)
+        for row, key in enumerate(zip(sample[:, 0].tolist(), before.tolist(), word.tolist(), strict=True)):
+            logits[row] = 2 * torch.randn(
+                7, generator=torch.Generator().manual_seed(int(key[0]) * 64 + key[1] * 8 + key[2])
+            )
+        return logits, (sample, word), None
+
+
+@pytest.mark.parametrize("power", [0.0, 0.7, 1.0])
+def test_a_wide_beam_finds_the_best_of_all_sentences(power):
+    text = Text.Config(max_length=5).build()
+    text.fit(["a b c d"])
+    decoder = Drawn(WordDecoder.Config(), 1, text)
+    samples = torch.arange(8.0)[:, None]
+    said = decoder.say(Features(samples), beam=7 * 64, length_power=power).words
+    for row, sample in enumerate(samples):
+        best = max(ended(decoder, sample[None], power), key=lambda each: each[0])[1]
+        assert said[row].tolist()[: len(best)] == best
+
+
+def ended(decoder, sample, power, words=(), total=0.0, state=None):
+    """Yields the value and the words of each sentence that ends in time, by trying all."""
+    state = state or decoder.begin(Features(sample))
+    logits, after, _ = decoder.step(torch.tensor([words[-1] if words else BOS]), state)
+    chances = logits.log_softmax(1)[0].tolist()
+    for word, chance in enumerate(chances):
+        if word in (PAD, BOS):
+            continue
+        longer, value = [*words, word], total + chance
+        if word == EOS:
+            yield value / len(longer) ** power, longer
+        elif len(longer) < decoder.longest:
+            yield from ended(decoder, sample, power, longer, value, after)
+
+
 def test_the_weights_of_a_beam_are_those_of_its_words(text):
     # The rigged weight of a step is its last word: they follow the sentence, not the row of the beam.
     table = {BOS: {4: 0.6, 5: 0.4}, 4: {6: 0.4, 7: 0.3, 8: 0.3}, 5: {6: 0.9, 7: 0.1}}

@@ -24,6 +24,8 @@ def test_it_is_measured_against_real_pictures():
 def test_what_cannot_be_compared_is_said():
     with pytest.raises(UserError, match="does not find its rows"):
         Diversity.Config().build()({"apart": torch.zeros(2)})
+
+
+def test_it_is_left_out_where_all_real_pictures_are_alone():
     rows = {"apart": torch.zeros(2), "real": pictures(0.0, 0.8), "group": torch.tensor([5, 6])}
-    with pytest.raises(UserError, match="no two real pictures"):
-        Diversity.Config().build()(rows)
+    assert Diversity.Config().build()(rows) == {}

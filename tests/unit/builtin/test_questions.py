@@ -99,6 +99,22 @@ def test_vqa_v2_refuses_what_does_not_fit(vqa):
         VQAv2.Config(root=".", questions={"test": "questions.json"})
 
 
+@pytest.mark.parametrize("pattern", ["x/{", "x/{}{}", "x/{id}"])
+def test_vqa_v2_refuses_a_pattern_without_a_place_for_the_number(pattern):
+    with pytest.raises(ValueError, match=r"one \{\} for the number of the image"):
+        VQAv2.Config(root=".", questions={"train": "q"}, annotations={"train": "a"}, images={"train": pattern})
+
+
+def test_vqa_v2_refuses_an_answer_that_is_none(vqa):
+    dataset = VQAv2.Config(root=str(vqa)).build()
+    file = vqa / "v2_mscoco_train2014_annotations.json"
+    whole = json.loads(file.read_text())
+    whole["annotations"][0]["answers"][3]["answer"] = None
+    write(file, whole)
+    with pytest.raises(UserError, match="do not fit together, after 0 questions: AttributeError"):
+        dataset.open("train")
+
+
 @pytest.fixture
 def coco(tmp_path):
     def image(number, split, folder, *sentences):

@@ -28,6 +28,22 @@ def test_level_and_offset_change_nothing():
     assert si_sdr(estimate, 0.1 * reference - 2).item() == pytest.approx(plain, abs=1e-3)
 
 
+@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e6])
+def test_no_sound_is_too_faint(factor):
+    reference, estimate = noise(2, 800), noise(2, 800) + 0.5 * noise(2, 800, seed=1)
+    for measure in (si_sdr, sdr):
+        for one, other in ((factor, factor), (1, factor), (factor, 1)):
+            assert torch.allclose(measure(one * estimate, other * reference), measure(estimate, reference), atol=1e-3)
+
+
+def test_sdr_of_sounds_shorter_than_its_filter():
+    """What is filtered need not be as long as the filter: silence before and after changes nothing."""
+    for samples in (1, 200, 300, 511):
+        reference, estimate = noise(samples), noise(samples) + 0.5 * noise(samples, seed=1)
+        padded = [torch.nn.functional.pad(sound, (0, 1000)) for sound in (estimate, reference)]
+        assert sdr(estimate, reference).item() == pytest.approx(sdr(*padded).item(), abs=1e-2)
+
+
 def test_sdr_forgives_a_filter_and_si_sdr_does_not():
     reference = noise(4000)
     filtered = torch.tensor(np.convolve(reference.numpy(), [0.5, 0.0, 0.0, 0.8])[:4000], dtype=torch.float32)

@@ -1,12 +1,22 @@
 """Video: frames at their times, the sound in step with them, and what is no video refused."""
 
+import io
+import math
+import struct
+import tracemalloc
+from fractions import Fraction
+from types import SimpleNamespace
+
+import av
 import numpy as np
 import pytest
 import torch
+from av.video.reformatter import VideoReformatter
 
 from sensorium import Batch, MediaError, Padded, Video
 from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.frames import Frames
+from sensorium.builtin.modalities import film
 from sensorium.contracts.data import map_tensors
 
 
@@ -22,6 +32,34 @@ def counting(count=10, side=16):
 def numbers(frames):
     """Returns the numbers that the frames of a video show."""
     return ((frames.mean((1, 2, 3)) + 1) / 2 * 255 / 20).round().long().tolist()
+
+
+def made(frames, kind="mp4", offset=0.0, sound=(), piece=400, without=()):
+    """Returns a file of grey frames at 25 a second from `offset` seconds on, and of sound at 16 kHz.
+
+    The pieces of the sound whose numbers are in `without` are left out.
+    """
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=kind, options={"output_ts_offset": str(offset)}) as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
+        stream.height, stream.width = frames.shape[1:]
+        heard = container.add_stream("pcm_s16le", rate=16000, layout="mono") if len(sound) else None
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="gray").reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+        for number in sorted(set(range(len(sound) // piece)) - set(without)):
+            samples = sound[None, number * piece : (number + 1) * piece]
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16000, number * piece, Fraction(1, 16000)
+            container.mux(heard.encode(frame))
+        if heard:
+            container.mux(heard.encode(None))
+    return buffer.getvalue()
+
+
+def shades(value):
+    """Returns the numbers that the frames of `counting` show before they are transformed."""
+    return (value.frames.float().mean((1, 2, 3)) / 20).round().long().tolist()
 
 
 def test_a_real_file_gives_its_frames_and_its_sound_in_step(data):
@@ -113,7 +151,134 @@ def test_what_it_shows_it_reads_again():
     assert (again.frames - smooth.frames).abs().mean() < 0.05
 
 
-@pytest.mark.parametrize("raw", [b"no video", 7, (counting().astype(float), 25), (counting(), "fast"), (b"", 0)])
+@pytest.mark.parametrize("piece", [400, 441])
+def test_pieces_of_sound_follow_each_other_without_a_seam(piece):
+    """Matroska rounds times to milliseconds: 441 samples are 27.5625 of them."""
+    sound = np.random.default_rng(0).integers(1, 30000, 40 * piece, dtype=np.int16)
+    value = video(sample_rate=16000).decode(made(counting(), "matroska", sound=sound, piece=piece))
+    assert value.sound.shape == (1, 6400)
+    assert (value.sound[0] * 32768).tolist() == sound[:6400].tolist()
+
+
+def test_a_gap_in_the_sound_is_silent_and_what_follows_stays_in_step():
+    sound = np.random.default_rng(0).integers(1, 30000, 6400, dtype=np.int16)
+    value = video(sample_rate=16000).decode(made(counting(), "matroska", sound=sound, without=range(4, 9)))
+    sound[4 * 400 : 9 * 400] = 0
+    assert (value.sound[0] * 32768).tolist() == sound.tolist()
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [
+        ((1, 0, 0, 1), (0, 0)),
+        ((0, 1, -1, 0), (0, 1)),
+        ((-1, 0, 0, -1), (1, 1)),
+        ((0, -1, 1, 0), (1, 0)),
+        ((-1, 0, 0, 1), (0, 1)),
+        ((0, -1, -1, 0), (1, 1)),
+    ],
+)
+def test_frames_are_turned_upright(matrix, corner):
+    """Column x and row y of a file are shown at column a x + c y and row b x + d y: where the bright corner goes."""
+    frames = np.zeros((3, 32, 64), np.uint8)
+    frames[:, :16, :32] = 255
+    content = bytearray(made(frames))
+    a, b, c, d = (part << 16 for part in matrix)
+    start = content.find(b"tkhd") + 44
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    shown = video().decode(bytes(content)).frames
+    assert shown.shape == ((3, 1, 32, 64) if matrix[0] else (3, 1, 64, 32))
+    quarters = torch.nn.functional.avg_pool2d(shown.float(), (shown.shape[2] // 2, shown.shape[3] // 2))[0, 0]
+    assert (quarters > 200).nonzero().tolist() == [list(corner)]
+
+
+class Traced:
+    """A reformatter whose pictures lie in memory that tracemalloc sees, unlike FFmpeg's."""
+
+    def __init__(self):
+        self.own = VideoReformatter()
+
+    def reformat(self, frame, **options):
+        picture = self.own.reformat(frame, **options).to_ndarray().copy()
+        return SimpleNamespace(to_ndarray=lambda: picture)
+
+
+@pytest.mark.parametrize("rate", [25.0, 5.0])
+def test_frames_are_held_once_and_only_those_that_are_shown(rate, monkeypatch):
+    monkeypatch.setattr("av.video.reformatter.VideoReformatter", Traced)
+    content = made(np.tile(counting(side=64), (10, 1, 1)))
+    modality = video(channels=3, frame_rate=rate)
+    modality.decode(content)
+    tracemalloc.start()
+    try:
+        frames = modality.decode(content).frames
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert frames.shape == (4 * rate, 3, 64, 64)
+    assert peak < 1.5 * frames.numel()
+
+
+def test_no_more_is_read_than_the_beginning_that_is_asked_for():
+    content = made(counting())
+    assert shades(video(max_seconds=0.2).decode((content, 0.12))) == [0, 1, 2]
+    with pytest.raises(MediaError, match=r"over 0\.2 s"):
+        video(max_seconds=0.2).decode(content)
+
+
+def test_too_many_pixels_in_all_are_refused(monkeypatch):
+    content = made(counting())
+    monkeypatch.setattr(film, "PIXELS", 5 * 16 * 16)
+    assert shades(video(frame_rate=12.5).decode(content)) == [0, 2, 4, 6, 8]
+    assert shades(video().decode((content, 0.2))) == [0, 1, 2, 3, 4]
+    for raw in (content, (counting(), 25)):
+        with pytest.raises(MediaError, match="pixels in all"):
+            video().decode(raw)
+
+
+def test_a_list_of_other_files_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.mp4").write_bytes(made(counting()))
+    (tmp_path / "list.mpg").write_bytes(b"ffconcat version 1.0\nfile other.mp4\n")
+    assert video().decode("other.mp4").frames.shape[0] == 10
+    for raw in ("list.mpg", (tmp_path / "list.mpg").read_bytes()):
+        with pytest.raises(MediaError, match="no readable video"):
+            video().decode(raw)
+
+
+def test_a_raw_stream_without_times_is_read():
+    assert shades(video().decode(made(counting(), "h264"))) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_frames_that_go_back_in_time_are_left_out():
+    content = made(counting(), "mpegts")
+    assert shades(video().decode(content + content)) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_frames_whose_size_changes_are_brought_to_that_of_the_first():
+    # The first part begins at 0.08 s, as its times of decoding may not be negative.
+    content = made(counting(5), "mpegts") + made(counting(10, 32)[5:], "mpegts", offset=0.28)
+    value = video().decode(content)
+    assert value.frames.shape == (10, 1, 16, 16)
+    assert shades(value) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"no video",
+        7,
+        (counting().astype(float), 25),
+        (counting(), "fast"),
+        (counting(), math.nan),
+        (counting(), math.inf),
+        (counting(), 1e-300),
+        (b"", 0),
+        (b"no video", math.nan),
+        (b"no video", math.inf),
+        (b"no video", 1e308),
+    ],
+)
 def test_what_is_no_video_is_refused(raw):
     with pytest.raises(MediaError):
         video().decode(raw)

@@ -144,6 +144,19 @@ def test_stages_repeat_neither_an_order_nor_an_augmentation(tmp_path, monkeypatc
     assert all(len(set(epoch)) == 32 for epoch in epochs)
 
 
+def test_a_batch_knows_how_far_the_stage_has_come(tmp_path, monkeypatch):
+    seen, real = [], Regression.forward
+
+    def forward(task, batch):
+        seen.append((task.training, batch.progress))
+        return real(task, batch)
+
+    monkeypatch.setattr(Regression, "forward", forward)
+    train("toy_regression", tmp_path, "training.epochs=2", "training.global_batch=8")
+    assert [progress for trains, progress in seen if trains] == [step / 8 for step in range(8)]
+    assert {progress for trains, progress in seen if not trains} == {1.0}
+
+
 def test_cutting_the_batch_of_a_batch_norm_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"'body' has batch normalisation.*training\.accumulate=1"):
         train("toy_regression", tmp_path / "one", "model.norm=true", "training.accumulate=2")

@@ -49,6 +49,13 @@ class VQAv2(Dataset):
         def __post_init__(self) -> None:
             if not self.questions.keys() == self.annotations.keys() == self.images.keys():
                 raise ValueError("questions, annotations and images must name the same splits.")
+            for pattern in self.images.values():
+                try:
+                    pattern.format(1)
+                except (ValueError, LookupError) as cause:
+                    raise ValueError(
+                        f"images: {pattern!r} has one {{}} for the number of the image, such as {{:012d}}."
+                    ) from cause
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -74,12 +81,12 @@ class VQAv2(Dataset):
                 found = answers[record["question_id"]]
                 columns["id"].append(str(record["question_id"]))
                 columns["group"].append(str(record["image_id"]))
-                columns["image"].append(str(self.root / self.config.images[split].format(record["image_id"])))
+                columns["image"].append(str(self.root / self.config.images[split].format(int(record["image_id"]))))
                 columns["question"].append(record["question"].strip())
-                columns["answer"].append(found["multiple_choice_answer"])
-                columns["answers"].append([each["answer"] for each in found["answers"]])
+                columns["answer"].append(found["multiple_choice_answer"].strip())
+                columns["answers"].append([each["answer"].strip() for each in found["answers"]])
                 columns["type"].append(found["answer_type"])
-        except (KeyError, TypeError, AttributeError) as cause:
+        except (KeyError, TypeError, ValueError, AttributeError) as cause:
             raise UserError(
                 f"{asked} and {said} do not fit together, after {len(columns['type'])} questions: "
                 f"{type(cause).__name__} {cause}.",

@@ -46,6 +46,8 @@ class Said:
     attention: Tensor | None
 
 
+NEVER = [PAD, BOS]
+"""What no decoder says."""
 FORGET = 2.0
 """First bias of an LSTM's forget gate: near 1, so that what was seen first stays (Jozefowicz et al., ICML 2015)."""
 
@@ -56,6 +58,13 @@ def memory(inputs: int, dim: int) -> nn.LSTMCell:
     with torch.no_grad():
         cell.bias_ih[dim : 2 * dim] = FORGET
     return cell
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """Returns the word (B,) that the logits (B, V) make likeliest, of those that are said."""
+    chances = logits.detach().clone()
+    chances[:, NEVER] = -torch.inf
+    return chances.argmax(1)
 
 
 class WordDecoder(Decoder):
@@ -90,7 +99,7 @@ class WordDecoder(Decoder):
         for _ in range(self.longest):
             logits, state, _ = self.step(word, state)
             steps.append(logits)
-            word = logits.argmax(1)
+            word = likeliest(logits)
         return torch.stack(steps, 1)
 
     def teach(self, features: Features, words: Padded, own: Tensor | None = None) -> Told:
@@ -117,7 +126,7 @@ class WordDecoder(Decoder):
                 weights.append(F.pad(attention, (0, 0, 0, missing)))
             word = given[:count, place]
             if own is not None:
-                word = torch.where(own[order][:count, place], scores.argmax(1), word)
+                word = torch.where(own[order][:count, place], likeliest(scores), word)
         back, silent = order.argsort(), words.data.shape[1] - 1 - steps
 
         def joined(parts: list[Tensor]) -> Tensor:
@@ -140,35 +149,63 @@ class WordDecoder(Decoder):
         word = torch.full((count * beam,), BOS, device=device)
         total = torch.full((count, beam), -torch.inf, device=device)
         total[:, 0] = 0.0  # all begin alike: one of them counts
-        length = torch.zeros(count, beam, device=device)
-        ended = torch.zeros(count, beam, dtype=torch.bool, device=device)
-        words = word.new_empty(count, beam, 0)
-        weights: Tensor | None = None
-        for _ in range(self.longest):
+        words, weights = word.new_empty(count, beam, 0), None
+        over = _Over(count, self.longest, device)
+        for place in range(1, self.longest + 1):
             logits, state, attention = self.step(word, state)
             chances = logits.float().log_softmax(1).view(count, beam, -1).clone()
-            chances[..., [PAD, BOS]] = -torch.inf
-            chances = chances.masked_fill(ended[..., None], -torch.inf)
-            chances[..., PAD] = chances[..., PAD].masked_fill(ended, 0.0)  # what is over stays as it is
-            size = chances.shape[2]
-            sums = total[..., None] + chances
-            lengths = (length + ~ended)[..., None].expand_as(sums)
-            values = (sums / lengths**length_power).flatten(1)
-            best = values.topk(beam, dim=1).indices  # (B, K)
-            parent, chosen = best // size, best % size
-            total, length = sums.flatten(1).gather(1, best), lengths.flatten(1).gather(1, best)
-            ended = ended.gather(1, parent) | (chosen == EOS)
-            words = torch.cat([_follow(words, parent), chosen[..., None]], 2)
+            chances[..., NEVER] = -torch.inf
+            likely = chances.topk(min(beam, chances.shape[2]), dim=2)  # of each sentence, as many words as go on
+            sums, following = (total[..., None] + likely.values).flatten(1), likely.indices.flatten(1)
+            parent = torch.arange(beam, device=device).repeat_interleave(likely.values.shape[2]).expand(count, -1)
+            longer = torch.cat([_follow(words, parent), following[..., None]], 2)
             if attention is not None:
-                seen = attention.view(count, beam, 1, -1)
-                weights = _follow(seen if weights is None else torch.cat([weights, seen], 2), parent)
-            rows = (parent + beam * torch.arange(count, device=device)[:, None]).flatten()
-            state, word = tuple(part[rows] for part in state), chosen.flatten()
-            if ended.all():
+                looked = attention.view(count, beam, 1, -1)
+                weights = _follow(looked if weights is None else torch.cat([weights, looked], 2), parent)
+            ends = following == EOS
+            over.add((sums / place**length_power).masked_fill(~ends, -torch.inf), longer, weights)
+            total, best = sums.masked_fill(ends, -torch.inf).topk(beam, dim=1)
+            words = _follow(longer, best)
+            weights = None if weights is None else _follow(weights, best)
+            rows = (parent.gather(1, best) + beam * torch.arange(count, device=device)[:, None]).flatten()
+            state, word = tuple(part[rows] for part in state), words[..., -1].flatten()
+            hope = total.amax(1) / self.longest**length_power  # what goes on will not be worth more
+            if (over.value >= hope).all():
                 break
-        best = (total / length**length_power).argmax(1)
-        rows = torch.arange(count, device=device)
-        return Said(words[rows, best], None if weights is None else weights[rows, best])
+        cut = over.value.isneginf()[:, None]  # no end was found: the best beginning
+        over.add(total.masked_fill(~cut, -torch.inf), words, weights)
+        return over.said()
+
+
+class _Over:
+    """The best sentence of each sample among those that have ended, with its value (B,)."""
+
+    def __init__(self, count: int, longest: int, device: torch.device) -> None:
+        self.value = torch.full((count,), -torch.inf, device=device)
+        self.words = torch.full((count, longest), EOS, device=device)
+        self.weights: Tensor | None = None
+
+    def add(self, values: Tensor, words: Tensor, weights: Tensor | None) -> None:
+        """Takes up sentences that are worth more than what is known.
+
+        Args:
+            values: (B, N), -inf where none is offered.
+            words: (B, N, L).
+            weights: (B, N, L, P), where places are looked at.
+        """
+        value, place = values.max(1)
+        rows = (value > self.value).nonzero().flatten()
+        self.value[rows] = value[rows]
+        self.words[rows, : words.shape[2]] = words[rows, place[rows]]
+        if weights is not None:
+            if self.weights is None:
+                self.weights = weights.new_zeros(*self.words.shape, weights.shape[-1])
+            self.weights[rows, : words.shape[2]] = weights[rows, place[rows]]
+
+    def said(self) -> Said:
+        """Returns the sentences, as long as the longest."""
+        longest = int(((self.words == EOS).cumsum(1) <= 1).sum(1).max())
+        return Said(self.words[:, :longest], None if self.weights is None else self.weights[:, :longest])
 
 
 def _follow(values: Tensor, parent: Tensor) -> Tensor:

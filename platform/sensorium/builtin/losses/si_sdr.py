@@ -70,7 +70,8 @@ def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     from scipy.linalg import solve_toeplitz  # type: ignore[import-untyped]
 
     estimate, reference = estimate.double(), reference.double()
-    size = 2 * reference.shape[-1]
+    estimate, reference = _unit(estimate), _unit(reference)
+    size = reference.shape[-1] + max(TAPS, reference.shape[-1])
     spectrum, other = torch.fft.rfft(reference, size), torch.fft.rfft(estimate, size)
     auto = torch.fft.irfft(spectrum.abs().square(), size)[..., :TAPS]
     cross = torch.fft.irfft(spectrum.conj() * other, size)[..., :TAPS]
@@ -85,8 +86,15 @@ def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
 
 def _centred(sound: Tensor) -> tuple[Tensor, Tensor]:
     """Returns a sound (..., S) without its mean, and where nothing is left of it but rounding, (...)."""
+    sound = _unit(sound)
     centred = sound - sound.mean(-1, keepdim=True)
     return centred, centred.square().sum(-1) <= 1e-12 * sound.square().sum(-1)
+
+
+def _unit(sound: Tensor) -> Tensor:
+    """Returns a sound (..., S) whose largest sample is 1: the ratios are the same, and no sound is too faint."""
+    largest = sound.detach().abs().amax(-1, keepdim=True)
+    return sound / torch.where(largest > 0, largest, 1.0)
 
 
 def _decibels(signal: Tensor, distortion: Tensor, whole: Tensor, blank: Tensor, silent: Tensor) -> Tensor:

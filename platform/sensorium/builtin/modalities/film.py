@@ -6,6 +6,8 @@ Shapes: T frames, H and W rows and columns, C channels, S samples of sound.
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
 
@@ -17,14 +19,30 @@ from sensorium import MediaError
 BROKEN = (OSError, ValueError, EOFError)
 """What PyAV raises for bytes that are no video; its own errors are among them."""
 
+FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,vc1,mjpeg,gif,flv,asf,ogg,mxf,nut,dv"
+"""FFmpeg's names of what is read: none is a playlist, which could name any other file."""
+
+PIXELS = 1_000_000_000
+"""Most pixels of all the frames that are kept together: 3 GB in RGB."""
+
+STEP = 0.02
+"""Seconds by which sound may come too early or too late before it counts as a gap; times are rounded."""
+
 
 def read(
-    file: BinaryIO, name: str, rate: float, mode: str, sample_rate: int | None, max_seconds: float, max_pixels: int
+    file: BinaryIO,
+    name: str,
+    rate: float,
+    mode: str,
+    sample_rate: int | None,
+    max_seconds: float,
+    max_pixels: int,
+    most: int | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Returns the frames (T, H, W, C) of a video at a rate, and its sound (S,) at another one.
 
-    Frame k is the one that is shown at k / rate seconds after the first. The sound begins with the
-    first frame and ends with the last: what is missing is silence.
+    Frame k is the one that is shown at k / rate seconds after the first, turned upright. The sound begins
+    with the first frame and ends with the last: what is missing is silence.
 
     Args:
         file: The video.
@@ -34,6 +52,7 @@ def read(
         sample_rate: Samples a second; None leaves the sound out.
         max_seconds: Length above which it is refused.
         max_pixels: Pixels of a frame above which it is refused.
+        most: Frames after which it stops reading; None reads all.
 
     Raises:
         MediaError: It is no readable video, has no frames, or is too long or too large.
@@ -41,63 +60,183 @@ def read(
     import av
 
     try:
-        with av.open(file, "r") as container:
+        with av.open(file, "r", container_options={"format_whitelist": FORMATS}) as container:
             if not container.streams.video:
                 raise MediaError(f"{name}: holds no video.", "A file with frames was expected.")
             stream = container.streams.video[0]
             if stream.width * stream.height > max_pixels:
                 raise MediaError(f"{name}: has {stream.width} x {stream.height} pixels.", f"At most {max_pixels}.")
-            times, frames = _frames(container, mode, name, max_seconds)
-            sound = _sound(container, times[0], sample_rate)
-            shown = stream.average_rate or Fraction(25)
+            reel = Reel(name, mode)
+            start = _fill(reel, container, rate, max_seconds, most)
+            length = 0 if sample_rate is None else round(reel.count / rate * sample_rate)
+            sound = _sound(container, start, sample_rate, length)
     except BROKEN as cause:
         raise MediaError(
             f"{name}: is no readable video ({cause}).",
             "An MP4, MPEG, WebM, MOV or AVI file was expected.",
             "Replace the file or leave it out.",
         ) from cause
-    count = max(1, round((times[-1] - times[0] + 1 / float(shown)) * rate))
-    # Half a tick later, so that a time that was rounded down still meets its own frame.
-    wanted = times[0] + (np.arange(count) + 0.01) / rate
-    chosen = np.searchsorted(times, wanted, side="right") - 1
-    length = 0 if sample_rate is None else round(count / rate * sample_rate)
-    return np.stack([frames[index] for index in chosen]), np.pad(sound[:length], (0, max(0, length - len(sound))))
+    return reel.frames(), sound
 
 
-def _frames(container: Any, mode: str, name: str, max_seconds: float) -> tuple[NDArray[np.float64], list[Any]]:
-    from av.video.reformatter import VideoReformatter
+class Reel:
+    """The frames that are kept, in one piece of memory: upright, and of the size of the first.
 
-    reformatter = VideoReformatter()  # one for all, which a frame would make anew
-    times, frames = [], []
-    for frame in container.decode(video=0):
-        times.append(float(frame.time))
-        frames.append(reformatter.reformat(frame, format=mode).to_ndarray())
-        if times[-1] - times[0] > max_seconds:
-            raise MediaError(f"{name}: lasts over {max_seconds:g} s.", "", "Cut it, or raise max_seconds.")
-    if not frames:
-        raise MediaError(f"{name}: holds no frames.", "", "Replace the file or leave it out.")
-    return np.array(times), frames
+    Args:
+        name: Of the file, for messages.
+        mode: PyAV's name of the pixels' format.
+    """
+
+    def __init__(self, name: str, mode: str) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self.name, self.mode, self.count = name, mode, 0
+        self.pixels = bytearray()  # grows where it lies, which an array does not
+        self.first: Any = None
+        self.shape: tuple[int, ...] = ()
+        self.reformatter: Any = VideoReformatter()  # one for all, which a frame would make anew
+
+    def show(self, frame: Any, until: int) -> None:
+        """Repeats a frame until there are so many frames.
+
+        Raises:
+            MediaError: They have too many pixels.
+        """
+        if until <= self.count:
+            return
+        if self.first is None:
+            self.first = frame
+        width, height = self.first.width, self.first.height
+        bounded(self.name, until, height, width)
+        scaled = self.reformatter.reformat(frame, width=width, height=height, format=self.mode)
+        picture = _upright(scaled.to_ndarray(), self.first)
+        self.shape, content = picture.shape, picture.tobytes()
+        while self.count < until:
+            self.pixels += content
+            self.count += 1
+
+    def cut(self, count: int) -> None:
+        """Leaves out the frames after the first `count`."""
+        if count < self.count:
+            del self.pixels[count * math.prod(self.shape) :]
+            self.count = count
+
+    def frames(self) -> NDArray[np.uint8]:
+        """Returns (T, H, W, C), without a copy."""
+        return np.frombuffer(self.pixels, np.uint8).reshape(self.count, *self.shape)
 
 
-def _sound(container: Any, start: float, sample_rate: int | None) -> NDArray[np.float32]:
-    """Returns the sound from `start` seconds on, the mean of its channels; empty where there is none."""
+def bounded(name: str, count: float, height: int, width: int) -> None:
+    """Refuses frames that have too many pixels together.
+
+    Raises:
+        MediaError: They have.
+    """
+    if count * height * width > PIXELS:
+        raise MediaError(
+            f"{name}: has over {PIXELS // 10**6} million pixels in all frames together.",
+            "Those that are shown at frame_rate are held in memory.",
+            "Cut it, make its frames smaller, or lower frame_rate.",
+        )
+
+
+def _fill(reel: Reel, container: Any, rate: float, max_seconds: float, most: int | None) -> float:
+    """Fills a reel with the frames that are shown at a rate, and returns the time of the first in seconds.
+
+    Raises:
+        MediaError: There are none, they last too long, or they have too many pixels.
+    """
+    lasts = 1 / float(container.streams.video[0].average_rate or 25)
+    shown, start, latest = None, 0.0, 0.0
+    for time, frame in _timed(container.decode(video=0), lasts):
+        start = time if shown is None else start
+        if max(time - start, lasts) > max_seconds:
+            raise MediaError(f"{reel.name}: lasts over {max_seconds:g} s.", "", "Cut it, or raise max_seconds.")
+        if shown is not None:
+            due = reel.count
+            # A little later, so that a time that was rounded down still meets its own frame.
+            while due != most and start + (due + 0.01) / rate < time:
+                due += 1
+            reel.show(shown, due)
+            if due == most:
+                return start
+        shown, latest = frame, time
+    if shown is None:
+        raise MediaError(f"{reel.name}: holds no frames.", "", "Replace the file or leave it out.")
+    count = max(1, round((latest - start + lasts) * rate))
+    count = count if most is None else min(count, most)
+    reel.show(shown, count)
+    reel.cut(count)
+    return start
+
+
+def _timed(frames: Iterable[Any], lasts: float) -> Iterator[tuple[float, Any]]:
+    """Yields frames with their times in seconds, without those that go back in time.
+
+    Args:
+        frames: As they are decoded.
+        lasts: Seconds from one to the next where they have no times, as in a raw stream.
+    """
+    latest: float | None = None
+    for frame in frames:
+        time: float | None = frame.time
+        if time is None:
+            time = 0.0 if latest is None else latest + lasts
+        if latest is None or time >= latest:
+            yield time, frame
+            latest = time
+
+
+def _upright(pixels: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:
+    """Returns pixels (H, W, C) turned and mirrored as the display matrix of a frame says."""
+    if not frame.rotation:
+        return pixels
+    # Column x and row y are shown at column a x + c y and row b x + d y.
+    a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5]
+    if abs(b) > abs(a):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def _sound(container: Any, start: float, sample_rate: int | None, length: int) -> NDArray[np.float32]:
+    """Returns the sound (`length`,) from `start` seconds on, the mean of its channels, silent where there is none.
+
+    Pieces follow each other without a seam, however their times are rounded. One that comes more than STEP
+    after the end of the last begins anew at its own time; one that comes before is left out.
+    """
     import av
 
-    empty: NDArray[np.float32] = np.zeros(0, np.float32)
+    sound: NDArray[np.float32] = np.zeros(length, np.float32)
     if sample_rate is None or not container.streams.audio:
-        return empty
+        return sound
     container.seek(0)
-    resampler = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate)
-    pieces, first = [], None
+    resampler, place, end = None, 0, start
     for frame in container.decode(audio=0):
-        first = float(frame.time) if first is None else first
-        pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-    if first is None:
-        return empty
-    pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
-    sound = np.concatenate(pieces)
-    late = round((first - start) * sample_rate)
-    return np.pad(sound, (late, 0)) if late > 0 else sound[-late:]
+        time = end if frame.time is None else float(frame.time)
+        if resampler is not None and time < end - STEP:
+            continue
+        if resampler is None or time > end + STEP:
+            if resampler is not None:
+                _put(sound, resampler.resample(None), place)
+            resampler = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate)
+            place, end = round((time - start) * sample_rate), time
+        end += frame.samples / frame.sample_rate
+        place = _put(sound, resampler.resample(frame), place)
+        if place >= length:
+            return sound
+    if resampler is not None:
+        _put(sound, resampler.resample(None), place)
+    return sound
+
+
+def _put(sound: NDArray[np.float32], pieces: Iterable[Any], place: int) -> int:
+    """Writes pieces from a place on, as far as they lie inside, and returns the place where they end."""
+    for piece in pieces:
+        samples = piece.to_ndarray()[0]
+        inside = samples[max(0, -place) : max(0, len(sound) - place)]
+        sound[max(0, place) : max(0, place) + len(inside)] = inside
+        place += len(samples)
+    return place
 
 
 def write(frames: NDArray[np.uint8], rate: float) -> bytes:

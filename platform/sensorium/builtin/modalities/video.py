@@ -5,6 +5,7 @@ Shapes: B videos, T frames, C channels, H rows, W columns, S samples of sound.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -113,7 +114,7 @@ class Video(Modality):
         Args:
             raw: A path, URI or bytes of a video file, or frames and their rate: an array (T, h, w) or
                 (T, h, w, C) of uint8, and frames a second. A file with a number takes so many seconds from
-                its beginning.
+                its beginning, and no more of it is read.
 
         Raises:
             MediaError: It is no readable video, is empty, too long, or too large.
@@ -124,19 +125,17 @@ class Video(Modality):
             if not isinstance(raw[0], FILES):
                 return Footage(self._given(*raw), torch.zeros(1, 0))
             raw, seconds = raw
-            if not isinstance(seconds, Real) or seconds <= 0:
+            if not _countable(seconds):
                 raise MediaError(f"{seconds!r} is no length of a video.", "Seconds above 0 were expected.")
-            count = max(1, round(float(seconds) * config.frame_rate))
+            count = max(1, round(min(float(seconds) * config.frame_rate, film.PIXELS)))
         if not isinstance(raw, FILES):
             raise MediaError(f"{type(raw).__name__} is no video.", "A path, bytes, or frames with their rate.")
         mode = "gray" if config.channels == 1 else "rgb24"
         with opened(raw) as (file, name):
             frames, sound = film.read(
-                file, name, config.frame_rate, mode, config.sample_rate, config.max_seconds, config.max_pixels
+                file, name, config.frame_rate, mode, config.sample_rate, config.max_seconds, config.max_pixels, count
             )
-        pixels, samples = torch.from_numpy(frames)[:count], torch.from_numpy(sound)[None]
-        if count is not None and config.sample_rate is not None:
-            samples = samples[:, : round(count / config.frame_rate * config.sample_rate)]
+        pixels, samples = torch.from_numpy(frames), torch.from_numpy(sound)[None]
         return Footage(pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2), samples)
 
     def transform(self, value: Footage, random: Generator | None) -> Footage:
@@ -174,7 +173,7 @@ class Video(Modality):
         return self.encode((frames - self.frame.mean) / self.frame.std)
 
     def _given(self, frames: Any, rate: Any) -> Tensor:
-        if not isinstance(frames, (np.ndarray, Tensor)) or not isinstance(rate, Real) or rate <= 0:
+        if not isinstance(frames, (np.ndarray, Tensor)) or not _countable(rate):
             raise MediaError(f"({type(frames).__name__}, {rate!r}) are no frames with their rate.")
         pixels = torch.as_tensor(frames)
         if pixels.dtype != torch.uint8 or pixels.ndim not in (3, 4) or not pixels.numel():
@@ -185,7 +184,9 @@ class Video(Modality):
         pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
         if pixels.shape[1] not in (1, self.config.channels):
             raise MediaError(f"The frames given have {pixels.shape[1]} channels.", f"{self.config.channels} expected.")
-        count = max(1, round(len(pixels) / float(rate) * self.config.frame_rate))
+        exact = len(pixels) / float(rate) * self.config.frame_rate
+        film.bounded("The frames given", exact, *pixels.shape[2:])
+        count = max(1, round(exact))
         chosen = ((torch.arange(count) + 0.01) * (float(rate) / self.config.frame_rate)).long()
         return pixels[chosen.clamp(max=len(pixels) - 1)].expand(-1, self.config.channels, -1, -1)
 
@@ -200,6 +201,11 @@ class Video(Modality):
             return frames[start : start + self.length], sound[:, samples]
         still = frames[-1:].expand(-spare, -1, -1, -1)
         return torch.cat([frames, still]), F.pad(sound, (0, round(self.length * each) - sound.shape[1]))
+
+
+def _countable(number: Any) -> bool:
+    """Returns whether something is a finite number above 0."""
+    return isinstance(number, Real) and math.isfinite(number) and float(number) > 0
 
 
 def _resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
