@@ -50,18 +50,24 @@ class Captions(Metric):
             )
         for place, right in enumerate(rows["references"]):
             if isinstance(right, str) or not right:
+                sample = rows["id"][place] if "id" in rows else place
                 raise UserError(
-                    f"The metric 'captions' has no references for the sample {rows.get('id', range(place + 1))[place]!r}"
-                    f", but {right!r}.",
+                    f"The metric 'captions' has no references for the sample {sample!r}, but {right!r}.",
                     "A list with one sentence at least was expected.",
                 )
         told = pictures(rows)
         said = [words(each) for each, _ in told]
         right = [[words(each) for each in some] for _, some in told]
-        figures = {f"bleu_{k}": value for k, value in enumerate(bleu(said, right), 1)}
         rouge = [rouge_l(one, some) for one, some in zip(said, right, strict=True)]
+        # The reference scorer's BLEU and CIDEr-D cut `1 1/2` in two, its ROUGE-L does not.
+        said, right = [_cut(one) for one in said], [[_cut(each) for each in some] for some in right]
+        figures = {f"bleu_{k}": value for k, value in enumerate(bleu(said, right), 1)}
         cider = cider_d(said, right)
         return {**figures, "rouge_l": sum(rouge) / len(rouge), "cider_d": sum(cider) / len(cider)}
+
+
+def _cut(sentence: Sequence[str]) -> list[str]:
+    return [part for word in sentence for part in word.split()]
 
 
 def pictures(rows: Rows) -> list[tuple[str, list[str]]]:

@@ -40,6 +40,30 @@ SENTENCES = {
     "a boy(with hat)runs": "a boy -lrb- with hat -rrb- runs",
     "20mph 10:30am 5¢ \N{FRIED SHRIMP} ½ cup": "20mph 10:30 am 5 cents 1/2 cup",
     "skate boarder!!! wow?? ok?!": "skate boarder !!! wow ?? ok ?!",
+    "Mix 1 1/2 cups, 1½ lb, ⅓ lb and a 1-1/2 inch or 2⅛ inch piece": "mix 1\u00a01/2 cups 1 1/2 lb 1/3 lb"
+    " and a 1-1/2 inch or 2 ⅛ inch piece",
+    "Salt &amp; pepper, AT&amp;T, &quot;it&apos;s&quot; 5 &lt; 6 &#39;": "salt & pepper at&t it 's 5 < 6 &#39;",
+    "First _then_ a dog&cat, R&B, #hashtag, @user, C++ and C# ## __": "first _ then _ a dog & cat r&b #hashtag @user"
+    " c++ and c# ## __",
+    "Hey ma'am, c'mon! Za'atar, s'mores, ol' G'day and D'Angelo's": "hey ma'am c'mon za'atar s'mores ol' g'day and"
+    " d'angelo 's",
+    "It takes approx. 5 oz., cf. pp. 5-6, for a Ph.D. of the dept. of art. 5 in Wash. or no. five": "it takes approx 5"
+    " oz. cf. pp. 5-6 for a ph.d. of the dept. of art. 5 in wash. or no five",
+    "Only US$ 5 or AU$5.50 for a 2.5-inch, U.S.-based, 1,000-a-day ruler": "only us$ 5 or au$ 5.50 for a 2.5-inch"
+    " u.s.-based 1,000-a-day ruler",
+    "Smile :) ;-) =D (yes :)) but note:(see)": "smile :-rrb- ;--rrb- =d -lrb- yes :-rrb- -rrb- but note -lrb- see"
+    " -rrb-",
+    "A zero\u200bwidth naïve/big 5 m² room with CO₂ and ₩": "a zero width naïve / big 5 m ² room with co ₂ and",
+    "Bake at 165 °F. The grade is B. then J. R. Smith comes": "bake at 165 ° f the grade is b. then j. r. smith comes",
+    "It\u2019s O\u2019Neil\u2019s \u201990s «bar», isn\u2019t it, \u2018yes\u2019 y\u2019know": "it 's o\u2019neil 's"
+    " \u201990s bar is n't it yes y\u2019 know",
+    "Call (555) 123-4567, write to john@example.com, or see www.example.com/menu/today.": "call"
+    " -lrb-555-rrb-\u00a0123-4567 write to john@example.com, or see www.example.com/menu/today",
+    'The <a href="x y">link</a> in a/b/c/d with well-known/a-b-c-1 and :5': 'the <a\u00a0href="x\u00a0y"> link </a>'
+    " in a/b/c / d with well-known/a-b-c -1 and :5",
+    "A soft\u00adhyphen does n't can'ts a dog., a cat": "a softhyphen does n't ca n'ts a dog. a cat",
+    "Spiral\u2010shaped 1.5-2 cups at 10:30am, '50 style and 5-6pm --5": "spiral\u2010shaped 1.5-2 cups at 10:30 am"
+    " '50 style and 5-6pm 5",
 }
 
 
@@ -167,6 +191,20 @@ def test_cider_by_hand():
 def test_an_empty_sentence_is_worth_nothing():
     figures = score(["."], [["a dog"]])
     assert all(value == pytest.approx(0, abs=1e-6) for value in figures.values())
+
+
+def test_a_mixed_fraction_is_one_word_for_rouge_alone():
+    figures = Captions.Config().build()({"generated": ["1 1/2 cups"], "references": [["2 1/2 cups of milk"]]})
+    # Of `1`, `1/2`, `cups` two are right; of `1 1/2`, `cups` one, and one of four words is found.
+    short = math.exp(1 - 5 / 3)
+    assert figures["bleu_1"] == pytest.approx(short * 2 / 3, abs=1e-6)
+    assert figures["rouge_l"] == pytest.approx((1 + 1.44) * 0.5 * 0.25 / (0.25 + 1.44 * 0.5), abs=1e-6)
+
+
+@pytest.mark.parametrize("references", [[], "a dog"])
+def test_references_that_are_none_are_named(references):
+    with pytest.raises(UserError, match="no references for the sample '7'"):
+        Captions.Config().build()({"id": ["7"], "generated": ["a dog"], "references": [references]})
 
 
 def test_a_task_without_sentences_is_told_so():
