@@ -16,20 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import (
-    Batch,
-    Diffusion,
-    Encoder,
-    Image,
-    Modality,
-    Number,
-    Objective,
-    Rows,
-    Split,
-    Stage,
-    Task,
-    UserError,
-)
+from sensorium import Batch, Diffusion, Encoder, Image, Modality, Number, Objective, Rows, Split, Stage, Task, UserError
 from sensorium_dalle2 import report
 from sensorium_dalle2.decoder import Decoder
 from sensorium_dalle2.prior import Prior, Sentence
@@ -80,12 +67,8 @@ class Dalle2(Task):
                 f"A picture {config.image!r} and a text {config.sentence!r} were expected.",
                 "Name them in model.image and model.sentence.",
             )
-        if {*image.config.mean, *image.config.std} != {0.5}:
-            raise UserError(
-                "Real pixels do not lie between -1 and 1, as drawn ones do.",
-                "Mean and deviation of the pictures are 0.5.",
-                f"Leave `mean` and `std` out of modalities.{config.image}.",
-            )
+        if not image.symmetric:
+            raise UserError("Real pixels do not lie between -1 and 1.", "Drawn ones do.", "Leave out `mean` and `std`.")
         self.clip: Task = config.clip.build(modalities)
         if not {config.image, config.sentence} <= set(self.clip.embeddings):
             raise UserError("model.clip does not embed both fields.", f"It embeds {', '.join(self.clip.embeddings)}.")

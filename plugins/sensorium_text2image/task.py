@@ -76,12 +76,8 @@ class TextToImage(Task):
                 f"A picture {config.image!r} and a text {config.sentence!r} were expected.",
                 "Name them in model.image and model.sentence.",
             )
-        if {*image.config.mean, *image.config.std} != {0.5}:
-            raise UserError(
-                "Real pixels do not lie between -1 and 1, as drawn ones do.",
-                "Mean and deviation of the pictures are 0.5.",
-                f"Leave `mean` and `std` out of modalities.{config.image}.",
-            )
+        if not image.symmetric:
+            raise UserError("Real pixels do not lie between -1 and 1.", "Drawn ones do.", "Leave out `mean` and `std`.")
         self.clip: Task = config.clip.build(modalities)
         if config.sentence not in self.clip.embeddings:
             raise UserError("model.clip embeds no sentences.", f"It embeds {', '.join(self.clip.embeddings)}.")

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium import Dataset, Sample, Split, unknown
-from sensorium_worlds.canvas import check_source, handwriting, pool_of
 from sensorium_worlds.formants import RATE
+from sensorium_worlds.handwriting import check_source, handwriting, pool_of
 from sensorium_worlds.mouth import aperture, mouth, place
 from sensorium_worlds.scene import DIGITS
 from sensorium_worlds.speech import Take, chosen, speech

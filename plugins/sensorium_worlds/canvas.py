@@ -13,6 +13,7 @@ import numpy as np
 
 from sensorium import Dataset, Sample, Split, UserError, unknown
 from sensorium_worlds import words
+from sensorium_worlds.handwriting import check_source, handwriting, pool_of
 from sensorium_worlds.scene import COLOURS, DIGITS, MIDDLE, PLACES, Drawing, Item, draw
 
 _ALL = tuple((colour, digit) for colour in COLOURS for digit in DIGITS)
@@ -22,8 +23,6 @@ KEPT = 20_000
 """Scenes of a split that stay in memory, about 100 MB."""
 TRIES = 1000
 """Questions that are thrown away at most before one fits the scenes of a split."""
-HELD = 0.1
-"""Share of the source's training handwriting that only the validation split draws from."""
 
 
 class DigitsCanvas(Dataset):
@@ -218,45 +217,3 @@ def _confuses(each: tuple[str, str], question: words.Question) -> bool:
         return False
     same = {"colour": each[1] == wanted.digit, "digit": each[0] == wanted.colour}
     return same.get(question.kind, question.absent and each == (wanted.colour, wanted.digit))
-
-
-def check_source(source: Dataset.Config) -> None:
-    """Checks the option `source` of a world.
-
-    Raises:
-        ValueError: It has an option that only the world's own splits know.
-    """
-    plain = Dataset.Config()
-    for name in ("limit", "holdout", "broken"):
-        if getattr(source, name) != getattr(plain, name):
-            raise ValueError(f"source.{name} has no effect: set dataset.{name}.")
-
-
-def handwriting(source: Dataset.Config, split: str) -> Split:
-    """Returns the split of single digits that a world's split draws from.
-
-    Raises:
-        UserError: The source holds something else.
-    """
-    dataset: Dataset = source.build()
-    missing = [name for name in ("image", "label") if name not in dataset.fields]
-    if missing:
-        raise UserError(
-            f"dataset.source has no field {missing[0]!r}.",
-            f"Its fields are {', '.join(dataset.fields)}; single digits were expected.",
-            "Set dataset.source to digits or mnist.",
-        )
-    return dataset.open("test" if split == "test" else "train")
-
-
-def pool_of(source: Split, split: str) -> dict[str, list[int]]:
-    """Returns digit -> the handwriting that a split draws from; no two splits share any."""
-    count = len(source)
-    first_held = count - round(HELD * count)
-    held = {"validation": range(first_held, count), "test": range(count)}
-    places = held.get(split, range(first_held))
-    pool: dict[str, list[int]] = {}
-    for place in places:
-        label = str(source[place]["label"])
-        pool.setdefault(DIGITS[int(label)] if label.isdigit() else label, []).append(place)
-    return pool

@@ -111,6 +111,11 @@ class Image(Modality):
         self.mean = torch.tensor(config.mean).view(-1, 1, 1)
         self.std = torch.tensor(config.std).view(-1, 1, 1)
 
+    @property
+    def symmetric(self) -> bool:
+        """Whether pixels lie between -1 and 1, as networks draw them."""
+        return {*self.config.mean, *self.config.std} == {0.5}
+
     def decode(self, raw: Any) -> Tensor:
         """Returns the pixels (C, h, w): uint8, or float32 in [0, 1].
 
