@@ -114,7 +114,7 @@ def kill_a_worker_once(folder: str) -> Any:
 @pytest.mark.parametrize("task", tasks())
 def test_its_space_is_searched(task: str, cluster: None, place: Path) -> None:
     result = searching(
-        task, [*shortened(task, 20, "dataset.limit.train=256"), "search.trials=3", "search.concurrent=1"]
+        task, [*shortened(task, 20, "dataset.limit.train=400"), "search.trials=3", "search.concurrent=1"]
     ).search(None)
     assert [row["status"] for row in result["trials"]] == ["finished"] * 3
     assert len({json.dumps(row["parameters"]) for row in result["trials"]}) == 3
