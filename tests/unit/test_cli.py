@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from sensorium.commands.options import print_json
 from sensorium.plugins import Plugins
 
 
@@ -333,3 +334,10 @@ def test_media_of_an_answer_become_files(sensorium, folder, monkeypatch):
         "text": "words",
     }
     assert (folder / "deep" / "out" / "picture.png").read_bytes() == b"\x89PNG..."
+
+
+def test_what_is_no_number_is_null_in_json(capsys):
+    print_json({"metrics": {"stoi": float("nan"), "far": [float("inf"), 1.5]}})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "metrics": {"stoi": None, "far": [None, 1.5]}
+    }

@@ -166,6 +166,7 @@ def test_no_figure_hides_what_is_no_number():
     found = figures({"si_sdri": torch.tensor([none, none, 9.0]), "stoi": torch.tensor([none, 0.5, 0.7])})
     assert math.isnan(found["si_sdri"])
     assert found["stoi"] == pytest.approx(0.6)
+    assert "stoi" not in figures({"si_sdri": torch.tensor([9.0]), "stoi": torch.tensor([none])})
 
 
 def test_loudness_changes_the_voices_alone(assembly):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from mlflow.utils.validation import _validate_metric_name
 
 from sensorium import Evaluation, Outcome, Run, SensoriumError, Step
 from sensorium.tracking import recorder
@@ -63,6 +64,16 @@ def test_steps_evaluations_and_the_end_are_told(record):
     assert all(abs(when - time.time()) < 60 for _, _, when, _ in points)
     assert [m for m in messages if "picture" in m] == [{"picture": "pictures/test/step-00000003/a.png", "png": "AAE="}]
     assert messages[-1] == {"finish": "finished", "error": ""}
+
+
+def test_names_that_mlflow_refuses_are_told_without_their_signs(record):
+    kept, told = record()
+    kept.evaluation(Evaluation(1, "test", {"accuracy_what's?": 0.5, "accuracy_yes/no": 0.25}, {}))
+    kept.finish(Outcome("finished"))
+    names = {point[0] for message in told() for point in message.get("points", ())}
+    assert names == {"test/accuracy_what_s_", "test/accuracy_yes/no"}
+    for name in names:
+        _validate_metric_name(name)
 
 
 def test_steps_may_be_recorded_less_often(record):
