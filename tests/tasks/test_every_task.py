@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import torch
+from answered import ROWS_SAY, question
 from shortened import HELD, shortened, tasks
 
 from gloo import together
 from sensorium import hookimpl
 from sensorium.assembly import open_split
+from sensorium.engine.evaluation import gather
+from sensorium.engine.loader import Loader
 from sensorium.prediction import Predictor
 from sensorium.serving.application import application
 from sensorium.serving.served import Local, load
@@ -85,6 +89,47 @@ def test_the_contribution_of_each_input_is_reported(trained: Any) -> None:
     read = [name for name in whole.assembly.task.inputs if name in whole.assembly.modalities]
     told = {name.split(".")[1] for name in whole.outcome.metrics if name.startswith("contribution.")}
     assert told == (set(read) if len(whole.assembly.task.inputs) > 1 else set())
+
+
+@torch.no_grad()
+def test_predict_gives_what_was_evaluated(trained: Any) -> None:
+    name, _, whole = trained
+    task = whole.assembly.task.eval()
+    samples, modalities = whole.assembly.splits["test"], whole.assembly.modalities
+    with Loader(samples, modalities, 0) as loader:
+        rows = gather(task, loader, torch.device("cpu"), 16)
+        batches = list(loader.stream([(None, list(range(start, start + 4))) for start in (0, 4)]))
+    for number, batch in enumerate(batches):
+        of_batch = {key: value[4 * number : 4 * number + 4] for key, value in rows.items()}
+        ROWS_SAY[name](task, of_batch, task.predict(question(task, name, batch)), batch)
+
+
+def test_gradients_reach_every_parameter(trained: Any) -> None:
+    """Of each objective, those that it updates, over a few batches of the training split."""
+    _, _, whole = trained
+    task = whole.assembly.task
+    for stage in task.stages():
+        for objective in stage.objectives:
+            task.requires_grad_(False).eval()
+            task.zero_grad()
+            parts = [(part, task.get_submodule(part)) for part in objective.updates]
+            for _, module in parts:
+                module.train().requires_grad_(True)
+            with Loader(whole.assembly.splits["train"], whole.assembly.modalities, 0) as loader:
+                for seed, batch in enumerate(
+                    loader.stream([(1, list(range(start, start + 8))) for start in (0, 8, 16)])
+                ):
+                    seeded = replace(batch, seed=seed + 1)
+                    terms = objective.losses(objective.forward(seeded), seeded)
+                    sum(term.mean() for term in terms.values()).backward()
+            unreached = [
+                f"{part}.{name}"
+                for part, module in parts
+                for name, parameter in module.named_parameters()
+                if parameter.grad is None or not parameter.grad.any()
+            ]
+            assert unreached == [], (stage.name, objective.name)
+    task.requires_grad_(True)
 
 
 def test_it_is_asked_over_http_with_a_real_file_and_its_page_opens(trained: Any, browser: Any, artefacts: Path) -> None:

@@ -4,6 +4,7 @@ Shapes: B samples.
 """
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -221,3 +222,84 @@ def test_interpolation_goes_from_one_picture_to_the_other(task, batch):
 def test_conditions_are_withheld_from_a_tenth(task, batch):
     many = Batch([{"id": str(number)} for number in range(2000)], seed=1)
     assert 0.88 < task._told(many).float().mean() < 0.92
+
+
+class Counting(nn.Module):
+    """Remembers what it is asked, and answers with a constant for what is known and another for what is not."""
+
+    def __init__(self, known, unknown):
+        super().__init__()
+        self.known, self.unknown, self.times = known, unknown, []
+
+    def forward(self, noised, time, told, known):
+        self.times.append(int(time[0]))
+        return torch.where(known.view(-1, *[1] * (noised.ndim - 1)), self.known, self.unknown).expand_as(noised)
+
+
+def test_a_picture_is_drawn_in_so_many_steps_from_noise_to_none(task, batch):
+    task.decoder = Counting(torch.tensor(0.1), torch.tensor(0.1))
+    task.draw(torch.zeros(B, 64), batch, "any")
+    with_and_without = task.decoder.times
+    assert len(with_and_without) == 2 * task.config.sampled
+    assert with_and_without[0] >= task.config.steps - 1
+    assert with_and_without == sorted(with_and_without, reverse=True)
+
+
+@pytest.mark.parametrize("part", ["prior", "decoder"])
+def test_the_guidance_of_the_experiment_steers(task, batch, part):
+    """Without a condition the networks answer 0, with one 1: what is found is the guidance itself."""
+    found = []
+    options = replace(getattr(task.config, part), guidance=2.5)
+    task.config = replace(task.config, **{part: options})
+    setattr(task, part, Counting(torch.tensor(1.0), torch.tensor(0.0)))
+
+    def sampler(denoise, batch, name, shape):
+        noised, time = torch.zeros(B, *shape), torch.full((B,), 7)
+        found.append(denoise(noised, time))
+        return noised + 1
+
+    task.sampler = sampler
+    if part == "prior":
+        task.imagine(task.read(batch), batch)
+        assert torch.allclose(found[0], torch.tensor(2.5))
+    else:
+        task.draw(torch.zeros(B, 64), batch, "any")
+        clean = task.diffusion.clean(torch.zeros(1), torch.tensor([7]), torch.tensor([2.5])).clamp(-1, 1)
+        assert torch.allclose(found[0], clean)
+
+
+def test_as_many_candidates_are_drawn_as_the_experiment_says_and_the_closest_is_taken(task, batch):
+    sentence = task.read(batch)
+    task.config = replace(task.config, prior=replace(task.config.prior, candidates=3))
+    near = F.normalize(sentence.embedding, dim=1)
+    far = F.normalize(torch.randn(B, 64, generator=torch.Generator().manual_seed(0)), dim=1)
+    drawn = {"prior 0": far, "prior 1": near, "prior 2": -near}
+    asked = []
+    task.sampler = lambda denoise, batch, name, shape: asked.append(name) or drawn[name]
+    assert torch.allclose(task.imagine(sentence, batch), near * task.scale, atol=1e-5)
+    assert asked == list(drawn)
+
+
+def test_rows_compare_what_they_say(task, batch):
+    """With pictures and embeddings made up: cosines, differences and verdicts by hand."""
+    real = batch["image"]
+    image = torch.zeros(B, 64)
+    image[:, 0] = 8.0
+    imagined, sentence = image.clone(), torch.zeros(B, 64)
+    imagined[:, 1], sentence[:, 1] = 8.0, 8.0
+    pictures = {"decoder": real, "variation": real * 0, "second variation": real * 0 + 0.25}
+    task.draw = lambda embedding, batch, name: pictures[name]
+    right = {name: F.one_hot(batch[name], 10).float() for name in task.judge.outputs}
+
+    class Judge(nn.Module):
+        def forward(self, seen):
+            blank = not seen["image"].any()
+            return {name: logits.roll(1, 1) if blank else logits for name, logits in right.items()}
+
+    task.judge = Judge()
+    rows = task.rows({"sentence": sentence, "image": image, "imagined": imagined}, batch)
+    assert rows["cosine.prior"].tolist() == pytest.approx([0.5**0.5] * B)
+    assert rows["cosine.text"].tolist() == pytest.approx([0.0] * B)
+    assert rows["apart"].tolist() == pytest.approx([0.25] * B)
+    for kind, verdict in (("judge", True), ("ceiling", True), ("variation", False)):
+        assert rows[f"{kind}.all"].tolist() == [verdict] * B, kind

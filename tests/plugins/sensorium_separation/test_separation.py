@@ -371,3 +371,31 @@ def test_a_row_that_names_no_film_is_refused(tmp_path):
     (tmp_path / "index.csv").write_text("id,video\na\n")
     with pytest.raises(UserError, match="a row without id or video"):
         GridMixtures(GridMixtures.Config(root=str(tmp_path))).open("train")
+
+
+def test_a_mask_turns_the_phase(assembly):
+    """A mask of i for one speaker and of 1 for the other gives the mixture a quarter turn on, and the mixture."""
+    task, batch = assembly.task, batch_of(assembly, 2)
+    outputs = task(batch)
+    shape = outputs["voices"].shape
+    turned = torch.ones(shape, dtype=torch.complex64)
+    turned[:, 0] = 1j
+    joining, task.joining = task.joining, torch.nn.Module()
+    try:
+        task.joining.forward = lambda streams: turned
+        found = task(batch)
+    finally:
+        task.joining = joining
+    assert torch.allclose(found["voices"][:, 0], 1j * found["mixture"], atol=1e-6)
+    assert torch.allclose(found["voices"][:, 1], found["mixture"], atol=1e-6)
+
+
+def test_masks_have_an_imaginary_part_that_is_learnt():
+    torch.manual_seed(0)
+    joining = Joining(Joint(hidden=4, dense=(6,)), dim=5, speakers=2, bins=3, bound=2.0)
+    masks = joining(torch.randn(2, 7, 5))
+    bias = joining.masks.bias
+    (moved,) = torch.autograd.grad(masks.imag.square().sum(), bias)
+    imaginary = moved.unflatten(0, (2, 2, 3))
+    assert imaginary[:, 1].abs().min() > 0
+    assert imaginary[:, 0].abs().max() == 0, "the real part has numbers of its own"

@@ -184,3 +184,23 @@ def test_clips_of_no_class_are_left_out_of_the_table():
 def test_what_does_not_fit_is_refused(override, says):
     with pytest.raises(UserError, match=says):
         assemble(load("soundnet", [*BRIEF[:2], override]))
+
+
+def test_rows_compare_heads_with_truth_and_with_their_teachers(assembly, monkeypatch):
+    """Agreement is with what the teacher saw, also where the teacher is wrong."""
+    task, batch = assembly.task, batch_of(assembly)
+    said = {name: torch.zeros(4, head) for name, head in (("object", 10), ("scene", 6))}
+    for chances in said.values():
+        chances[:, 3] = 1.0
+    monkeypatch.setattr(task, "_teachers", lambda batch: {f"teacher_{name}": each for name, each in said.items()})
+    outputs = {"object": torch.randn(4, 10), "scene": torch.randn(4, 6), "label": torch.randn(4, 10)}
+    rows = task.rows(outputs, batch)
+    for name, field in (("object", "label"), ("scene", "place")):
+        assert torch.equal(rows[f"logits.{name}"], outputs[name])
+        assert torch.equal(rows[f"logits.{name}_agreement"], outputs[name])
+        assert rows[f"target.{name}_agreement"].tolist() == [3] * 4
+        assert torch.equal(rows[f"target.{name}"], batch[task.told[name][0]]), field
+        assert torch.equal(rows[f"target.{name}_teacher"], batch[task.told[name][0]])
+        assert torch.equal(rows[f"logits.{name}_teacher"], said[name])
+    assert torch.equal(rows["logits.pool5"], outputs["label"])
+    assert torch.equal(rows["target.pool5"], batch["label"])

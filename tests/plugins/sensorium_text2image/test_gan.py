@@ -244,3 +244,31 @@ def test_a_missing_photograph_is_named(tmp_path):
     dataset = parse(DescribedPhotographs.Config, {"root": str(tmp_path)}, Plugins()).build()
     with pytest.raises(UserError, match=r"Albatross_1\.txt describes a photograph"):
         dataset.open("train")
+
+
+def test_the_penalty_teaches_the_discriminator(task, batch):
+    """R1 is differentiated twice: without its graph it would be a number that moves nothing."""
+    task.config = replace(task.config, penalty=1.0)
+    task.discriminator.requires_grad_(True)
+    many = Batch([{**s, "id": f"{s['id']}/{n}"} for n in range(4) for s in batch.samples], seed=3)
+    many.fields = {"image": batch["image"].repeat(4, 1, 1, 1)}
+    slope = task._slope(many["image"], torch.randn(24, 64), many)
+    assert slope.sum() > 0
+    moved = torch.autograd.grad(slope.sum(), list(task.discriminator.parameters()), allow_unused=True)
+    assert sum(float(each.abs().sum()) for each in moved if each is not None) > 0
+
+
+def test_rows_score_pictures_with_their_own_and_with_others_sentences(task, batch):
+    sentence = torch.arange(6.0)[:, None].repeat(1, 64) / 10
+    task.discriminator = Linear()
+    task.generator = nn.Module()
+    task.generator.forward = lambda sentence, code: code[:, :1, None, None].expand(-1, 3, 12, 12)
+    outputs = {"sentence": sentence, "picture": torch.full((6, 3, 12, 12), 0.5)}
+    rows = task.rows(outputs, batch)
+    real = 10 * batch["image"].flatten(1).mean(1)
+    wrong = workers.strangers(sentence, batch)[:, 0]
+    assert torch.allclose(rows["right"], real + 2 * sentence[:, 0], atol=1e-5)
+    assert torch.allclose(rows["wrong"], real + 2 * wrong, atol=1e-5)
+    assert (wrong != sentence[:, 0]).any()
+    assert torch.equal(rows["real"], batch["image"])
+    assert (rows["apart"] > 0).all(), "two pictures of one sentence"

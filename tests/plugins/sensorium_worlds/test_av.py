@@ -226,3 +226,20 @@ def test_what_cannot_be_is_refused(world, options, wrong):
 def test_a_folder_without_recordings_is_refused(world, tmp_path):
     with pytest.raises(UserError, match="There are no recordings in"):
         world(recordings=str(tmp_path)).open("train")
+
+
+def raw(value):
+    """Returns the bytes of what is seen or heard."""
+    return np.ascontiguousarray(value[0] if isinstance(value, tuple) else value).tobytes()
+
+
+def test_no_sound_of_one_split_is_heard_in_another(world, recordings):
+    """By their samples, whatever the numbers of takes say."""
+    heard = {}
+    for split in ("train", "validation", "test"):
+        opened = world(recordings=recordings, train=300, held_out=150).open(split)
+        heard[split] = {raw(opened[index]["audio"]) for index in range(0, len(opened), 3)}
+        assert len(heard[split]) > 20
+    assert not heard["train"] & heard["validation"]
+    assert not heard["train"] & heard["test"]
+    assert not heard["validation"] & heard["test"]

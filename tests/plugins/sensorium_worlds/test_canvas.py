@@ -216,3 +216,14 @@ def test_the_complete_split_shows_all_combinations_in_the_training_handwriting(w
     assert {"red three", "blue seven"} < {f"{s['colour']} {s['digit']}" for s in samples}
     training = world(most=1, train=2000).open("train").pool
     assert all(item["sample"] in training[item["digit"]] for s in samples for item in s["scene"])
+
+
+def test_no_pixels_of_a_digit_cross_from_one_split_to_another(world):
+    """By what is drawn, whatever the numbers of samples say: one digit on an empty canvas, colour taken away."""
+    drawn = {}
+    for split in ("train", "validation", "test"):
+        opened = world(cells=1, least=1, most=1, train=600, held_out=300).open(split)
+        drawn[split] = {(np.asarray(opened[index]["image"]).max(-1) > 100).tobytes() for index in range(len(opened))}
+        assert len(drawn[split]) > 50
+    assert not drawn["train"] & drawn["validation"]
+    assert not drawn["train"] & drawn["test"]

@@ -121,3 +121,20 @@ def test_the_store_is_a_file_here_unless_told_otherwise(tmp_path, monkeypatch):
     assert default_uri() == "http://h:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert default_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_an_alias_is_the_version_that_it_stands_for_now(trained):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(trained.uri)
+    client.set_registered_model_alias("tiny", "champion", "1")
+    try:
+        assert models.resolve("models:/tiny@champion") == "models:/tiny/1"
+        folder, right = (Path(models.fetch(f"models:/tiny{which}")) for which in ("@champion", "/1"))
+        assert (folder / "manifest.json").read_bytes() == (right / "manifest.json").read_bytes()
+    finally:
+        client.delete_registered_model_alias("tiny", "champion")
+    with pytest.raises(UserError, match="has no model 'models:/tiny@champion'"):
+        models.resolve("models:/tiny@champion")
+    assert models.resolve("models:/tiny/1") == "models:/tiny/1"
+    assert models.resolve("a/folder@home") == "a/folder@home"
