@@ -6,7 +6,7 @@ import base64
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -16,7 +16,9 @@ from sklearn.datasets import load_digits
 
 from sensorium.prediction import Predictor
 from sensorium.serving.application import application
+from sensorium.serving.description import Description, Input, Output
 from sensorium.serving.served import Local, load
+from sensorium.serving.service import Answer
 from sensorium.serving.settings import Limits, digest
 from training import train
 from visits import running
@@ -51,8 +53,9 @@ class Visit:
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
-        self.page.goto(url, timeout=90_000)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.set_default_timeout(20_000)
+        self.page.goto(url)
 
     def __enter__(self) -> Visit:
         return self
@@ -60,23 +63,24 @@ class Visit:
     def __exit__(self, *_: object) -> None:
         self.context.close()
 
-    def upload(self, label: str, path: Path) -> None:
-        """Chooses a file, and waits until the server has it."""
-        with self.page.expect_response(lambda response: "/upload" in response.url):
-            self.block(label).locator("input[type=file]").first.set_input_files(path)
+    def input(self, name: str) -> Any:
+        return self.page.locator(f"[data-input='{name}']")
 
-    def block(self, label: str) -> Any:
-        """The part of the page with a label."""
-        return self.page.locator(".block").filter(has=self.page.get_by_text(label, exact=True)).last
+    def output(self, name: str) -> Any:
+        return self.page.locator(f"[data-output='{name}']")
+
+    def choose(self, name: str, path: Path) -> None:
+        self.input(name).locator("input[type=file]").set_input_files(path)
 
     def ask(self) -> None:
         self.page.get_by_role("button", name="Ask", exact=True).click()
 
-    def check(self) -> None:
-        """Nothing was asked of anybody else, nor tried."""
+    def check(self, refused: int = 0) -> None:
+        """Nothing was asked of anybody else, nor tried, and nothing failed but what the server refused."""
         outside = [url for url in self.asked if not url.startswith((self.url, "data:", "blob:"))]
         assert outside == []
-        assert [line for line in self.complaints if "Content Security Policy" in line] == []
+        assert [line for line in self.complaints if "Failed to load resource" not in line] == []
+        assert len(self.complaints) == refused
 
 
 def test_a_picture_is_uploaded_and_the_page_shows_what_predict_answers(
@@ -87,23 +91,23 @@ def test_a_picture_is_uploaded_and_the_page_shows_what_predict_answers(
     assert model is not None
     (right,) = Predictor.load(model)([{"image": str(digit)}])
     local = Local(load(model, "clip/1", Limits(), 1))
-    person = {"http_credentials": {"username": "anybody", "password": KEY}}
+    person = {"http_credentials": {"username": "anybody", "password": KEY}, "color_scheme": "dark"}
     with running(application({"clip": local}, key=digest(KEY))) as url:
         assert httpx.get(f"{url}/").status_code == 401
-        assert httpx.get(f"{url}/models/clip/page/").status_code == 401
-        assert httpx.get(f"{url}/models/clip/page/config", auth=("x", KEY[:-1])).status_code == 401
+        assert httpx.get(f"{url}/models/clip/page").status_code == 401
+        assert httpx.get(f"{url}/models/clip/page", auth=("x", KEY[:-1])).status_code == 401
         with Visit(browser, url, **person) as visit:
-            visit.upload("image (optional)", digit)
+            visit.choose("image", digit)
             visit.ask()
-            said = visit.page.get_by_label("image_embedding")
+            said = visit.output("image_embedding").locator("pre")
             expect(said).to_be_visible(timeout=60_000)
-            assert json.loads(said.input_value()) == right["image_embedding"], "to the last digit"
-            chances = visit.block("label")
+            assert json.loads(said.inner_text()) == right["image_embedding"], "to the last digit"
             best, chance = next(iter(right["label"].items()))
-            expect(chances.locator("h2")).to_have_text(best)
-            expect(chances).to_contain_text(f"{round(100 * chance)}%")
-            assert not visit.page.get_by_label("text_embedding").is_visible()
-            visit.page.screenshot(path=artefacts / "page.png")
+            first = visit.output("label").locator(".bar").first
+            expect(first).to_contain_text(best)
+            expect(first.locator("[title]")).to_have_attribute("title", str(chance))
+            expect(visit.output("text_embedding")).to_have_count(0)
+            visit.page.screenshot(path=artefacts / "page.png", full_page=True)
             visit.check()
         metrics = httpx.get(f"{url}/metrics", auth=("x", KEY)).text
         assert 'sensorium_requests_total{model="clip",status="200"} 1.0' in metrics
@@ -111,25 +115,81 @@ def test_a_picture_is_uploaded_and_the_page_shows_what_predict_answers(
 
 
 def test_every_kind_of_input_and_output(browser: Browser, digit: Path, artefacts: Path, tmp_path: Path) -> None:
-    question = {"picture": digit.read_bytes(), "sound": echo.sound(), "words": "two three", "numbers": [0.1, 1e-30]}
+    question = {"picture": digit.read_bytes(), "sound": echo.sound(), "words": "two\nthree", "numbers": [0.1, 1e-30]}
     (right,) = echo.predictor()([question])
     sound = tmp_path / "sound.wav"
     sound.write_bytes(echo.sound())
     models = {"echo": echo.local(limits=LIMITS), "other": echo.local()}
     with running(application(models, LIMITS)) as url, Visit(browser, url) as visit:
         expect(visit.page.get_by_role("link", name="other")).to_be_visible()
-        visit.page.get_by_role("link", name="echo").click()
-        visit.upload("picture", digit)
-        visit.upload("sound (optional)", sound)
-        visit.page.get_by_label("words (optional)").fill("two three")
-        visit.page.get_by_label("numbers (optional)").fill("[0.1, 1e-30]")
+        visit.page.screenshot(path=artefacts / "page-list.png")
+        visit.page.get_by_role("link", name="echo").first.click()
+        visit.choose("picture", digit)
+        visit.choose("sound", sound)
+        visit.input("words").locator("textarea").fill("two\nthree")
+        visit.input("numbers").locator("textarea").fill("[0.1, 1e-30]")
         visit.ask()
-        expect(visit.page.get_by_label("words", exact=True)).to_have_value("two three")
-        assert json.loads(visit.page.get_by_label("numbers", exact=True).input_value()) == right["numbers"]
+        expect(visit.output("words").locator("p")).to_have_text(right["words"])
+        assert json.loads(visit.output("numbers").locator("pre").inner_text()) == right["numbers"]
         for tag, field in (("img", "picture"), ("audio", "sound")):
-            shown = visit.page.locator(f"{tag}[src^='data:']").get_attribute("src")
+            shown = visit.output(field).locator(tag).get_attribute("src")
             assert base64.b64decode(str(shown).partition("base64,")[2]) == right[field]
+        expect(visit.output("sound").locator("canvas")).to_be_visible()
         visit.page.screenshot(path=artefacts / "page-all.png", full_page=True)
+        visit.page.set_viewport_size({"width": 390, "height": 844})
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390, "it fits a telephone"
+        visit.page.screenshot(path=artefacts / "page-phone.png", full_page=True)
+        visit.check()
+
+
+class Shows:
+    """A model that answers with one value of each kind, whatever it is asked."""
+
+    NUMBER: ClassVar[dict[str, Any]] = {"type": "number"}
+    ROW: ClassVar[dict[str, Any]] = {"type": "array", "items": NUMBER}
+    OUTPUTS: ClassVar[dict[str, Output]] = {
+        "map": Output("application/json", {"type": "array", "items": ROW}),
+        "name": Output("application/json", {"oneOf": [{"type": "string"}, {"additionalProperties": NUMBER}]}),
+        "chances": Output("application/json", {"oneOf": [{"type": "string"}, {"additionalProperties": NUMBER}]}),
+        "number": Output("application/json", NUMBER),
+        "mesh": Output("model/gltf", {"type": "string"}),
+        'odd "name"': Output("text/plain", {"type": "string"}),
+    }
+    ANSWER: ClassVar[dict[str, Any]] = {
+        "map": [[0.0, 1.0], [1.0, 0.0]],
+        "name": "cat",
+        "chances": {"9": 0.6, "10": 0.4},
+        "number": 0.1,
+        "mesh": b"gltf",
+        'odd "name"': "<img src=x onerror=alert(1)>",
+    }
+
+    async def describe(self) -> Description:
+        picture = Input(("image/png",), {"type": "string"}, True, base64.b64encode(echo.png()).decode())
+        answer = {"number": 0.1}
+        return Description("Shows <b>.", "shows/1", {"picture": picture}, self.OUTPUTS, answer)
+
+    async def ask(self, example: Any) -> Answer:
+        assert example == {"picture": echo.png()}
+        return Answer(self.ANSWER, "shows/1", 1)
+
+
+def test_each_kind_of_answer_has_its_place(browser: Browser, artefacts: Path) -> None:
+    with running(application({"shows": Shows()})) as url, Visit(browser, url) as visit:
+        visit.page.get_by_role("button", name="Fill in an example").click()
+        visit.ask()
+        expect(visit.output("map").locator("canvas")).to_be_visible()
+        corner = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 8, 1).data].slice(0, 3)"
+        over = visit.output("map").locator("canvas")
+        assert over.evaluate("(canvas) => [canvas.width, canvas.height]") == [8, 8], "over the picture"
+        dark = [round(0.45 * 100 + 0.55 * level) for level in (68, 1, 84)]
+        assert over.evaluate(corner) == pytest.approx(dark, abs=2)
+        expect(visit.output("name").locator("p")).to_have_text("cat")
+        expect(visit.output("chances").locator(".bar")).to_have_text(["960.0 %", "1040.0 %"])
+        expect(visit.output("number").locator("p")).to_have_text("0.1")
+        assert visit.output("mesh").locator("a").get_attribute("href") == "data:model/gltf;base64,Z2x0Zg=="
+        expect(visit.output('odd "name"').locator("p")).to_have_text("<img src=x onerror=alert(1)>")
+        visit.page.screenshot(path=artefacts / "page-kinds.png", full_page=True)
         visit.check()
 
 
@@ -138,37 +198,26 @@ def test_what_predict_refuses_the_page_refuses_in_words(browser: Browser, tmp_pa
     large.write_bytes(echo.png(200))
     with running(application({"echo": echo.local(limits=LIMITS)}, LIMITS)) as url, Visit(browser, url) as visit:
         visit.ask()
-        expect(visit.page.get_by_text("Missing: picture.")).to_be_visible(timeout=60_000)
-        visit.upload("picture", large)
+        expect(visit.page.get_by_text("Missing: picture.")).to_be_visible()
+        visit.choose("picture", large)
         visit.ask()
-        expect(visit.page.get_by_text("200 x 200 pixels")).to_be_visible(timeout=60_000)
-        visit.page.get_by_label("numbers (optional)").fill("[0.1,")
+        expect(visit.page.get_by_text("200 x 200 pixels")).to_be_visible()
+        visit.input("numbers").locator("textarea").fill("[0.1,")
         visit.ask()
-        expect(visit.page.get_by_text("is no JSON")).to_be_visible(timeout=60_000)
-        visit.check()
-        # What no browser sends.
-        page = f"{url}/models/echo/page"
-        too_much = httpx.post(f"{page}/gradio_api/upload", files={"files": ("a.png", b"x" * 300_000)})
-        assert too_much.status_code == 413
-        unmeasured = httpx.post(f"{page}/gradio_api/queue/join", content=iter([b"{}"]))
-        assert unmeasured.status_code == 411
-        (event,) = httpx.get(f"{page}/config").json()["dependencies"]
-        for path in ("/etc/passwd", f"{url}/healthz", "http://example.com/a.png"):
-            for place in range(4):
-                values: list[Any] = [None] * 4
-                values[place] = {"path": path, "meta": {"_type": "gradio.FileData"}}
-                body = {"data": values, "fn_index": event["id"], "session_hash": "me"}
-                joined = httpx.post(f"{page}/gradio_api/queue/join", json=body)
-                assert joined.status_code == 200
-                heard = said(f"{page}/gradio_api/queue/data?session_hash=me")
-                assert heard["success"] is False
-                assert "root:" not in json.dumps(heard)
+        expect(visit.page.get_by_text("is no JSON")).to_be_visible()
+        visit.check(refused=3)
 
 
-def said(url: str) -> dict[str, Any]:
-    """Returns how an event ended."""
-    with httpx.stream("GET", url, timeout=30) as stream:
-        for line in stream.iter_lines():
-            if line.startswith("data:") and (told := json.loads(line[5:]))["msg"] == "process_completed":
-                return dict(told)
-    raise AssertionError("the stream ended early")
+def test_the_page_keeps_nothing_and_opens_no_file(digit: Path, tmp_path: Path) -> None:
+    with running(application({"echo": echo.local(limits=LIMITS)}, LIMITS)) as url:
+        for path in ("gradio_api/upload", "gradio_api/queue/join", f"file={digit}", "../../etc/passwd"):
+            assert httpx.post(f"{url}/models/echo/page/{path}", json={"data": [{"path": str(digit)}]}).status_code in (
+                404,
+                405,
+            )
+        policy = httpx.get(f"{url}/models/echo/page").headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "http" not in policy
+        answer = httpx.get(f"{url}/models/ecko/page")
+        assert answer.status_code == 404
+        assert "Did you mean 'echo'" in answer.json()["error"]["hint"]

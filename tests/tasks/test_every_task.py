@@ -132,21 +132,49 @@ def test_gradients_reach_every_parameter(trained: Any) -> None:
     task.requires_grad_(True)
 
 
-def test_it_is_asked_over_http_with_a_real_file_and_its_page_opens(trained: Any, browser: Any, artefacts: Path) -> None:
+def test_it_is_asked_over_http_and_on_its_page_with_a_real_file(
+    trained: Any, browser: Any, artefacts: Path, tmp_path: Path
+) -> None:
     task, _, whole = trained
     predictor = Predictor.load(whole.outcome.model)
     question = real_question(predictor)
     (right,) = predictor([question])
+    right = json.loads(json.dumps(as_json(right)))
     local = Local(load(whole.outcome.model, task, Limits(), 2))
     with running(application({task: local})) as url:
         answer = httpx.post(f"{url}/models/{task}/predict", json=as_json(question), timeout=120)
         assert answer.status_code == 200, answer.text
-        assert answer.json() == json.loads(json.dumps(as_json(right)))
+        assert answer.json() == right
         page = browser.new_page()
-        page.goto(f"{url}/models/{task}/page/", timeout=90_000)
-        page.get_by_role("button", name="Ask", exact=True).wait_for(timeout=60_000)
-        page.screenshot(path=artefacts / f"page-{task}.png")
+        page.goto(f"{url}/models/{task}/page")
+        for place, (name, value) in enumerate(question.items()):
+            part = page.locator(f"[data-input='{name}']")
+            if isinstance(value, bytes):
+                path = tmp_path / str(place)
+                path.write_bytes(value)
+                part.locator("input[type=file]").set_input_files(path)
+            else:
+                text = value if isinstance(value, str) else json.dumps(value)
+                part.locator("textarea, input[type=text]").fill(text)
+        page.get_by_role("button", name="Ask", exact=True).click()
+        page.locator("[data-output]").first.wait_for(timeout=60_000)
+        page.screenshot(path=artefacts / f"page-{task}.png", full_page=True)
+        assert {name: shown(page.locator(f"[data-output='{name}']"), value) for name, value in right.items()} == right
         page.close()
+
+
+def shown(part: Any, right: Any) -> Any:
+    """Returns the value that a page shows of an output; of media what the player holds."""
+    if part.locator(".bar").count():
+        bars = part.locator(".bar").all()
+        return {
+            bar.locator("span").first.text_content(): float(bar.locator("span").nth(1).get_attribute("title"))
+            for bar in bars
+        }
+    if part.locator("[src^='data:']").count():
+        return part.locator("[src^='data:']").first.get_attribute("src").partition("base64,")[2]
+    text = part.locator("p, pre").first.text_content()
+    return text if isinstance(right, str) else json.loads(text)
 
 
 def real_question(predictor: Predictor) -> dict[str, Any]:
