@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
+os.environ.setdefault(
+    "SENSORIUM_ALLOW_PLUGINS", "toys,every_hook,faulty,where,workload"
+)  # whose models are loaded again
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from sensorium.engine.order import Order, mix
 from sensorium.engine.state import load_weights
 from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.experiment import Loaded, check
+from sensorium.modules import nowhere, permitted
 from sensorium.plugins import Plugins
 
 _SPLITS = ("train", "validation", "test")
@@ -136,13 +137,15 @@ def load_model(folder: str | Path) -> Model:
     """Returns the model that lies in a local checkpoint or model folder.
 
     Raises:
-        UserError: The folder is no whole checkpoint, or its plugins are not installed.
+        UserError: The folder is no whole checkpoint, or its plugins are neither installed nor allowed.
     """
     checkpoint = open_checkpoint(folder)
-    loaded = check(checkpoint.document("experiment"), Plugins())
-    modalities: dict[str, Modality] = {n: config.build() for n, config in loaded.experiment.modalities.items()}
-    restore(modalities, checkpoint.document("modalities"))
-    task = build_task(loaded, modalities)
+    experiment = checkpoint.document("experiment")
+    with nowhere():
+        loaded = check(experiment, Plugins(permitted(experiment)))
+        modalities: dict[str, Modality] = {n: config.build() for n, config in loaded.experiment.modalities.items()}
+        restore(modalities, checkpoint.document("modalities"))
+        task = build_task(loaded, modalities)
     load_weights(task, checkpoint.tensors("model"), str(folder))
     task.requires_grad_(False).eval()
     return Model(loaded, modalities, task, checkpoint)

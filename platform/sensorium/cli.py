@@ -78,4 +78,6 @@ def _complain(text: str, status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        sys.path.pop(0)  # the current folder, which the `sensorium` command does not look into either
     main()

@@ -114,8 +114,10 @@ def load(source: str, overrides: Sequence[str] = (), plugins: Plugins | None = N
     Raises:
         UserError: A name, a key or a type is wrong; says where and what would be right.
     """
-    plugins = plugins or Plugins()
+    own = override({}, [item for item in overrides if item.partition("=")[0].strip() == "plugins"])
+    plugins = _with_modules(plugins or Plugins(), own)  # before the task is looked for, which may be one of theirs
     data = override(read(source, plugins), overrides)
+    plugins = _with_modules(plugins, data)
     return check(trained.completed(data, plugins), plugins)
 
 
@@ -156,11 +158,7 @@ def check(data: Mapping[str, Any], plugins: Plugins) -> Loaded:
     Raises:
         UserError: A name, a key or a type is wrong; says where and what would be right.
     """
-    listed = data.get("plugins") or ()
-    if not isinstance(listed, (list, tuple)) or not all(isinstance(path, str) for path in listed):
-        raise _wrong_type("plugins", listed, "a list of modules, as Python names them")
-    if listed and tuple(listed) != plugins.modules:
-        plugins = Plugins(tuple(listed))
+    plugins = _with_modules(plugins, data)
     name = data.get("task")
     if not isinstance(name, str):
         raise UserError(
@@ -175,6 +173,13 @@ def check(data: Mapping[str, Any], plugins: Plugins) -> Loaded:
     named = {**data, "model": {**model, "name": name}}
     experiment = parse(Experiment, named, plugins)
     return Loaded(experiment, plugins)
+
+
+def _with_modules(plugins: Plugins, data: Mapping[str, Any]) -> Plugins:
+    listed = data.get("plugins") or ()
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(path, str) for path in listed):
+        raise _wrong_type("plugins", listed, "a list of modules, as Python names them")
+    return Plugins(tuple(listed)) if listed and tuple(listed) != plugins.modules else plugins
 
 
 def parse(config: type[Any], data: Any, plugins: Plugins, where: str = "") -> Any:

@@ -12,18 +12,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from sensorium import hookspecs
+from sensorium import hookspecs, modules
 from sensorium.errors import SensoriumError, UserError, unknown
+from sensorium.modules import GROUP
 
 if TYPE_CHECKING:
     from sensorium.contracts.component import Component
 
-GROUP = "sensorium"
 KINDS = {
     "modality": "sensorium_modalities",
     "encoder": "sensorium_encoders",
@@ -86,19 +85,19 @@ class Plugins:
     """All loaded plugins and what they register.
 
     Args:
-        modules: Paths of modules that are not installed, as `plugins:` of an experiment lists them.
+        listed: Paths of modules that are not installed, as `plugins:` of an experiment lists them.
 
     Raises:
-        UserError: A listed module cannot be imported, a hook is misspelt, or a name is taken twice.
+        UserError: A listed module cannot be imported or registers nothing, a hook is misspelt, or a name is taken.
     """
 
-    def __init__(self, modules: Sequence[str] = ()) -> None:
+    def __init__(self, listed: Sequence[str] = ()) -> None:
         self.manager = pluggy.PluginManager(GROUP)
         self.manager.add_hookspecs(hookspecs)
         if os.environ.get("SENSORIUM_TRACE"):
             self.manager.trace.root.setwriter(lambda text: sys.stderr.write(text))
             self.manager.enable_tracing()
-        self.modules = tuple(modules)
+        self.modules = tuple(listed)
         self.failures: list[Failure] = []
         self.versions: dict[str, str] = {}
         self._load()
@@ -127,7 +126,9 @@ class Plugins:
             raise UserError(error.wrong, error.expected, " ".join([error.hint, *missing]).strip())
         try:
             found = entry.load()
-        except Exception as cause:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as cause:
             raise SensoriumError(
                 f"The {kind} {name!r} of the plugin {entry.plugin!r} cannot be imported:"
                 f" {type(cause).__name__}: {cause}.",
@@ -158,8 +159,10 @@ class Plugins:
             if wanted is None or point.name in wanted:
                 self._load_entry_point(point)
         for path in self.modules:
-            module = _imported(path)
+            module = modules.imported(path)
             self._register(path, module)
+            if not self._hears(module):
+                raise modules.idle(path, module)
             self.versions[path] = getattr(module, "__version__", "local")
         try:
             self.manager.check_pending()
@@ -169,10 +172,16 @@ class Plugins:
     def _load_entry_point(self, point: EntryPoint) -> None:
         try:
             module = point.load()
-        except Exception as cause:  # noqa: BLE001 (a stranger's module may raise anything while it is imported)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as cause:  # noqa: BLE001 (a stranger's module may raise anything, and call sys.exit)
             self.failures.append(Failure(point.name, f"{type(cause).__name__}: {cause}"))
             return
         self._register(point.name, module)
+        if not self._hears(module):
+            self.manager.unregister(module)
+            self.failures.append(Failure(point.name, f"it registers nothing: {modules.place(module)}"))
+            return
         self.versions[point.name] = point.dist.version if point.dist else "unknown"
 
     def _register(self, name: str, plugin: object) -> None:
@@ -197,6 +206,9 @@ class Plugins:
         except pluggy.PluginValidationError as cause:
             raise _misspelt(cause, self.manager) from cause
 
+    def _hears(self, plugin: object) -> bool:
+        return bool(self.manager.get_hookcallers(plugin))
+
     def _collect(self) -> dict[str, dict[str, Entry]]:
         entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         trace = self.manager.trace.root.get("hook")
@@ -206,25 +218,13 @@ class Plugins:
                 trace(f"{hook} of {name}")
                 try:
                     registered: dict[str, Any] = dict(found.function())
-                except Exception as cause:  # noqa: BLE001 (reported with its name; the others go on)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as cause:  # noqa: BLE001 (reported with its name; the others go on)
                     self.failures.append(Failure(name, f"{hook}: {type(cause).__name__}: {cause}"))
                     continue
                 _add(entries[kind], (Entry(kind, key, name, target) for key, target in registered.items()))
         return entries
-
-
-def _imported(path: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # as `python` itself has it, and the `sensorium` command has not
-    try:
-        return importlib.import_module(path)
-    except Exception as cause:
-        raise UserError(
-            f"The plugin module {path!r} cannot be imported: {type(cause).__name__}: {cause}.",
-            "`plugins:` lists modules that Python can import from here.",
-            "Run from the folder that holds it, or install it.",
-        ) from cause
 
 
 def _add(known: dict[str, Entry], new: Iterable[Entry]) -> None:

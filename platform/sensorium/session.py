@@ -10,6 +10,7 @@ from sensorium import runs
 from sensorium.assembly import Assembly, assemble
 from sensorium.contracts.run import Run
 from sensorium.experiment import check, load, override
+from sensorium.modules import permitted
 from sensorium.plugins import Plugins
 from sensorium.tracking.uri import check_uri, default_uri
 
@@ -83,12 +84,12 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
     """Returns a session that goes on with a run from its last whole checkpoint.
 
     Raises:
-        UserError: There is no such run.
+        UserError: There is no such run, or it lists a module that is neither installed nor allowed.
     """
     storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
     record = runs.reopen(name, storage)
-    plugins = Plugins(tuple(record["experiment"]["plugins"]))
-    loaded = check(override(record["experiment"], overrides), plugins)
+    experiment = override(record["experiment"], overrides)
+    loaded = check(experiment, Plugins(permitted(experiment, overrides)))
     uri = loaded.experiment.tracking.uri or record["tracking"]["uri"]
     check_uri(uri)
     assembly = assemble(loaded, record["learnt"])

@@ -15,6 +15,7 @@ from sensorium.assembly import Assembly, assemble, build_task, restore
 from sensorium.contracts.run import Run
 from sensorium.errors import SensoriumError, UserError
 from sensorium.experiment import Loaded, check, load, override
+from sensorium.modules import permitted
 from sensorium.plugins import Plugins
 from sensorium.session import tracking
 from sensorium.tracking.uri import check_uri, default_uri
@@ -192,9 +193,9 @@ def resumed(name: str, overrides: Sequence[str]) -> Tuning:
     """
     storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
     record = runs.reopen(name, storage, RECORD)
-    plugins = Plugins(tuple(record["experiment"]["plugins"]))
-    before = check(record["experiment"], plugins)
-    loaded = check(override(record["experiment"], overrides), plugins)
+    experiment = override(record["experiment"], overrides)
+    loaded = check(experiment, Plugins(permitted(experiment, overrides)))
+    before = check({**record["experiment"], "plugins": experiment["plugins"]}, loaded.plugins)
     uri = loaded.experiment.tracking.uri or record["uri"]
     check_uri(uri)
     old, new = before.experiment.search, loaded.experiment.search

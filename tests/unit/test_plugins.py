@@ -25,7 +25,9 @@ def install(tmp_path, monkeypatch):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[sensorium]\n{point or name} = {name}\n")
 
-    return write
+    yield write
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 def registering(kind: str, **entries: str) -> str:
@@ -54,6 +56,8 @@ def test_built_ins_come_through_the_hooks_that_everybody_uses():
 @pytest.mark.parametrize(
     ("code", "cause"),
     [
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("x = 1", "it registers nothing: "),
         ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
         ("raise ValueError('no licence')", "ValueError: no licence"),
         ("def broken(:", "SyntaxError"),
@@ -126,7 +130,7 @@ def test_the_same_name_for_two_kinds_is_fine(install):
 
 
 def test_two_plugins_of_one_name_are_refused(install):
-    install("mine", "", point="clip")
+    install("mine", registering("loss", mine="mine:Mine"), point="clip")
     with pytest.raises(
         UserError, match=r"Two plugins are called 'clip': (mine and sensorium_clip|sensorium_clip and mine)"
     ):
@@ -186,7 +190,6 @@ def test_a_module_that_is_not_installed_is_loaded_from_the_working_folder(tmp_pa
         ("absent", None, "ModuleNotFoundError: No module named 'absent'"),
         ("crooked", "def crooked(:", "SyntaxError"),
         ("angry", "raise RuntimeError('no')", "RuntimeError: no"),
-        ("", None, "ValueError"),
     ],
 )
 def test_a_listed_module_that_does_not_import_is_the_users_to_mend(tmp_path, monkeypatch, name, code, cause):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.commands.options import Json, ModelName, Overrides, print_json, warn
+from sensorium.commands.options import Allowed, Json, ModelName, Overrides, print_json, warn
 
 
 def index(
@@ -17,6 +17,7 @@ def index(
     output: Annotated[Path, typer.Option(help="New folder for the index.")],
     options: Overrides = None,
     field: Annotated[str | None, typer.Option(help="Field to index, where there is a choice.")] = None,
+    plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
     """Index the embeddings of a dataset for `search` of `sensorium serve`."""

@@ -159,6 +159,7 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
     """
     from sensorium import runs
     from sensorium.experiment import check, load, override
+    from sensorium.modules import permitted
     from sensorium.plugins import Plugins
     from sensorium.runtime import package
     from sensorium.runtime.luggage import luggage
@@ -177,7 +178,8 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
     if resume is not None:
         storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
         record = runs.reopen(resume, storage)
-        loaded = check(override(record["experiment"], overrides), Plugins(tuple(record["experiment"]["plugins"])))
+        experiment = override(record["experiment"], overrides)
+        loaded = check(experiment, Plugins(permitted(experiment, overrides)))
         uri = loaded.experiment.tracking.uri or record["tracking"]["uri"]
     else:
         loaded = load(source, overrides)

@@ -16,6 +16,21 @@ MODEL = "A checkpoint folder, runs:/ID/model, or models:/NAME@ALIAS."
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
 
 
+def _allow(names: str | None) -> None:
+    from sensorium.modules import allow
+
+    allow(names)
+
+
+Allowed = Annotated[
+    str | None,
+    typer.Option(
+        "--plugins", metavar="A,B", callback=_allow, help="Modules, not installed, that the model or run may load."
+    ),
+]
+"""What is allowed is known to the process and its workers as soon as the command line is read."""
+
+
 def print_json(value: Any) -> None:
     """Prints a value as one line of JSON; a number that is none, or infinite, is null."""
     print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False), flush=True)

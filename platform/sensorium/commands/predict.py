@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.commands.options import Address, Json, ModelName, print_json, warn
+from sensorium.commands.options import Address, Allowed, Json, ModelName, print_json, warn
 
 
 def predict(
@@ -24,6 +24,7 @@ def predict(
     batch: Annotated[int, typer.Option(help="With --input: questions computed together at most.")] = 32,
     workers: Annotated[int | None, typer.Option(help="With --input: processes at most.")] = None,
     address: Address = None,
+    plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
     """Ask a trained model about one example, or about each of many."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.commands.options import Json, print_json
+from sensorium.commands.options import Allowed, Json, print_json
 
 NAMED = "NAME=MODEL"
 
@@ -33,6 +33,7 @@ def serve(
     rollback: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Bring a running model back to the version before.")
     ] = None,
+    plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
     """Serve trained models over HTTP, until Ctrl-C."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.commands.options import Address, Json, ModelName, Overrides, print_json, warn
+from sensorium.commands.options import Address, Allowed, Json, ModelName, Overrides, print_json, warn
 
 
 def train(
@@ -16,9 +16,11 @@ def train(
     local: Annotated[bool, typer.Option("--local", help="One worker in this process, for debugging.")] = False,
     address: Address = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run, by name or folder.")] = None,
+    plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
     """Train a task, or the experiment in a file, and record the run."""
+    from sensorium.modules import advice
     from sensorium.session import resumed, started
 
     if (task is None) == (resume is None):
@@ -44,7 +46,7 @@ def train(
     if result["tracking_uri"]:
         print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
         print(f"look at  mlflow ui --backend-store-uri {result['tracking_uri']}")
-    print(f"go on    sensorium evaluate {result['model']}")
+    print(f"go on    sensorium evaluate {result['model']}{advice(session.assembly.loaded.plugins.modules)}")
 
 
 def evaluate(
@@ -53,6 +55,7 @@ def evaluate(
         str | None, typer.Option(help="train, validation or test; as after training if not given.")
     ] = None,
     overrides: Overrides = None,
+    plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
     """Measure a trained model on a split of its dataset, or of another dataset by overrides."""

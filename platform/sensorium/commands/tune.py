@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.commands.options import Address, Json, Overrides, print_json, warn
+from sensorium.commands.options import Address, Allowed, Json, Overrides, print_json, warn
 
 
 def tune(
@@ -22,9 +22,11 @@ def tune(
     resume: Annotated[
         str | None, typer.Option(metavar="SEARCH", help="Go on with a search, by name or folder.")
     ] = None,
+    plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
     """Search the space of a task, or of the experiment in a file, for its best options."""
+    from sensorium.modules import advice
     from sensorium.tuning import resumed, started
 
     if (task is None) == (resume is None):
@@ -44,7 +46,8 @@ def tune(
     try:
         result = tuning.search(address, _tell)
     except KeyboardInterrupt:
-        warn(f"Interrupted. Go on with `sensorium tune --resume {tuning.run.name}`.")
+        with_plugins = advice(tuning.loaded.plugins.modules)
+        warn(f"Interrupted. Go on with `sensorium tune --resume {tuning.run.name}{with_plugins}`.")
         raise
     if as_json:
         print_json(result)

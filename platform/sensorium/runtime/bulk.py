@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sensorium.bulk import Asker, Folder, Plan
+from sensorium.modules import allowed
 from sensorium.plugins import Plugins
 from sensorium.prediction import Predictor
 from sensorium.runtime.connection import joined
@@ -33,7 +34,7 @@ def run(work: Plan, folder: str, workers: int | None, batch: int, address: str |
     missing = Folder(folder, work).missing(work.parts)
     if not missing:
         return
-    with joined(address, Plugins()):
+    with joined(address, Plugins(allowed())):
         yield from _answered(missing, work, folder, workers, batch)
 
 

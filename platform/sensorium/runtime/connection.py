@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sensorium.errors import UserError
+from sensorium.modules import STARTED_IN
 from sensorium.plugins import Plugins
 from sensorium.runtime import package
 from sensorium.runtime.address import join
@@ -58,7 +59,7 @@ def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:
-        os.environ.update(variables())  # which Ray's processes inherit
+        os.environ.update(variables(plugins.modules))  # which Ray's processes inherit
     try:
         # The dashboard stays: without it nothing tells Ray Train that a trial was stopped, and its cores stay taken.
         ray.init(
@@ -80,13 +81,16 @@ def _environment(address: str | None, plugins: Plugins) -> dict[str, Any] | None
     if address is None or _IN_A_JOB in os.environ:
         return None
     carried = luggage(plugins)
-    return {"env_vars": variables(), **({"py_modules": carried} if carried else {})}  # Ray chokes on an empty list
+    return {
+        "env_vars": variables(plugins.modules),
+        **({"py_modules": carried} if carried else {}),
+    }  # Ray chokes on an empty list
 
 
-def variables() -> dict[str, str]:
-    """Returns the environment variables of workers."""
+def variables(listed: Sequence[str] = ()) -> dict[str, str]:
+    """Returns the environment variables of workers, which load the listed modules from where the command started."""
     passed = {HANG_UP: os.environ.get(HANG_UP, "5"), **package.variables()}
-    # Modules that `plugins:` names lie where this command was started.
-    paths = [str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    passed[STARTED_IN] = str(Path.cwd())
+    paths = [*([passed[STARTED_IN]] if listed else ()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     passed["PYTHONPATH"] = os.pathsep.join(path for path in dict.fromkeys(paths) if path)
     return passed

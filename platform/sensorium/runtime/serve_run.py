@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.errors import SensoriumError, UserError
+from sensorium.modules import allowed
 from sensorium.plugins import Plugins
 from sensorium.runtime.connection import connect
 from sensorium.runtime.serve import APPLICATION, VERSIONS, build
@@ -75,7 +76,7 @@ def running(settings: Settings, host: str, port: int, address: str | None) -> It
             settings = shared(settings, os.cpu_count() or 1)
             os.environ.update(variables(Path(folder), port))
         try:
-            connect(address, Plugins(), log=False)
+            connect(address, Plugins(allowed()), log=False)
             yield _deploy(settings, host, port)
         finally:
             if ray.is_initialized():
@@ -100,7 +101,7 @@ def change(address: str, updates: Mapping[str, str], rollbacks: list[str]) -> di
     """
     import ray
 
-    connect(address, Plugins(), log=False)
+    connect(address, Plugins(allowed()), log=False)
     try:
         return _change(updates, rollbacks)
     finally:

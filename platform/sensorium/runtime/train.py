@@ -15,6 +15,7 @@ from sensorium.errors import SensoriumError, UserError
 from sensorium.execution import execute, plain
 from sensorium.experiment import check
 from sensorium.hookspecs import hookimpl
+from sensorium.modules import advice
 from sensorium.plugins import Plugins
 from sensorium.runtime import package
 from sensorium.runtime.connection import joined, variables
@@ -77,7 +78,7 @@ def train(
                 name=run.name,
                 storage_path=run.folder.rsplit("/", 1)[0] if "://" in run.folder else str(Path(run.folder).parent),
                 failure_config=FailureConfig(max_failures=settings.max_failures),
-                worker_runtime_env={"env_vars": variables()},
+                worker_runtime_env={"env_vars": variables(assembly.loaded.plugins.modules)},
                 logging_config=LoggingConfig(log_level="WARNING"),
                 callbacks=[] if listener is None else [_ears(listener)],
             ),
@@ -85,10 +86,11 @@ def train(
         try:
             result = trainer.fit()
         except TrainingFailedError as cause:
+            with_plugins = advice(assembly.loaded.plugins.modules)
             raise SensoriumError(
                 f"The training failed on Ray: {_reason(cause)}.",
                 f"It was tried {settings.max_failures + 1} times at most (run.max_failures).",
-                f"Go on from the last checkpoint with `sensorium train --resume {run.name}`.",
+                f"Go on from the last checkpoint with `sensorium train --resume {run.name}{with_plugins}`.",
             ) from cause
     returned: dict[str, Any] = result.return_value
     if "failure" in returned:
