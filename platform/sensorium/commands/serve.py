@@ -25,6 +25,9 @@ def serve(
     index: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Search through an index that the model made.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Answer to this name in the address, too.")
+    ] = None,
     write: Annotated[Path | None, typer.Option(help="Write a file for `serve deploy`, and end.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running on the cluster of --address.")] = False,
     update: Annotated[
@@ -45,6 +48,7 @@ def serve(
         _show(state, as_json)
         return
     settings, host, port = _settings(models or [], file, host, port, replicas, num_gpus, index or [])
+    settings = settings.model_copy(update={"hosts": (*settings.hosts, *(allow_host or []))})
     serve_run.check_host(host)
     serve_run.check_indexes(settings)
     if write is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sensorium.serving.description import Description
@@ -55,7 +55,7 @@ def build(args: dict[str, Any]) -> Any:
             graceful_shutdown_wait_loop_s=0.2,
             ray_actor_options=_actor(num_cpus=0),
         )
-        .bind(models, limits, settings.key, indexes)
+        .bind(models, limits, settings.key, indexes, settings.hosts)
     )
 
 
@@ -103,8 +103,16 @@ def _actor(num_cpus: float, num_gpus: float = 0.0) -> dict[str, Any]:
 class Ingress:
     """Takes the requests of HTTP apart and asks the models. Knows them by what they say of themselves."""
 
-    def __init__(self, models: Mapping[str, Any], limits: dict[str, Any], key: str, indexes: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Any],
+        limits: dict[str, Any],
+        key: str,
+        indexes: Mapping[str, str],
+        hosts: Collection[str],
+    ) -> None:
         self.models, self.limits, self.key, self.indexes = dict(models), Limits(**limits), key, indexes
+        self.hosts = hosts
 
     def __serve_build_asgi_app__(self) -> Any:
         """Returns the endpoint."""
@@ -113,7 +121,7 @@ class Ingress:
 
         backends = {name: Remote(handle) for name, handle in self.models.items()}
         indexes = {name: Index(folder) for name, folder in self.indexes.items()}
-        return application(backends, self.limits, self.key, indexes)
+        return application(backends, self.limits, self.key, indexes, self.hosts)
 
 
 class Remote:

@@ -17,10 +17,10 @@ from sensorium.plugins import Plugins
 from sensorium.runtime.connection import connect
 from sensorium.runtime.serve import APPLICATION, VERSIONS, build
 from sensorium.runtime.serve_profile import variables
+from sensorium.serving.guard import LOOPBACK
 from sensorium.serving.refusal import Refusal
 from sensorium.serving.settings import KEY, Settings, check, key_from_environment, shared
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PATIENCE = 300.0
 """Seconds that a change of version may take."""
 
@@ -37,6 +37,16 @@ def check_host(host: str) -> None:
             f"Requests must bear one: {KEY}.",
             f"`export {KEY}=$(openssl rand -hex 32)`, or listen on 127.0.0.1.",
         )
+
+
+def called(settings: Settings, host: str) -> Settings:
+    """Returns settings by which the server answers to the names of where it listens, and to those that are set.
+
+    Beyond loopback it has names that it does not know: without any set, it answers to all, and the key guards it.
+    """
+    if host not in LOOPBACK and not settings.hosts:
+        return settings
+    return settings.model_copy(update={"hosts": tuple(dict.fromkeys((*LOOPBACK, host, *settings.hosts)))})
 
 
 def check_indexes(settings: Settings) -> None:
@@ -70,7 +80,7 @@ def running(settings: Settings, host: str, port: int, address: str | None) -> It
     import ray
     import ray.serve  # before the profile is set: with it, a handle here would want an event loop
 
-    before = dict(os.environ)
+    before, settings = dict(os.environ), called(settings, host)
     with tempfile.TemporaryDirectory(prefix="s-", dir="/tmp") as folder:
         if address is None:
             settings = shared(settings, os.cpu_count() or 1)
@@ -193,7 +203,7 @@ def _name(model: str) -> str:
 
 def document(settings: Settings, host: str, port: int) -> dict[str, Any]:
     """Returns what `serve deploy` takes; it holds no key."""
-    plain = settings.model_dump(exclude={"key"}, exclude_defaults=True)
+    plain = called(settings, host).model_dump(mode="json", exclude={"key"}, exclude_defaults=True)
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": host, "port": port},

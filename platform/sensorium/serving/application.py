@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 
 from fastapi import FastAPI
@@ -29,6 +29,7 @@ def application(
     limits: Limits | None = None,
     key: str = "",
     indexes: Mapping[str, Index] | None = None,
+    hosts: Collection[str] = (),
 ) -> FastAPI:
     """Returns the endpoint as an ASGI application.
 
@@ -37,12 +38,13 @@ def application(
         limits: What requests may cost.
         key: SHA-256 of the key that requests must bear; empty asks for none.
         indexes: Name of a model -> what its `search` looks through.
+        hosts: Names by which the server may be asked; none lets any.
     """
     app = FastAPI(title="Sensorium", openapi_url=None, redoc_url=None)
     service = Service(backends, limits or Limits(), indexes or {})
     for add in ROUTES:
         add(app, service)
-    app.add_middleware(Guard, key=key)
+    app.add_middleware(Guard, key=key, hosts=hosts)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(HTTPException, _not_found)
     app.add_exception_handler(Exception, _failed)

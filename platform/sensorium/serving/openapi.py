@@ -14,11 +14,13 @@ from sensorium.serving.settings import Limits
 REFUSALS = {
     "400": "The body cannot be read",
     "401": "The key is missing or wrong",
+    "403": "The request comes from a page of another server",
     "406": "The answer is not of the media types that are accepted",
-    "408": "The body did not arrive in time",
+    "408": "The body came too slowly",
     "413": "The body is too large",
     "415": "The media type is wrong",
     "422": "An input is missing, unknown, or cannot be read",
+    "421": "The server has another name",
     "503": "Too many requests are under way; Retry-After says when to try again",
     "504": "The model did not answer in time",
 }

@@ -1,17 +1,17 @@
-"""The body of a request, read within its limits and taken apart into an example: JSON, or multipart."""
+"""The body of a request, taken apart into an example: JSON, or multipart."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import json
+import math
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NoReturn
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
 
 from sensorium.errors import unknown
 from sensorium.serving.description import Input
@@ -21,71 +21,45 @@ from sensorium.serving.settings import Limits
 UNNAMED = "application/octet-stream"
 """What clients call a file whose type they do not know; its content decides."""
 
+CHARSETS = ("utf-8", "utf8", "us-ascii")
+
 FORMS = "A JSON object with base64 for media (application/json), or a form with files (multipart/form-data)"
 
 
-async def read_question(request: Request, inputs: Mapping[str, Input], limits: Limits) -> dict[str, Any]:
+def check_type(headers: Headers) -> str:
+    """Returns the media type of a body.
+
+    Raises:
+        Refusal: It is neither JSON nor a form, or a form in another encoding than UTF-8.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("application/json", "multipart/form-data"):
+        raise Refusal(415, f"The body is {kind or 'of no type'}.", f"{FORMS} was expected.", "Set Content-Type.")
+    charset = parse_options_header(headers["content-type"])[1].get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() not in CHARSETS:
+        raise Refusal(415, f"The body is in {charset[:40]!r}.", "UTF-8 was expected.", "Leave charset out.")
+    return kind
+
+
+async def read_question(headers: Headers, body: bytes, inputs: Mapping[str, Input], limits: Limits) -> dict[str, Any]:
     """Returns field -> raw value: bytes of files, strings of texts, and what JSON holds.
 
     Raises:
-        Refusal: It is too large, too slow, of another type, or not what the inputs take.
+        Refusal: The body is of another type, broken, or not what the inputs take.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("application/json", "multipart/form-data"):
-        raise Refusal(415, f"The body is {kind or 'of no type'}.", f"{FORMS} was expected.", "Set Content-Type.")
-    body = await read_body(request, limits)
-    if kind == "application/json":
+    if check_type(headers) == "application/json":
         given = {name: _from_json(name, value, inputs) for name, value in _object(body).items()}
     else:
-        given = await _form(request.headers, body, inputs, limits)
+        given = await _form(headers, body, inputs, limits)
     missing = [name for name, each in inputs.items() if not each.optional and name not in given]
     if missing or not given:
         _refuse(422, f"Missing: {', '.join(missing) or 'an input'}.", f"Inputs are {', '.join(inputs)}.")
     return given
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
-    """Returns the body; stops reading at the limit.
-
-    Raises:
-        Refusal: It is larger than the limit, or did not arrive in time.
-    """
-    said = request.headers.get("content-length", "0")
-    if not said.isdecimal() or int(said) > limits.body:
-        _too_large(limits)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(limits.arrival):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limits.body:
-                    _too_large(limits)
-    except TimeoutError as cause:
-        raise Refusal(
-            408,
-            f"The body did not arrive within {limits.arrival:g} s.",
-            f"{len(body)} bytes came.",
-            "Send it again.",
-            {"Connection": "close"},
-        ) from cause
-    except ClientDisconnect as cause:
-        raise Refusal(400, "The connection was closed before the body was whole.") from cause
-    return bytes(body)
-
-
-def _too_large(limits: Limits) -> NoReturn:
-    raise Refusal(
-        413,
-        "The body is too large.",
-        f"At most {limits.body} bytes were expected.",
-        "Send smaller media.",
-        {"Connection": "close"},
-    )
-
-
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+        content = _loaded(body.decode("utf-8"))
     except UnicodeDecodeError as cause:
         raise Refusal(400, "The JSON is not UTF-8.", f"Byte {cause.start} cannot be read.", "Encode it so.") from cause
     except (ValueError, RecursionError) as cause:
@@ -95,8 +69,38 @@ def _object(body: bytes) -> dict[str, Any]:
     return content
 
 
+def _loaded(text: str) -> Any:
+    """Returns what JSON holds.
+
+    Raises:
+        ValueError: It is broken, has a key twice, or a number that neither 64 bits nor a float of them hold.
+    """
+    return json.loads(text, parse_constant=_no_number, parse_int=_whole, parse_float=_finite, object_pairs_hook=_once)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 20 or not -(1 << 63) <= (number := int(digits)) < 1 << 63:
+        raise ValueError(f"{digits[:20]} is beyond 64 bits")
+    return number
+
+
+def _finite(digits: str) -> float:
+    if not math.isfinite(number := float(digits)):
+        raise ValueError(f"{digits[:20]} is beyond what a float holds")
+    return number
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise ValueError(f"the key {key[:40]!r} is there twice")
+        content[key] = value
+    return content
+
+
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _from_json(name: str, value: Any, inputs: Mapping[str, Input]) -> Any:
@@ -135,9 +139,11 @@ async def _form(
     parser = _Parser(headers, whole(), max_files=64, max_fields=64, max_part_size=limits.body)  # type: ignore[arg-type]
     try:
         form = await parser.parse()
-    except (MultiPartException, UnicodeDecodeError, KeyError) as cause:
+    except (MultiPartException, ValueError, KeyError) as cause:
         why = getattr(cause, "message", None) or str(cause)
         raise Refusal(400, f"The form cannot be read ({why}).", FORMS + " was expected.") from cause
+    if body and not parser.ended:
+        _refuse(400, "The form breaks off.", "The boundary that closes it was expected.", "Send it again.")
     given: dict[str, Any] = {}
     for name, part in form.multi_items():
         if name in given:
@@ -149,9 +155,14 @@ async def _form(
 
 
 class _Parser(MultiPartParser):
-    """Keeps files in memory; the body was bounded before."""
+    """Keeps files in memory, as the body was bounded before, and tells whether the form was whole."""
 
     spool_max_size = 1 << 62
+    ended = False
+
+    def on_end(self) -> None:
+        """Notes that the closing boundary came."""
+        self.ended = True
 
 
 def _from_part(name: str, content: str | bytes, kind: str, inputs: Mapping[str, Input]) -> Any:
@@ -171,7 +182,7 @@ def _from_part(name: str, content: str | bytes, kind: str, inputs: Mapping[str, 
     if taken.schema.get("type") == "string":
         return text
     try:
-        return _held(name, json.loads(text, parse_constant=_no_number), taken)
+        return _held(name, _loaded(text), taken)
     except (ValueError, RecursionError) as cause:
         raise Refusal(422, f"Input {name!r} is no JSON ({str(cause)[:120]}).") from cause
 

@@ -16,9 +16,10 @@ from starlette.responses import Response
 from sensorium.errors import unknown
 from sensorium.index import Index
 from sensorium.serving.answer import respond, wanted
+from sensorium.serving.body import Bodies
 from sensorium.serving.description import Description
 from sensorium.serving.metrics import Metrics
-from sensorium.serving.question import read_question
+from sensorium.serving.question import check_type, read_question
 from sensorium.serving.refusal import Refusal
 from sensorium.serving.settings import Limits
 
@@ -59,6 +60,7 @@ class Service:
 
     def __init__(self, backends: Mapping[str, Backend], limits: Limits, indexes: Mapping[str, Index]) -> None:
         self.backends, self.limits, self.indexes, self.metrics = backends, limits, indexes, Metrics()
+        self.bodies = Bodies(limits)
         self._descriptions: dict[str, Description] = {}
         self._waiting: Counter[str] = Counter()
 
@@ -92,9 +94,12 @@ class Service:
             Refusal: There is no such model, no room, or no sense in the question.
         """
         description = await self.description(name)
-        with self._admitted(name):
-            example = await read_question(request, description.inputs, self.limits)
-            answer = await self.ask(name, example)
+        self._check_room(name)
+        check_type(request.headers)
+        async with self.bodies.read(request) as body:
+            with self._admitted(name):
+                example = await read_question(request.headers, body, description.inputs, self.limits)
+                answer = await self.ask(name, example)
         if answer.version != description.version:  # a new version went live: what it takes may have changed
             description = self._descriptions[name] = await self.backends[name].describe()
         return description, answer
@@ -118,9 +123,8 @@ class Service:
         self.metrics.batches.labels(name).observe(answer.batch)
         return answer
 
-    @contextmanager
-    def _admitted(self, name: str) -> Iterator[None]:
-        """Counts a request in while it is under way; what is too much is refused before its body is read."""
+    def _check_room(self, name: str) -> None:
+        """Refuses what is too much: before its body is read, and once more when it has come."""
         if self._waiting[name] >= self.limits.waiting:
             self.metrics.rejected.labels(name).inc()
             raise Refusal(
@@ -130,6 +134,11 @@ class Service:
                 "Try again after a second.",
                 {"Retry-After": "1"},
             )
+
+    @contextmanager
+    def _admitted(self, name: str) -> Iterator[None]:
+        """Counts a request in from when its body has come, so that slow bodies keep nobody out."""
+        self._check_room(name)
         self._waiting[name] += 1
         begin, gauge = time.perf_counter(), self.metrics.waiting.labels(name)
         gauge.set(self._waiting[name])

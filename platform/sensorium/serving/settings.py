@@ -35,6 +35,12 @@ class Limits(Part):
     arrival: float = Field(default=10.0, gt=0)
     """Seconds within which a body must have arrived."""
 
+    rate: int = Field(default=4096, gt=0)
+    """Bytes a second at which a body must come."""
+
+    bodies: int = Field(default=256 << 20, gt=0)
+    """Bytes of all bodies that are arriving or being answered."""
+
     answer: float = Field(default=30.0, gt=0)
     """Seconds within which a model must have answered."""
 
@@ -74,6 +80,9 @@ class Settings(Part):
     limits: Limits = Limits()
     """What requests may cost."""
 
+    hosts: tuple[str, ...] = ()
+    """Names in the address by which the server may be asked; none where it listens beyond this machine lets any."""
+
     key: str = ""
     """SHA-256 of the key that requests must bear, in hexadecimal; empty asks for none."""
 
@@ -110,9 +119,15 @@ def key_from_environment() -> str:
     """Returns the digest of the key in SENSORIUM_API_KEY, or an empty string when there is none.
 
     Raises:
-        UserError: The key is too short to keep anybody out.
+        UserError: The key is too short to keep anybody out, or has characters that a header does not carry.
     """
     key = os.environ.get(KEY, "")
+    if not all("!" <= letter <= "~" for letter in key):
+        raise UserError(
+            f"The key in {KEY} has a blank, a line's end, or a character outside ASCII.",
+            "Letters, digits and signs were expected.",
+            "`openssl rand -hex 32` makes one.",
+        )
     if key and len(key) < 16:
         raise UserError(
             f"The key in {KEY} has {len(key)} characters.",

@@ -165,6 +165,13 @@ def test_a_readable_file_of_the_server_is_not_given_away(client, tmp_path):
 
 
 JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def torn(short):
+    """A form that lacks its last bytes."""
+    part = b'--b\r\nContent-Disposition: form-data; name="words"\r\n\r\none two\r\n--b--'
+    return part[:-short]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +183,12 @@ JSON = {"Content-Type": "application/json"}
         ('{"words": "one"}'.encode("utf-16"), JSON, 400, "not UTF-8"),
         (b'{"words": ', JSON, 400, "no JSON"),
         (b"[" * 100_000, JSON, 400, "no JSON"),
-        (b'{"numbers": [NaN, 1]}', JSON, 400, "NaN is no number"),
+        (b'{"numbers": [NaN, 1]}', JSON, 400, "NaN is not a number"),
+        (b'{"words": "one", "words": "two"}', JSON, 400, "the key 'words' is there twice"),
+        (b'{"numbers": [{"a": 1, "a": 2}]}', JSON, 400, "the key 'a' is there twice"),
+        (b'{"numbers": [' + b"9" * 400 + b", 1]}", JSON, 400, "beyond 64 bits"),
+        (b'{"numbers": [' + b"9" * 5000 + b", 1]}", JSON, 400, "beyond 64 bits"),
+        (b'{"numbers": [1e400, 1]}', JSON, 400, "beyond what a float holds"),
         (b"[1]", JSON, 422, "The JSON is a list"),
         (b"{}", JSON, 422, "Missing: picture"),
         (b'{"words": "one"}', JSON, 422, "Missing: picture"),
@@ -185,6 +197,11 @@ JSON = {"Content-Type": "application/json"}
         (b"x", {"Content-Type": "multipart/form-data"}, 400, "The form cannot be read"),
         (b"x", {"Content-Type": "multipart/form-data; boundary=b"}, 400, "The form cannot be read"),
         (b"", {"Content-Type": "multipart/form-data; boundary=b"}, 422, "Missing"),
+        (b"x", {"Content-Type": "multipart/form-data; boundary=b; charset=undefined"}, 415, "'undefined'"),
+        (b"x", {"Content-Type": "multipart/form-data; boundary=b; charset=\xe9\x00".encode("latin-1")}, 415, "UTF-8"),
+        (b"x", {"Content-Type": "multipart/form-data; boundary=b; charset=utf-16"}, 415, "UTF-8 was expected"),
+        (b"x", {"Content-Type": "application/json; charset=latin-1"}, 415, "UTF-8 was expected"),
+        *((torn(short), FORM, 400, "breaks off") for short in (1, 2, 5, 7, 10)),
         (b"x" * 200_001, JSON, 413, "too large"),
     ],
 )
@@ -262,19 +279,129 @@ def test_a_body_that_does_not_come_is_not_waited_for(model):
     assert drive(app, {"content-type": "application/json"}, [part, gone])[0] == 400
 
 
+def dripping(first, then, pause, more=1000):
+    """A body that comes in pieces."""
+
+    async def pieces():
+        yield first
+        for _ in range(more):
+            await asyncio.sleep(pause)
+            yield then
+
+    return pieces()
+
+
+def test_a_body_slower_than_the_least_rate_is_cut_off(model, monkeypatch):
+    monkeypatch.setattr("sensorium.serving.body.GRACE", 0.2)
+
+    async def run(rate, **body):
+        app = application({"echo": model}, Limits(arrival=10, rate=rate))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as client:
+            return await asyncio.wait_for(client.post("/predict", content=dripping(**body), headers=JSON), 5)
+
+    refused(asyncio.run(run(1000, first=b"{", then=b" ", pause=0.01)), 408, "too slowly")
+    patient = asyncio.run(run(50, first=b'{"words": "one"', then=b" ", pause=0.01, more=40))
+    refused(patient, 400, "no JSON")  # 40 bytes in 0.4 s: read to its end
+
+
+def test_slow_bodies_keep_nobody_out(model):
+    async def run():
+        app = application({"echo": model}, Limits(waiting=4))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as client:
+            body = {"content": dripping(b"{", b" ", 0.05), "headers": JSON}
+            slow = [asyncio.create_task(client.post("/predict", **body)) for _ in range(64)]
+            await asyncio.sleep(0.2)
+            answer = await asyncio.wait_for(client.post("/predict", json={"picture": coded(echo.png())}), 5)
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
+            return answer
+
+    assert asyncio.run(run()).status_code == 200
+
+
+def test_all_bodies_together_are_bounded_and_their_memory_comes_back(model):
+    async def run():
+        app = application({"echo": model}, Limits(body=1000, bodies=2500))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as client:
+            held = [
+                asyncio.create_task(client.post("/predict", content=dripping(b"x" * 900, b"", 0.05), headers=JSON))
+                for _ in range(2)
+            ]
+            await asyncio.sleep(0.2)
+            more = await client.post("/predict", content=b"x" * 900, headers=JSON)
+            for task in held:
+                task.cancel()
+            await asyncio.gather(*held, return_exceptions=True)
+            return more, await client.post("/predict", content=b"x" * 900, headers=JSON)
+
+    more, again = asyncio.run(run())
+    refused(more, 503, "At most 2500 bytes are held")
+    assert more.headers["retry-after"] == "1"
+    refused(again, 400, "no JSON")
+
+
 def test_a_key_is_asked_for(model):
     app = application({"echo": model}, key=digest("a-key-of-sixteen"))
     with TestClient(app) as client:
         assert client.get("/healthz").status_code == 200
         for path in ("/models", "/metrics", "/docs", "/openapi.json"):
             refused(client.get(path), 401, "no valid key")
-        for header in ("Bearer a-key-of-sixteeN", "a-key-of-sixteen", "Basic a-key-of-sixteen", "Bearer ", "Bearer é"):
+        for header in (
+            "Bearer a-key-of-sixteeN",
+            "a-key-of-sixteen",
+            "Basic a-key-of-sixteen",
+            "Bearer ",
+            "Bearer é",
+            "Basic é",
+            "Basic AAAA",
+            "Basic /w==",
+        ):
             answer = client.get("/models", headers={"Authorization": header.encode()})
             refused(answer, 401, "no valid key")
             assert answer.headers["www-authenticate"].startswith("Basic realm="), "a browser asks a person"
         assert client.get("/models", headers={"Authorization": "Bearer a-key-of-sixteen"}).status_code == 200
         assert client.get("/models", auth=("anybody", "a-key-of-sixteen")).status_code == 200
         refused(client.get("/models", auth=("a-key-of-sixteen", "")), 401, "no valid key")
+
+
+OWN = ("127.0.0.1", "localhost", "::1", "box.example")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:8000"}, 200),
+        ({"Host": "LOCALHOST."}, 200),
+        ({"Host": "127.0.0.1"}, 200),
+        ({"Host": "[::1]:8000"}, 200),
+        ({"Host": "box.example:80", "Origin": "https://box.example:80"}, 200),
+        ({"Host": "localhost:8000", "Origin": "http://localhost:8000"}, 200),
+        ({"Host": "evil.example:8000"}, 421),
+        ({"Host": "evil.example:8000", "Origin": "http://evil.example:8000"}, 421),
+        ({"Host": "localhost.evil.example"}, 421),
+        ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": "localhost@evil.example"}, 421),
+        ({"Host": "[::1].evil.example"}, 421),
+        ({"Host": "::2"}, 421),
+        ({"Host": ""}, 421),
+        ({"Host": "localhost:8000", "Origin": "http://localhost:3000"}, 403),
+        ({"Host": "localhost:8000", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost:8000", "Origin": "null"}, 403),
+        ({"Host": "localhost:8000", "Origin": ""}, 403),
+    ],
+)
+def test_only_what_is_meant_for_this_server_is_answered(model, headers, status):
+    with TestClient(application({"echo": model}, hosts=OWN)) as client:
+        for answer in (
+            client.get("/", headers=headers),
+            client.post("/predict", json={"picture": coded(echo.png())}, headers=headers),
+        ):
+            if status == 200:
+                assert answer.status_code == 200
+            else:
+                refused(answer, status, "The server is not called" if status == 421 else "comes from a page of")
+        assert client.get("/healthz", headers=headers).status_code == 200, "load balancers know no name"
 
 
 class Slow:

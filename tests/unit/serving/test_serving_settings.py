@@ -27,6 +27,23 @@ def test_only_a_digest_of_the_key_is_kept(monkeypatch):
     assert key_from_environment() == ""
 
 
+@pytest.mark.parametrize("key", [" " * 20, "k" * 16 + "\n", "k" * 16 + "é", "k" * 8 + "\t" + "k" * 8, "k k" * 6])
+def test_a_key_that_a_header_does_not_carry_is_refused(monkeypatch, key):
+    monkeypatch.setenv(KEY, key)
+    with pytest.raises(UserError, match="has a blank, a line's end, or a character outside ASCII"):
+        key_from_environment()
+
+
+def test_on_loopback_the_server_knows_its_names():
+    from sensorium.runtime.serve_run import called
+
+    plain = {"models": {"a": {"model": "m"}}}
+    assert called(check(plain), "127.0.0.1").hosts == ("127.0.0.1", "localhost", "::1")
+    assert called(check(plain), "0.0.0.0").hosts == ()
+    named = called(check({**plain, "hosts": ["box.example"]}), "0.0.0.0")
+    assert set(named.hosts) == {"127.0.0.1", "localhost", "::1", "0.0.0.0", "box.example"}
+
+
 def test_beyond_loopback_a_key_is_needed(monkeypatch):
     from sensorium.runtime.serve_run import check_host
 
@@ -41,13 +58,13 @@ def test_beyond_loopback_a_key_is_needed(monkeypatch):
 def test_a_file_for_serve_deploy_comes_back_and_holds_no_key(monkeypatch):
     import yaml
 
-    from sensorium.runtime.serve_run import document, from_document
+    from sensorium.runtime.serve_run import called, document, from_document
 
     monkeypatch.setenv(KEY, "canary-" * 4)
     settings = check({"models": {"a": {"model": "m", "num_gpus": 0.5}}, "key": key_from_environment()})
     text = yaml.safe_dump(document(settings, "127.0.0.1", 8123))
     assert digest("canary-" * 4) not in text
-    assert from_document(yaml.safe_load(text)) == (settings, "127.0.0.1", 8123)
+    assert from_document(yaml.safe_load(text)) == (called(settings, "127.0.0.1"), "127.0.0.1", 8123)
     with pytest.raises(UserError, match="no application 'sensorium'"):
         from_document({"applications": []})
 
