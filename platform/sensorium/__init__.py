@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sensorium.contracts.dataset import Split as Split
     from sensorium.contracts.metric import Metric as Metric
     from sensorium.contracts.modality import Modality as Modality
+    from sensorium.contracts.named import NamedModules as NamedModules
     from sensorium.contracts.parts import Decoder as Decoder
     from sensorium.contracts.parts import Encoder as Encoder
     from sensorium.contracts.parts import Fusion as Fusion
@@ -61,6 +62,7 @@ _HOMES = {
     "contracts.dataset": ("Dataset", "Split"),
     "contracts.metric": ("Metric",),
     "contracts.modality": ("Modality",),
+    "contracts.named": ("NamedModules",),
     "contracts.parts": ("Decoder", "Encoder", "Fusion", "Loss"),
     "contracts.run": ("Evaluation", "Outcome", "Run", "Step"),
     "contracts.task": ("Objective", "Stage", "Task"),

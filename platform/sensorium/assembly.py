@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from sensorium import trained
+from sensorium import checks, trained
 from sensorium.contracts.data import Sample
-from sensorium.contracts.dataset import Dataset, Split
+from sensorium.contracts.dataset import Dataset, Split, place_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.task import Task
 from sensorium.engine import optimizers
@@ -24,6 +24,7 @@ from sensorium.engine.order import Order, mix
 from sensorium.engine.state import load_weights
 from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.experiment import Loaded, check
+from sensorium.keypath import quoted
 from sensorium.modules import nowhere, permitted
 from sensorium.plugins import Plugins
 
@@ -43,6 +44,10 @@ class Subset:
 
     def __getitem__(self, index: int) -> Sample:
         return self.split[self.indices[index]]
+
+    def place(self, index: int) -> str:
+        """Returns where a sample stands, as far as the split knows."""
+        return place_of(self.split, self.indices[index])
 
 
 @dataclass
@@ -112,6 +117,9 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
     assembly = Assembly(loaded, splits, modalities, task, skipped)
     _check_training(assembly)
     if learnt is None:
+        names = checks.used(task, experiment.training, experiment.evaluation)
+        media = dataset.config.broken == "refuse"  # otherwise they have been read
+        checks.look({name: splits[name] for name in names if name in splits}, modalities, experiment.run.threads, media)
         _try(assembly)
     return assembly
 
@@ -190,7 +198,7 @@ def _match_fields(dataset: Dataset, modalities: Mapping[str, Modality], loaded: 
             raise UserError(
                 f"The dataset's field {field!r} holds {kind}; the experiment reads it as {modality.form}.",
                 "A field is read by a modality of its kind.",
-                f"Set modalities.{field}.name={kind}.",
+                f"Set modalities.{quoted(field)}.name={kind}.",
             )
 
 
@@ -282,11 +290,23 @@ def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> l
 def _learn(modalities: Mapping[str, Modality], train: Split) -> None:
     for field, modality in modalities.items():
         if modality.learns:
-            modality.fit(_column(train, field))
+            column = _Column(train, field)
+            try:
+                modality.fit(column)
+            except MediaError as cause:
+                raise checks.located(cause, "train", train, column.at, field) from cause
 
 
-def _column(split: Split, field: str) -> Iterable[Any]:
-    return (split[index][field] for index in range(len(split)))
+class _Column:
+    """The values of a field, in order; `at` is the index of the last one that was asked for."""
+
+    def __init__(self, split: Split, field: str) -> None:
+        self.split, self.field, self.at = split, field, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(len(self.split)):
+            self.at = index
+            yield self.split[index][self.field]
 
 
 def _check_training(assembly: Assembly) -> None:
@@ -323,6 +343,7 @@ def _check_training(assembly: Assembly) -> None:
             f"The dataset's splits are {', '.join(assembly.splits)}.",
         )
     most = experiment.run.workers if isinstance(experiment.run.workers, int) else experiment.run.workers[1]
+    checks.losses(assembly.task, training)
     least = min(training.plan(name).global_batch for name in by_name)
     if least < most * training.accumulate:
         raise UserError(

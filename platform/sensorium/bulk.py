@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
+from sensorium import keypath
 from sensorium.contracts.dataset import Dataset
 from sensorium.contracts.task import Task
 from sensorium.errors import SensoriumError, UserError, unknown
@@ -139,9 +140,10 @@ def plan(model: str, predictor: Predictor, source: str, options: Sequence[str]) 
 def _given(options: Sequence[str], task: Task) -> dict[str, str]:
     given = {}
     for option in options:
-        name, equals, value = option.partition("=")
-        if not equals:
-            raise UserError(f"{option!r} is no input.", "Inputs have the form field=value.")
+        found = keypath.named(option)
+        if found is None:
+            raise UserError(f"{option!r} is not an input.", "Inputs have the form field=value.")
+        name, value = found
         if name not in task.inputs:
             raise unknown("input", name, task.inputs)
         given[name] = value
@@ -159,8 +161,8 @@ def _matching(pattern: str, task: Task, given: Mapping[str, str]) -> tuple[str, 
     """Returns the input that files are for, and the files of `PATTERN` or `INPUT=PATTERN`."""
     import fsspec
 
-    name, equals, rest = pattern.partition("=")
-    if not equals or name not in task.inputs:
+    name, rest = keypath.named(pattern) or ("", pattern)
+    if name not in task.inputs:
         media = [each for each, modality in task.inputs.items() if modality.accepts and each not in given]
         if len(media) != 1:
             raise UserError(

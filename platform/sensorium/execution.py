@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from sensorium import trained
 from sensorium.assembly import Assembly
 from sensorium.contracts import workers
-from sensorium.contracts.run import Outcome, Run
+from sensorium.contracts.run import Evaluation, Outcome, Run
 from sensorium.engine import state
 from sensorium.engine.checkpoint import Checkpoint, Store, write
 from sensorium.engine.loop import Loop
@@ -54,12 +54,8 @@ def execute(
         hook.sensorium_run_started(run=run)
         with spare_core(loop.work.threads > 0):
             checkpoint = loop.train(resume)
-        split = loaded.experiment.evaluation.split
-        evaluation = loop.evaluate(split, loaded.experiment.evaluation.contributions)
         model = f"{run.folder}/model"
-        weights = state.weights(assembly.task)
-        if workers.rank() == 0:
-            write(model, {"model": weights}, {**loop.work.documents, "metrics": dict(evaluation.metrics)})
+        evaluation = _measured(loop, model)
     except Exception as error:
         with contextlib.suppress(SensoriumError):  # the error that is told is the first one
             store.wait()
@@ -75,6 +71,34 @@ def execute(
     )
     hook.sensorium_run_finished(run=run, outcome=outcome)
     return outcome
+
+
+def _measured(loop: Loop, model: str) -> Evaluation:
+    """Returns the final figures, and writes the model; first without them, so that it outlives a fault in them.
+
+    Raises:
+        SensoriumError: It cannot be measured; names the model.
+    """
+    weights = state.weights(loop.work.task)
+
+    def keep(metrics: Mapping[str, float]) -> None:
+        if workers.rank() == 0:
+            write(model, {"model": weights}, {**loop.work.documents, "metrics": dict(metrics)})
+
+    settings = loop.work.evaluation
+    keep({})
+    try:
+        evaluation = loop.evaluate(settings.split, settings.contributions)
+    except Exception as cause:
+        kind = type(cause) if isinstance(cause, SensoriumError) else SensoriumError
+        wrong = cause.wrong if isinstance(cause, SensoriumError) else f"{type(cause).__name__}: {cause}."
+        raise kind(
+            f"The training is done, but its result cannot be measured on the split {settings.split!r}: {wrong}",
+            f"The trained model lies in {model}.",
+            f"Mend the cause, then measure it with `sensorium evaluate {model}`.",
+        ) from cause
+    keep(evaluation.metrics)
+    return evaluation
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from sensorium import trained
+from sensorium import keypath, trained
 from sensorium.contracts.component import Component, Config
 from sensorium.contracts.dataset import Dataset
 from sensorium.contracts.modality import Modality
@@ -24,6 +24,7 @@ from sensorium.engine.settings import Evaluation, Training
 from sensorium.errors import UserError, unknown
 from sensorium.plugins import Plugins
 from sensorium.search import Search
+from sensorium.yamls import parse_yaml
 
 
 class Tracking(Config):
@@ -39,6 +40,15 @@ class Tracking(Config):
     """Optimizer steps between recorded ones."""
     system: bool = True
     """Whether processor, memory and GPU use are recorded."""
+
+    def __post_init__(self) -> None:
+        if not self.experiment.strip():
+            raise ValueError("experiment is the name of an MLflow experiment, not empty")
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, not {self.every}")
+        name = self.register
+        if name is not None and (not name.strip() or "/" in name or ":" in name or name in (".", "..")):
+            raise ValueError(f"register is {name!r}; a registered model has a name without / and :")
 
 
 class Run(Config):
@@ -226,14 +236,14 @@ def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
     result: dict[str, Any] = json.loads(json.dumps(data))
     pairs = []
     for item in overrides:
-        path, equals, text = item.partition("=")
-        if not equals or not path:
+        found = keypath.assignment(item)
+        if found is None:
             raise UserError(
-                f"{item!r} is no override.",
-                "Overrides have the form key.path=value.",
-                "Example: training.epochs=3.",
+                f"{item!r} is not an override.",
+                "Overrides have the form key.path=value; a key that holds a dot is quoted.",
+                """Examples: training.epochs=3, 'modalities."label.v2".name=label'.""",
             )
-        pairs.append((path.strip().split("."), parse_yaml(text, item, mapping=False)))
+        pairs.append((found[0], parse_yaml(found[1], item, mapping=False)))
     for keys, value in sorted(pairs, key=lambda pair: _depth(pair[0])):
         _put(result, keys, value)
     return result
@@ -262,7 +272,7 @@ def _put(node: Any, path: list[str], value: Any) -> None:
 def _index(items: list[Any], key: str, path: list[str]) -> int:
     if not key.isdigit() or int(key) >= len(items):
         raise UserError(
-            f"{'.'.join(path)} does not exist: {key!r} is no position in a list of {len(items)}.",
+            f"{keypath.join(path)} does not exist: {key!r} is no position in a list of {len(items)}.",
             "Positions count from 0.",
         )
     return int(key)
@@ -277,15 +287,20 @@ def _value(hint: Any, value: Any, plugins: Plugins, where: str) -> Any:
         return _value(rest[0] if len(rest) == 1 else Union[tuple(rest)], value, plugins, where)  # noqa: UP007
     if isinstance(hint, type) and issubclass(hint, Config):
         kind = _kind(hint)
-        return parse(hint, value, plugins, where) if kind is None else _component(kind, value, plugins, where)
+        return parse(hint, value, plugins, where) if kind is None else component(kind, value, plugins, where)
     if _holds_config(hint):
         if origin is dict:
             if not isinstance(value, Mapping):
                 raise _wrong_type(where, value, "a mapping")
-            return {str(key): _value(arguments[1], item, plugins, f"{where}.{key}") for key, item in value.items()}
+            return {
+                str(key): _value(arguments[1], item, plugins, f"{where}.{keypath.quoted(str(key))}")
+                for key, item in value.items()
+            }
         if not isinstance(value, (list, tuple)):
             raise _wrong_type(where, value, "a list")
         return [_value(arguments[0], item, plugins, f"{where}.{i}") for i, item in enumerate(value)]
+    if not _is_finite(value):
+        raise _wrong_type(where, value, "finite numbers")
     if origin is Literal:  # which pydantic compares by value, so that `true` would be 1
         if not any(value == choice and type(value) is type(choice) for choice in arguments):
             raise _wrong_type(where, value, _describe(hint))
@@ -296,7 +311,21 @@ def _value(hint: Any, value: Any, plugins: Plugins, where: str) -> Any:
         raise _wrong_type(where, value, _describe(hint)) from cause
 
 
-def _component(kind: type[Component], value: Any, plugins: Plugins, where: str) -> Any:
+def _is_finite(value: Any) -> bool:
+    """Returns whether no number in a plain value is infinite or not a number."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def component(kind: type[Component], value: Any, plugins: Plugins, where: str) -> Any:
+    """Returns the configuration of a component that is written as its name, or as a mapping with `name`.
+
+    Raises:
+        UserError: There is no such component, or its options do not fit.
+    """
     options = {"name": value} if isinstance(value, str) else value
     if not isinstance(options, Mapping) or not isinstance(options.get("name"), str):
         names = ", ".join(plugins.names(kind.kind))
@@ -345,44 +374,3 @@ def _a(kind: type[Component]) -> str:
 
 def _wrong_type(where: str, value: Any, expected: str) -> UserError:
     return UserError(f"{where or 'The experiment'} is {value!r}.", f"Expected: {expected}.")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML whose numbers are those of YAML 1.2: 1e-3 is a number, 010 is ten, `no` is a word. A key occurs once."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """Returns a mapping, as YAML itself says with distinct keys."""
-        keys = [key.value for key, _ in node.value]
-        for key, _ in node.value:
-            if keys.count(key.value) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} occurs twice", key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":float", ":timestamp"))]
-    for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tfTF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789"))
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf)$|^\.(nan|NaN)$"),
-    list("-+.0123456789"),
-)
-
-
-def parse_yaml(text: str, where: str, mapping: bool = True) -> Any:
-    """Returns what a YAML text says.
-
-    Raises:
-        UserError: The text is no YAML, or no mapping where one is asked for.
-    """
-    try:
-        data = yaml.load(text, _Loader)
-    except yaml.YAMLError as cause:
-        raise UserError(f"{where} is no YAML: {' '.join(str(cause).split())}.") from cause
-    if mapping and not isinstance(data, Mapping):
-        raise _wrong_type(where, data, "a mapping with `task`, `dataset`, `modalities`, `model`, …")
-    return data

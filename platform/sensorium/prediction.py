@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from sensorium import keypath
 from sensorium.assembly import Model, load_model, open_split
 from sensorium.contracts.data import Batch, map_tensors
 from sensorium.contracts.run import Evaluation
@@ -58,10 +59,10 @@ class Predictor:
         """
         given = {}
         for item in fields:
-            name, equals, value = item.partition("=")
-            if not equals:
-                raise UserError(f"{item!r} is no input.", "Inputs have the form field=value or field=path.")
-            given[name] = value
+            found = keypath.named(item)
+            if found is None:
+                raise UserError(f"{item!r} is not an input.", "Inputs have the form field=value or field=path.")
+            given[found[0]] = found[1]
         return self([given])[0]
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def over_time(trials: Sequence[Trial], search: Search) -> bytes:
     best = [choose(value for _, value in points[: end + 1]) for end in range(len(points))]
     axes.step([moment for moment, _ in points], best, where="post", color="black", linewidth=2)
     axes.set_xlabel("seconds since the search began")
-    axes.set_ylabel(str(search.metric))
+    axes.set_ylabel(str(search.metric), parse_math=False)
     for status, colour in COLOURS.items():
         if any(trial.status == status for trial in trials):
             axes.plot([], [], color=colour, label=status)
@@ -57,8 +57,8 @@ def by_parameter(trials: Sequence[Trial], search: Search) -> bytes:
                 axes.scatter([x], [trial.value], s=16, color=COLOURS.get(trial.status, "tab:gray"))
         if distribution.kind == "log_uniform":
             axes.set_xscale("log")
-        axes.set_xlabel(key)
-        axes.set_ylabel(str(search.metric))
+        axes.set_xlabel(key, parse_math=False)
+        axes.set_ylabel(str(search.metric), parse_math=False)
     return _png(figure)
 
 

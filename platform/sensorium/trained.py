@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensorium.contracts.component import Config
+from sensorium.contracts.dataset import Dataset
 from sensorium.contracts.parts import Encoder
 from sensorium.contracts.task import Task
 from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
@@ -53,16 +54,20 @@ def _completed(node: Any, experiment: dict[str, Any], plugins: Plugins) -> Any:
             f"Weights for {name} were expected.",
             "Take another model.",
         )
-    experiment["modalities"] = {**_readable(known["modalities"], experiment, plugins), **experiment["modalities"]}
+    own = experiment.get("modalities") or {}
+    if not isinstance(own, Mapping):
+        return inner  # which is refused in its place
+    experiment["modalities"] = {**_readable(known["modalities"], experiment, plugins), **own}
     place = str(Path(source).resolve()) if Path(source).is_dir() else source
     return {"name": known["task"], **known["model"], **inner, "weights": place}
 
 
 def _readable(modalities: Mapping[str, Any], experiment: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
     """Returns the trained model's modalities of the fields that the dataset has."""
-    dataset = experiment.get("dataset")
-    name = dataset.get("name") if isinstance(dataset, Mapping) else dataset
-    there = plugins.find("dataset", name).fields if isinstance(name, str) else {}  # type: ignore[attr-defined]
+    from sensorium.experiment import component  # which imports this module
+
+    # Of an instance: which fields a manifest has, its options say.
+    there = component(Dataset, experiment.get("dataset"), plugins, "dataset").build().fields
     return {field: modality for field, modality in modalities.items() if field in there}
 
 

@@ -37,13 +37,21 @@ def pictures(
     return made
 
 
-def examples(rows: Rows, split: Split, names: Sequence[str], fields: tuple[str, str | None]) -> list[str]:
-    """Returns one recognition without training on labels, and one search by words."""
+def examples(rows: Rows, split: Split, label: tuple[str, Sequence[str]], fields: tuple[str, str | None]) -> list[str]:
+    """Returns one recognition without training on labels, and one search by words.
+
+    Args:
+        rows: Rows of the whole split.
+        split: Where the samples come from.
+        label: The field of the class, and the names of the classes.
+        fields: The field that is seen or heard, and the one of words.
+    """
     seen, words = fields
     sentences = []
     if "logits.zero_shot" in rows:
+        field, names = label
         chosen = names[int(rows["logits.zero_shot"][0].argmax())]
-        truth = names[int(rows["target.zero_shot"][0])]
+        truth = str(split[0][field])
         sentences.append(f"Zero-shot: {seen} {rows['id'][0]} is recognised as {chosen!r}; it is {truth!r}.")
     if words is not None:
         query = str(split[0][words])
@@ -68,8 +76,8 @@ def _spread(total: int, count: int) -> Tensor:
 def _matrix(similarity: Tensor, first: str, second: str) -> bytes:
     figure, axes = _figure(5, 4.4)
     drawn = axes.imshow(similarity.numpy(), cmap="magma")
-    axes.set_ylabel(first.partition(".")[2])
-    axes.set_xlabel(second.partition(".")[2])
+    axes.set_ylabel(first.partition(".")[2], parse_math=False)
+    axes.set_xlabel(second.partition(".")[2], parse_math=False)
     figure.colorbar(drawn, label="cosine similarity")
     return _png(figure)
 

@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import (
@@ -20,6 +20,7 @@ from sensorium import (
     Label,
     Loss,
     Modality,
+    NamedModules,
     Rows,
     Split,
     Task,
@@ -64,7 +65,7 @@ class Clip(Task):
                 )
         self.fields = tuple(config.encoders)
         encoders = {name: encoder.build(modalities[name]) for name, encoder in config.encoders.items()}
-        self.encoders = nn.ModuleDict(encoders)
+        self.encoders = NamedModules(encoders)
         self.fusion: Fusion = config.fusion.build({name: encoder.dim for name, encoder in encoders.items()})
         self.loss: Loss = config.loss.build()
         if set(self.fusion.dims) != set(self.fields):
@@ -124,7 +125,7 @@ class Clip(Task):
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns one recognition and one search, in words."""
         names = self.classes.names if self.classes is not None else []
-        return examples(rows, split, names, (self.seen, self.language))
+        return examples(rows, split, (self.label, names), (self.seen, self.language))
 
     # ---- use ---------------------------------------------------------------------------------
 

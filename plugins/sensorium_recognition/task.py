@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Batch, Encoder, Label, Modality, Rows, Split, Tags, Task, UserError
+from sensorium import Batch, Encoder, Label, Modality, NamedModules, Rows, Split, Tags, Task, UserError
 
 
 class Recognition(Task):
@@ -53,7 +53,7 @@ class Recognition(Task):
                 )
         self.encoder: Encoder = config.encoder.build(modalities[config.input])
         heads = {name: nn.Linear(self.encoder.dim, each.vocabulary) for name, each in self.targets.items()}
-        self.heads = nn.ModuleDict(heads)
+        self.heads = NamedModules(heads)
         self.inputs, self.outputs = {config.input: modalities[config.input]}, dict(self.targets)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -82,9 +82,7 @@ class Recognition(Task):
         sentences = []
         for name, modality in self.targets.items():
             if isinstance(modality, Label):
-                chosen, truth = (
-                    modality.names[int(i)] for i in (rows[f"logits.{name}"][0].argmax(), rows[f"target.{name}"][0])
-                )
+                chosen, truth = modality.names[int(rows[f"logits.{name}"][0].argmax())], str(split[0][name])
                 sentences.append(f"{rows['id'][0]}: {name} {chosen!r}; it is {truth!r}.")
         return sentences
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Encoder, Features, Modality, Padded, UserError
+from sensorium import Encoder, Features, Modality, NamedModules, Padded, UserError
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Heads(nn.Module):
         top = max(1, round(form.layers[-1].channels * network.config.width))
         self.kernel, stride, self.padding = form.head
         convs = {name: nn.Conv1d(top, count, self.kernel, stride, self.padding) for name, count in classes.items()}
-        self.convs = nn.ModuleDict(convs)
+        self.convs = NamedModules(convs)
 
     def forward(self, grid: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """Returns head -> logits (B, C); what is shorter than the kernel gets zeros at both ends."""

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from sensorium.engine.settings import Optimizer, Training
 from sensorium.errors import SensoriumError, UserError
-from sensorium.experiment import check, default_file, dump, load, override, parse, parse_yaml
+from sensorium.experiment import check, default_file, dump, load, override, parse
 from sensorium.plugins import KINDS, Plugins
+from sensorium.yamls import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(ROOT.glob("plugins/*/*.yaml")) + sorted(ROOT.glob("plugins/*/*/*.yaml"))
@@ -372,7 +373,7 @@ def test_positions_in_lists():
 
 @pytest.mark.parametrize("text", ["training.epochs", "=3", "epochs 3", ""])
 def test_what_is_no_override_is_refused(text):
-    assert f"{text!r} is no override. Overrides have the form key.path=value." in refused(text)
+    assert f"{text!r} is not an override. Overrides have the form key.path=value;" in refused(text)
 
 
 def test_an_override_with_torn_yaml_is_refused():

@@ -8,9 +8,10 @@ from jsonschema import Draft202012Validator
 
 from sensorium.contracts.component import Config
 from sensorium.errors import UserError
-from sensorium.experiment import check, default_file, load, parse_yaml
+from sensorium.experiment import check, default_file, load
 from sensorium.plugins import KINDS, Plugins
 from sensorium.schema import field_docs, schema
+from sensorium.yamls import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = Plugins()

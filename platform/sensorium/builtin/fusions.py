@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sensorium import Features, Fusion, UserError
+from sensorium import Features, Fusion, NamedModules, UserError
 
 
 class Projection(Fusion):
@@ -34,7 +34,7 @@ class Projection(Fusion):
     def __init__(self, config: Projection.Config, dims: Mapping[str, int]) -> None:
         super().__init__(config, dims)
         self.dims = dict.fromkeys(dims, config.dim)
-        self.maps = nn.ModuleDict({field: nn.Linear(d, config.dim, bias=False) for field, d in dims.items()})
+        self.maps = NamedModules({field: nn.Linear(d, config.dim, bias=False) for field, d in dims.items()})
 
     def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
         """Returns each field that is given as `pooled` (B, dim)."""
@@ -72,7 +72,7 @@ class Sum(Fusion):
     def __init__(self, config: Sum.Config, dims: Mapping[str, int]) -> None:
         super().__init__(config, dims)
         self.dims = {"joint": config.dim}
-        self.maps = nn.ModuleDict({field: nn.Linear(d, config.dim) for field, d in dims.items()})
+        self.maps = NamedModules({field: nn.Linear(d, config.dim) for field, d in dims.items()})
 
     def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
         """Returns `joint` with `pooled` (B, dim)."""
@@ -106,7 +106,7 @@ class Bilinear(Fusion):
                 f"The fusion bilinear joins two fields, not {len(dims)}.", hint="Take `product` or `concatenation`."
             )
         self.dims = {"joint": config.dim}
-        self.maps = nn.ModuleDict({field: nn.Linear(d, config.rank) for field, d in dims.items()})
+        self.maps = NamedModules({field: nn.Linear(d, config.rank) for field, d in dims.items()})
         self.join = nn.Linear(config.rank, config.dim)
 
     def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
@@ -133,7 +133,7 @@ class Product(Fusion):
     def __init__(self, config: Product.Config, dims: Mapping[str, int]) -> None:
         super().__init__(config, dims)
         self.dims = {"joint": config.dim}
-        self.maps = nn.ModuleDict({field: nn.Linear(d, config.dim) for field, d in dims.items()})
+        self.maps = NamedModules({field: nn.Linear(d, config.dim) for field, d in dims.items()})
 
     def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
         """Returns `joint` with `pooled` (B, dim)."""

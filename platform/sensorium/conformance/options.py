@@ -10,9 +10,10 @@ from sensorium.conformance.finding import ContractError, InapplicableError
 from sensorium.contracts.component import Component
 from sensorium.contracts.task import Task
 from sensorium.errors import UserError
-from sensorium.experiment import check, dump, load, parse, parse_yaml
+from sensorium.experiment import check, dump, load, parse
 from sensorium.plugins import Plugins
 from sensorium.schema import field_docs
+from sensorium.yamls import parse_yaml
 
 
 def probed(component: type[Component], plugins: Plugins, **more: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import ClassVar, Literal, Protocol
 
@@ -11,11 +11,20 @@ from sensorium.contracts.data import Sample
 
 
 class Split(Protocol):
-    """A part of a dataset with random access; reading it is safe from several threads."""
+    """A part of a dataset with random access; reading it is safe from several threads.
+
+    Where it also has a method `place(index)`, errors tell what that returns: file and line of a sample.
+    """
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+def place_of(split: Split, index: int) -> str:
+    """Returns where a sample stands, such as `labels.csv:12`; empty where the split has no method `place(index)`."""
+    place: Callable[[int], str] | None = getattr(split, "place", None)
+    return "" if place is None else place(index)
 
 
 class Dataset(Component):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sensorium.errors import UserError
+from sensorium.errors import SensoriumError, UserError
 
 if TYPE_CHECKING:
     from sensorium.contracts.run import Run
@@ -85,7 +85,28 @@ def resolve(model: str) -> str:
 
 
 def store(run: Run, model: str, task: Task) -> Stored:
-    """Stores a run's model folder in its record, with the signature of the task, and registers it if asked."""
+    """Stores a run's model folder in its record, with the signature of the task, and registers it if asked.
+
+    Raises:
+        SensoriumError: MLflow refuses, or cannot be reached; says where the model lies.
+    """
+    from sensorium.tracking import records
+
+    try:
+        return _store(run, model, task)
+    except (*records.FAULTS, UserError) as cause:
+        raise SensoriumError(
+            f"The training is done, but MLflow at {run.tracking['uri']} does not take the model: {_first(cause)}",
+            f"The trained model lies in {model}.",
+            "It can be evaluated, asked and served from there.",
+        ) from cause
+
+
+def _first(cause: Exception) -> str:
+    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+
+
+def _store(run: Run, model: str, task: Task) -> Stored:
     import mlflow
 
     from sensorium.tracking import records

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sensorium.contracts.run import Evaluation, Outcome, Run, Step
 from sensorium.errors import SensoriumError
 from sensorium.tracking import kept
+from sensorium.tracking.keys import key
 from sensorium.tracking.lock import lock_file
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between messages to the writer."""
-FOREIGN = re.compile(r"[^\w\-. :/]")
-"""What MLflow takes in no name of a metric."""
 DONE = "done"
 """What the writer says when everything is written."""
 _LAUNCH = "sensorium.tracking.launch"
@@ -106,13 +104,13 @@ class Recorder:
             raise SensoriumError(
                 f"The record of {self.run.name} is not complete: {said[0] if said else 'its writer was killed'}.",
                 f"What is missing could not be written to {self.run.tracking['uri']}.",
-                "The model and its checkpoints are whole, in the run's folder.",
+                f"The model is whole, in {self.run.folder}/model, and so are its checkpoints.",
             )
 
     def _take(self, values: Mapping[str, Tensor | float], step: int) -> None:
         now = time.time()
         with self._lock:
-            self._points += [(FOREIGN.sub("_", name), value, now, step) for name, value in values.items()]
+            self._points += [(key(name), value, now, step) for name, value in values.items()]
 
     def _forward(self) -> None:
         while not self._closing.wait(EVERY):

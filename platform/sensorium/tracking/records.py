@@ -28,6 +28,8 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.contracts.run import Run
+from sensorium.keypath import quoted
+from sensorium.tracking.keys import key
 
 FAULTS = (MlflowException, requests.RequestException, OSError, SQLAlchemyError)
 """What MLflow raises when its store cannot be reached, or refuses."""
@@ -74,9 +76,9 @@ def open_record(run: Run) -> Record:
     labels = {"sensorium.version": version("sensorium")}
     labels |= {f"plugin.{name}": installed for name, installed in run.tracking.get("plugins", {}).items()}
     labels |= {f"skipped.{split}": str(count) for split, count in run.tracking.get("skipped", {}).items()}
-    client.log_batch(record.run_id, tags=[RunTag(key, value) for key, value in labels.items()])
+    client.log_batch(record.run_id, tags=[RunTag(key(name), value) for name, value in labels.items()])
     client.log_text(record.run_id, yaml.safe_dump(dict(run.experiment), sort_keys=False), "experiment.yaml")
-    parameters = [Param(key, str(value)[:500]) for key, value in flat(run.experiment).items()]
+    parameters = [Param(key(name), str(value)[:500]) for name, value in flat(run.experiment).items()]
     for start in range(0, len(parameters), 100):
         client.log_batch(record.run_id, params=parameters[start : start + 100])
     return record
@@ -145,11 +147,12 @@ def system_figures(record: Record) -> Callable[[], dict[str, float]]:
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns nested options as `key.path` -> value."""
     result: dict[str, Any] = {}
-    for key, value in tree.items():
+    for name, value in tree.items():
+        place = f"{prefix}{quoted(str(name))}"
         if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{key}.")
+            result |= flat(value, f"{place}.")
         else:
-            result[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, (list, dict)) else value
+            result[place] = json.dumps(value) if isinstance(value, (list, dict)) else value
     return result
 
 

@@ -23,12 +23,13 @@ class Columns:
     Args:
         columns: Field -> list or array of the values of all samples, among them `id`.
         source: File or folder that they come from, for messages.
+        places: File and line of each sample, where they come from a file of lines.
 
     Raises:
         UserError: There are no samples, or an id occurs twice.
     """
 
-    def __init__(self, columns: Mapping[str, Any], source: object) -> None:
+    def __init__(self, columns: Mapping[str, Any], source: object, places: Sequence[str] | None = None) -> None:
         ids = columns["id"]
         if not len(ids):
             raise UserError(
@@ -45,6 +46,7 @@ class Columns:
                 "Remove or rename one of them.",
             )
         self.columns = dict(columns)
+        self.source, self.places = str(source), places
 
     def __len__(self) -> int:
         return len(self.columns["id"])
@@ -52,6 +54,10 @@ class Columns:
     def __getitem__(self, index: int) -> Sample:
         # Copies, so that nobody changes an array of the data set itself.
         return {name: copy(column[index]) for name, column in self.columns.items()}
+
+    def place(self, index: int) -> str:
+        """Returns file and line of a sample, or the file or folder."""
+        return self.source if self.places is None else self.places[index]
 
 
 def listing(names: Iterable[str], most: int = 5) -> str:

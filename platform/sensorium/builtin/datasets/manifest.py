@@ -72,8 +72,10 @@ class Manifest(Dataset):
         source = self.files[split]
         rows = _csv if source.endswith(".csv") else _json_lines
         columns: dict[str, list[Any]] = {name: [] for name in ("id", "group", *self.fields)}
+        places: list[str] = []
         extra: list[str] | None = None
         for place, row in rows(_read(source), source, tuple(self.fields)):
+            places.append(place)
             if extra is None:
                 extra = [name for name in ("id", "group") if name in row]
             for name in extra:
@@ -89,7 +91,7 @@ class Manifest(Dataset):
         for name, modality in self.fields.items():
             if modality not in INLINE and self.config.broken == "refuse":
                 require_media((path for path in columns[name] if "://" not in path), source)
-        return Columns(columns, source)
+        return Columns(columns, source, places)
 
 
 def _read(source: str) -> str:

@@ -46,22 +46,24 @@ class Backbone(Encoder):
         """Also takes the fully connected layers before that of the classes, which VGG, AlexNet and MobileNetV3 have;
         what the last of them gives, fc7 of VGG, is then pooled, and there are no tokens."""
 
+        def __post_init__(self) -> None:
+            known = set(models.list_models(module=models)) - AUXILIARY
+            if self.model not in known:
+                raise unknown("torchvision model", self.model, known)
+            choices = models.get_model_weights(self.model).__members__
+            if self.weights is not None and self.weights not in choices:
+                raise unknown("set of weights", self.weights, choices, f"the model {self.model}")
+            if self.connected and not self.model.startswith(CONNECTED):
+                raise UserError(
+                    f"The torchvision model {self.model!r} has no fully connected layer before that of the classes.",
+                    f"`connected` takes one; names that begin with {', '.join(CONNECTED)} have it.",
+                    "Leave `connected` out, or choose another model.",
+                )
+
     config: Backbone.Config
 
     def __init__(self, config: Backbone.Config, modality: Modality) -> None:
         super().__init__(config, modality)
-        known = set(models.list_models(module=models)) - AUXILIARY
-        if config.model not in known:
-            raise unknown("torchvision model", config.model, known)
-        if config.connected and not config.model.startswith(CONNECTED):
-            raise UserError(
-                f"The torchvision model {config.model!r} has no fully connected layer before that of the classes.",
-                f"`connected` takes one; names that begin with {', '.join(CONNECTED)} have it.",
-                "Leave `connected` out, or choose another model.",
-            )
-        choices = models.get_model_weights(config.model).__members__
-        if config.weights is not None and config.weights not in choices:
-            raise unknown("set of weights", config.weights, choices, f"the model {config.model}")
         height, width = fixed(modality, 1), fixed(modality, 2)
         try:
             self.body = _body(config, None, (height, width))

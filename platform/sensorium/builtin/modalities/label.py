@@ -74,7 +74,11 @@ class Label(Modality):
             if self.config.unknown == "ignore":
                 return torch.tensor(UNKNOWN)
             cause = unknown("label", value, self.names)
-            raise MediaError(cause.wrong, cause.expected, cause.hint)
+            raise MediaError(
+                cause.wrong,
+                cause.expected,
+                f"{cause.hint} A name that the training split lacks is passed over with `unknown: ignore`.".strip(),
+            )
         return torch.tensor(self._indices[value])
 
     def collate(self, values: Sequence[Tensor]) -> Tensor:
@@ -82,10 +86,10 @@ class Label(Modality):
         return torch.stack(list(values))
 
     def encode(self, value: Tensor) -> str | dict[str, float]:
-        """Returns the name of an index, or name -> probability from the highest for probabilities (C,)."""
+        """Returns the name of an index, empty for UNKNOWN; or name -> probability from the highest, of such (C,)."""
         self._check_learnt()
         if value.ndim == 0:
-            return self.names[int(value)]
+            return "" if int(value) == UNKNOWN else self.names[int(value)]
         order = torch.argsort(value, descending=True, stable=True).tolist()
         return {self.names[index]: float(value[index]) for index in order}
 

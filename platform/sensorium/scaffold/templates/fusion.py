@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from sensorium import Features, Fusion, hookimpl
+from sensorium import Features, Fusion, NamedModules, hookimpl
 
 
 class ExampleName(Fusion):
@@ -23,8 +23,8 @@ class ExampleName(Fusion):
     def __init__(self, config: Config, dims: Mapping[str, int]) -> None:
         super().__init__(config, dims)
         self.dims = {"joint": config.dim}
-        self.values = nn.ModuleDict({field: nn.Linear(dim, config.dim) for field, dim in dims.items()})
-        self.gates = nn.ModuleDict({field: nn.Linear(dim, config.dim) for field, dim in dims.items()})
+        self.values = NamedModules({field: nn.Linear(dim, config.dim) for field, dim in dims.items()})
+        self.gates = NamedModules({field: nn.Linear(dim, config.dim) for field, dim in dims.items()})
 
     def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
         """Returns `joint` with `pooled` (B, D)."""

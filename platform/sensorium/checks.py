@@ -1,0 +1,135 @@
+"""What can be known before the first step: samples that cannot be used, and settings that cannot learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sensorium.contracts.dataset import Split, place_of
+from sensorium.contracts.modality import Modality
+from sensorium.contracts.parts import Loss
+from sensorium.contracts.task import Task
+from sensorium.engine.settings import Evaluation, Training
+from sensorium.errors import MediaError, UserError
+
+MOST = 100_000
+"""Samples of a split up to which each is looked at; of more, so many are drawn."""
+
+
+def used(task: Task, training: Training, evaluation: Evaluation) -> list[str]:
+    """Returns the names of the splits that a training reads."""
+    names = [training.plan(stage.name).split for stage in task.stages()]
+    if evaluation.epochs or training.early_stopping:
+        names.append("validation")
+    return list(dict.fromkeys([*names, evaluation.split]))
+
+
+def look(splits: Mapping[str, Split], modalities: Mapping[str, Modality], threads: int, media: bool = True) -> None:
+    """Reads what will be read in training and evaluation: each value is decoded, and is one that was learnt.
+
+    What a dataset makes in memory, such as an array of pixels, is not looked at.
+
+    Args:
+        splits: Name -> split.
+        modalities: Field -> modality, with what it learnt.
+        threads: Number of threads that decode files.
+        media: Whether files are decoded; without, only values that stand in the data itself are looked at.
+
+    Raises:
+        MediaError: A value cannot be used; names split, place, sample and field, and how many there are.
+    """
+    for name, split in splits.items():
+        faults = _faults(split, modalities, threads, media)
+        first = next(faults, None)
+        if first is not None:
+            index, field, cause = first
+            others = len({index for index, _, _ in faults} - {index})
+            raise located(cause, name, split, index, field, others)
+
+
+def located(cause: MediaError, name: str, split: Split, index: int, field: str, others: int = 0) -> MediaError:
+    """Returns the error for a value that cannot be used, with where it stands."""
+    sample = split[index]
+    place = place_of(split, index)
+    more = f" So it is with {others} more samples of the split." if others else ""
+    return MediaError(
+        f"Split {name!r}, {f'{place}, ' if place else ''}sample {sample['id']}, field {field!r}: {cause.wrong}{more}",
+        cause.expected,
+        cause.hint,
+    )
+
+
+def losses(task: Task, training: Training) -> None:
+    """Refuses a loss over pairs with batches of one, in which there is nothing to compare.
+
+    Raises:
+        UserError: Names the stage.
+    """
+    if not any(isinstance(module, Loss) and module.form == "pairs" for module in task.modules()):
+        return
+    for stage in task.stages():
+        if training.plan(stage.name).global_batch < 2:
+            raise UserError(
+                f"The global batch of the stage {stage.name!r} is 1; a loss over pairs compares each with the others.",
+                "At least 2 samples were expected.",
+                "Raise training.global_batch.",
+            )
+
+
+def _faults(
+    split: Split, modalities: Mapping[str, Modality], threads: int, media: bool
+) -> Iterator[tuple[int, str, MediaError]]:
+    """Yields index, field and cause of what cannot be used, in the order of the split."""
+    indices = _chosen(len(split))
+    fields = _readable(split[indices[0]], modalities, media)
+    if not fields:
+        return
+    files = [field for field in fields if modalities[field].accepts]
+    seen: set[tuple[str, str]] = set()
+
+    def fault(index: int) -> tuple[int, str, MediaError] | None:
+        sample = split[index]
+        for field in fields:
+            modality, raw = modalities[field], sample[field]
+            if field in files and isinstance(raw, str):
+                if (field, raw) in seen:  # a picture with five captions
+                    continue
+                seen.add((field, raw))
+            try:
+                value = modality.decode(raw)
+                if field not in files:  # to transform a picture takes longer than to decode it, and tells no more
+                    modality.transform(value, None)
+            except MediaError as cause:
+                return index, field, cause
+        return None
+
+    if not files:
+        yield from filter(None, map(fault, indices))
+        return
+    pool = ThreadPoolExecutor(threads or 1)
+    try:
+        yield from filter(None, pool.map(fault, indices))
+    finally:  # also when the user has had enough of it
+        pool.shutdown(cancel_futures=True)
+
+
+def _chosen(count: int) -> Sequence[int]:
+    if count <= MOST:
+        return range(count)
+    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MOST]
+    return sorted(drawn.tolist())
+
+
+def _readable(sample: Mapping[str, Any], modalities: Mapping[str, Modality], media: bool) -> list[str]:
+    """Returns the fields whose values come from outside: files, and what stands in a table."""
+    fields = []
+    for field, modality in modalities.items():
+        raw = sample[field]
+        first = raw[0] if isinstance(raw, tuple) and raw else raw
+        if not modality.accepts or (media and isinstance(first, (str, Path, bytes))):
+            fields.append(field)
+    return fields

@@ -1,0 +1,54 @@
+"""YAML as experiments are written in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from sensorium.errors import UserError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose numbers are those of YAML 1.2: 1e-3 is a number, 010 is ten, `no` is a word. A key occurs once."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Returns a mapping, as YAML itself says with distinct keys."""
+        keys = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} occurs twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":float", ":timestamp"))]
+    for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tfTF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789"))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf)$|^\.(nan|NaN)$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, where: str, mapping: bool = True) -> Any:
+    """Returns what a YAML text says.
+
+    Raises:
+        UserError: The text is no YAML, or no mapping where one is asked for.
+    """
+    try:
+        data = yaml.load(text, _Loader)
+    except yaml.YAMLError as cause:
+        raise UserError(f"{where} is no YAML: {' '.join(str(cause).split())}.") from cause
+    if mapping and not isinstance(data, Mapping):
+        raise UserError(
+            f"{where} is {data!r}.", "Expected: a mapping with `task`, `dataset`, `modalities`, `model`, …."
+        )
+    return data
