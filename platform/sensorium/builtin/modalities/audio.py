@@ -34,6 +34,9 @@ KERNEL = 1 << 22
 WHOLE = 0.9
 """Least share of the samples in a header that a file holds; the header of an MP3 is an estimate."""
 
+LOUDEST = 16.0
+"""Largest sample that is taken for one of full scale 1; floats at the scale of integers lie far above it."""
+
 
 class Audio(Modality):
     """Sound at one sample rate, as a waveform, spectrogram, mel spectrogram or MFCC."""
@@ -141,6 +144,12 @@ class Audio(Modality):
             raise MediaError(f"{name}: holds no samples.", "", "Replace the file or leave it out.")
         if not samples.isfinite().all():
             raise MediaError(f"{name}: holds samples that are no finite number.", "", "Write it again.")
+        if samples.abs().max() > LOUDEST:
+            raise MediaError(
+                f"{name}: holds samples of up to {samples.abs().max():.6g}.",
+                "Floats of full scale 1 were expected.",
+                "Divide them by the largest value that is possible, 32768 for 16 bits.",
+            )
         return self._resampled(self._mixed(samples, name), rate, name)
 
     def transform(self, value: Tensor, random: Generator | None) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium import MediaError
+from sensorium.builtin.modalities.ending import broken_off
 
 BROKEN = (OSError, ValueError, EOFError)
 """What PyAV raises for bytes that are no video; its own errors are among them."""
@@ -67,7 +68,10 @@ def read(
             if stream.width * stream.height > max_pixels:
                 raise MediaError(f"{name}: has {stream.width} x {stream.height} pixels.", f"At most {max_pixels}.")
             reel = Reel(name, mode)
-            start = _fill(reel, container, rate, max_seconds, most)
+            start, end = _fill(reel, container, rate, max_seconds, most)
+            cut = "" if end is None else broken_off(container, file, end)
+            if cut:
+                raise MediaError(f"{name}: breaks off, {cut}.", "A whole file was expected.", "Fetch it again.")
             length = 0 if sample_rate is None else round(reel.count / rate * sample_rate)
             sound = _sound(container, start, sample_rate, length)
     except BROKEN as cause:
@@ -140,8 +144,11 @@ def bounded(name: str, count: float, height: int, width: int) -> None:
         )
 
 
-def _fill(reel: Reel, container: Any, rate: float, max_seconds: float, most: int | None) -> float:
-    """Fills a reel with the frames that are shown at a rate, and returns the time of the first in seconds.
+def _fill(reel: Reel, container: Any, rate: float, max_seconds: float, most: int | None) -> tuple[float, float | None]:
+    """Fills a reel with the frames that are shown at a rate.
+
+    Returns:
+        The time of the first frame, and the end of the last, in seconds; None where it did not read so far.
 
     Raises:
         MediaError: There are none, they last too long, or they have too many pixels.
@@ -159,7 +166,7 @@ def _fill(reel: Reel, container: Any, rate: float, max_seconds: float, most: int
                 due += 1
             reel.show(shown, due)
             if due == most:
-                return start
+                return start, None
         shown, latest = frame, time
     if shown is None:
         raise MediaError(f"{reel.name}: holds no frames.", "", "Replace the file or leave it out.")
@@ -167,7 +174,7 @@ def _fill(reel: Reel, container: Any, rate: float, max_seconds: float, most: int
     count = count if most is None else min(count, most)
     reel.show(shown, count)
     reel.cut(count)
-    return start
+    return start, latest + lasts
 
 
 def _timed(frames: Iterable[Any], lasts: float) -> Iterator[tuple[float, Any]]:
@@ -189,10 +196,11 @@ def _timed(frames: Iterable[Any], lasts: float) -> Iterator[tuple[float, Any]]:
 
 def _upright(pixels: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:
     """Returns pixels (H, W, C) turned and mirrored as the display matrix of a frame says."""
-    if not frame.rotation:
+    matrix = frame.side_data.get("DISPLAYMATRIX")  # `frame.rotation` is 0 where it only mirrors
+    if matrix is None:
         return pixels
     # Column x and row y are shown at column a x + c y and row b x + d y.
-    a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5]
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5]
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
     return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
@@ -218,7 +226,7 @@ def _sound(container: Any, start: float, sample_rate: int | None, length: int) -
         if resampler is None or time > end + STEP:
             if resampler is not None:
                 _put(sound, resampler.resample(None), place)
-            resampler = av.AudioResampler(format="fltp", layout="mono", rate=sample_rate)
+            resampler = av.AudioResampler(format="fltp", rate=sample_rate)
             place, end = round((time - start) * sample_rate), time
         end += frame.samples / frame.sample_rate
         place = _put(sound, resampler.resample(frame), place)
@@ -232,7 +240,7 @@ def _sound(container: Any, start: float, sample_rate: int | None, length: int) -
 def _put(sound: NDArray[np.float32], pieces: Iterable[Any], place: int) -> int:
     """Writes pieces from a place on, as far as they lie inside, and returns the place where they end."""
     for piece in pieces:
-        samples = piece.to_ndarray()[0]
+        samples = piece.to_ndarray().mean(0)  # FFmpeg's own mix adds channels up with weights
         inside = samples[max(0, -place) : max(0, len(sound) - place)]
         sound[max(0, place) : max(0, place) + len(inside)] = inside
         place += len(samples)

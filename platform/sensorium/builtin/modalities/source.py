@@ -28,7 +28,7 @@ def opened(raw: Source) -> Iterator[tuple[BinaryIO, str]]:
         file = _open(raw)
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
-    except (OSError, ValueError, ImportError) as cause:
+    except (OSError, ValueError, ImportError, RuntimeError) as cause:
         reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
         raise MediaError(f"{name}: cannot be opened ({reason}).", "", "Check the path.") from cause
     with file:
@@ -45,4 +45,4 @@ def _open(raw: Source) -> BinaryIO:
 
         with fsspec.open(str(raw), "rb") as remote:
             return io.BytesIO(remote.read())
-    return Path(raw).open("rb")
+    return Path(raw).expanduser().open("rb")

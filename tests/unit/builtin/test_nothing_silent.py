@@ -1,0 +1,121 @@
+"""What is wrong in a file is said: a table of readers and defects, which a new case joins with one line."""
+
+import io
+import struct
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from sensorium import Audio, MediaError, Video
+
+VIDEO = Video(Video.Config(size=16, channels=1, sample_rate=16000))
+AUDIO = Audio(Audio.Config(view="waveform"))
+
+
+def film(kind, codec, audio="mp2", layout="stereo", level=0.1, count=100):
+    """Returns a film of noise, and of sound at one level in each channel but the last, which is silent."""
+    buffer, random = io.BytesIO(), np.random.default_rng(0)
+    with av.open(buffer, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        heard = container.add_stream(audio, rate=48000, layout=layout)
+        for _ in range(count):
+            pixels = random.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels).reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+        samples = np.full((heard.layout.nb_channels, 1024), level, np.float32)
+        samples[-1] = 0
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+        for number in range(48000 * count // 25 // 1024):
+            frame.pts, frame.sample_rate, frame.time_base = number * 1024, 48000, Fraction(1, 48000)
+            container.mux(heard.encode(frame))
+        container.mux(heard.encode(None))
+    return buffer.getvalue()
+
+
+def loud(scale):
+    """Returns a WAV of floats."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, scale * np.sin(np.arange(1600, dtype=np.float32)), 16000, "FLOAT", format="WAV")
+    return buffer.getvalue()
+
+
+def part(kind, codec, audio, share):
+    """Returns the beginning of a film, cut inside a packet."""
+    whole = film(kind, codec, audio)
+    return whole[: int(len(whole) * share) // 188 * 188 + 100]
+
+
+@pytest.mark.parametrize(
+    ("modality", "raw", "said"),
+    [
+        (VIDEO, lambda: part("webm", "libvpx", "libopus", 0.9), "of 4.00 s"),
+        (VIDEO, lambda: part("matroska", "libx264", "aac", 0.6), "breaks off, with 2."),
+        (VIDEO, lambda: part("mpegts", "mpeg2video", "mp2", 0.9), "breaks off, with 100 of 188 bytes"),
+        (VIDEO, lambda: part("mpegts", "libx264", "aac", 0.5), "breaks off, with 100 of 188 bytes"),
+        (VIDEO, lambda: part("mpeg", "mpeg1video", "mp2", 0.9), "bytes of its last packet"),
+        (VIDEO, lambda: part("vob", "mpeg2video", "mp2", 0.6), "bytes of its last packet"),
+        (VIDEO, lambda: part("avi", "mpeg4", "mp2", 0.9), "of 4.00 s"),
+        (AUDIO, lambda: loud(32000), "up to 31999"),
+        (AUDIO, lambda: (np.full(1600, 2e4, np.float32), 16000), "up to 20000"),
+    ],
+)
+def test_media_that_are_wrong(modality, raw, said):
+    with pytest.raises(MediaError) as caught:
+        modality.decode(raw())
+    assert said in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "audio"),
+    [
+        ("webm", "libvpx", "libopus"),
+        ("matroska", "libx264", "aac"),
+        ("mpegts", "mpeg2video", "mp2"),
+        ("mpeg", "mpeg1video", "mp2"),
+        ("vob", "mpeg2video", "mp2"),
+        ("avi", "mpeg4", "mp2"),
+        ("mp4", "libx264", "aac"),
+        ("flv", "libx264", "aac"),
+    ],
+)
+def test_whole_films_are_read(kind, codec, audio):
+    assert abs(len(VIDEO.decode(film(kind, codec, audio)).frames) - 100) <= 1
+
+
+def test_the_beginning_of_a_film_that_breaks_off_later_is_read():
+    assert len(VIDEO.decode((part("webm", "libvpx", "libopus", 0.9), 1.0)).frames) == 25
+
+
+@pytest.mark.parametrize(("layout", "share"), [("mono", 0.0), ("stereo", 1 / 2), ("5.1", 5 / 6)])
+def test_sound_of_a_film_is_the_mean_of_its_channels(layout, share):
+    heard = VIDEO.decode(film("mov", "libx264", "pcm_s16le", layout)).sound[0, 8000:24000]
+    assert heard.mean().item() == pytest.approx(0.1 * share, abs=1e-3)
+
+
+def test_floats_a_little_over_full_scale_are_sound():
+    assert AUDIO.decode(loud(1.5)).max() > 1.4
+
+
+@pytest.mark.parametrize(("matrix", "rows"), [((1, 0, 0, -1), [0, 255]), ((1, 0, 0, 1), [255, 0])])
+def test_a_film_mirrored_upside_down_is_turned(matrix, rows):
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 32
+        pixels = np.zeros((32, 32), np.uint8)
+        pixels[:16] = 255
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="gray").reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+    content = bytearray(buffer.getvalue())
+    start = content.find(b"tkhd") + 44
+    a, b, c, d = (each << 16 for each in matrix)
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    shown = VIDEO.decode(bytes(content)).frames[0, 0].float()
+    assert [shown[:12].mean().item(), shown[20:].mean().item()] == pytest.approx(rows, abs=20)
