@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from sensorium import hookimpl
+from sensorium import SensoriumError, UserError, hookimpl
+from sensorium.engine.checkpoint import open_checkpoint
 from sensorium.execution import spare_core
 from training import train
 
@@ -53,3 +54,29 @@ def test_a_training_leaves_one_and_takes_it_back_for_the_evaluation(reading, tor
     options = ("training.epochs=1", f"run.threads={reading}")
     train("toy_regression", tmp_path, *options, events=lambda assembly: Threads())
     assert taken == {"step": torchs, "evaluation": 4}
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero."),
+        (UserError("There is no label 'x'."), "There is no label 'x'."),
+    ],
+)
+def test_what_fails_after_the_training_leaves_the_model_written_and_named(fault, told, tmp_path, monkeypatch):
+    def figures(self, rows):
+        raise fault
+
+    monkeypatch.setattr("toys.Regression.figures", figures)
+    with pytest.raises(SensoriumError, match="The training is done, but its result cannot be measured") as caught:
+        train("toy_regression", tmp_path)
+    assert type(caught.value) is (UserError if isinstance(fault, UserError) else SensoriumError)
+    for part in (told, "the split 'test'", f"The trained model lies in {tmp_path}/model.", "sensorium evaluate"):
+        assert part in str(caught.value)
+    monkeypatch.undo()
+    again = train("toy_regression", tmp_path / "again")
+    kept, whole = (open_checkpoint(folder) for folder in (tmp_path / "model", tmp_path / "again" / "model"))
+    assert kept.document("metrics") == {}
+    assert whole.document("metrics") == again.outcome.metrics
+    for name, tensor in whole.tensors("model").items():
+        assert torch.equal(kept.tensors("model")[name], tensor)

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from sensorium.assembly import assemble
+from sensorium.contracts.run import Run
 from sensorium.errors import MediaError, UserError
+from sensorium.execution import execute
 from sensorium.experiment import load
 from sensorium.plugins import Plugins
 
@@ -143,3 +145,15 @@ def test_of_many_samples_some_are_drawn_the_same_ones_each_time(monkeypatch):
     assert list(chosen) == sorted(chosen) == list(checks._chosen(1000))
     assert max(chosen) > 500
     assert list(checks._chosen(10)) == list(range(10))
+
+
+def test_a_label_that_is_ignored_counts_as_wrong_and_is_told_by_its_name(words, tmp_path):
+    rows = [row for row in GOOD if row[0] != "test"]
+    rows = [*rows, ("test", "an emu", "e"), ("test", "c 1", "c"), ("train", "an owl", "o"), ("train", "a c", "c")]
+    options = words(rows, "modalities.animal={name: label, most: 2, unknown: ignore}")
+    assembly = assemble(load("recognition", options, INSTALLED))
+    outcome = execute(assembly, Run("run", str(tmp_path / "run"), assembly.loaded.plain(), 0))
+    assert outcome.metrics["animal_accuracy"] in (0.0, 0.5)
+    assert outcome.examples[0].endswith("it is 'e'.")
+    label = assembly.modalities["animal"]
+    assert label.encode(label.transform("e", None)) == ""

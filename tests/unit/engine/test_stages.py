@@ -5,6 +5,7 @@ import torch
 
 from sensorium import UserError, runs
 from sensorium.assembly import assemble
+from sensorium.contracts.run import Run
 from sensorium.execution import execute
 from sensorium.experiment import load
 from training import build, train
@@ -106,3 +107,35 @@ DIGITS = [
     "model={encoder: {name: convnet, widths: [4], dim: 8}, targets: [label], metrics: [accuracy]}",
     "training={epochs: 1, global_batch: 32}",
 ]
+
+
+def test_a_model_is_trained_further_on_the_rows_of_a_table(tmp_path):
+    """Which fields a manifest has, its options say: the trained modalities of these come along."""
+    for name, rows in (("old", ("a cat,cat", "a dog,dog")), ("new", ("my dog,dog", "a dog,dog"))):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["words,kind", *rows]))
+
+    def options(name):
+        path, fields = f"{tmp_path}/{name}.csv", "{words: text, kind: label}"
+        return [f"dataset={{name: manifest, train: {path}, test: {path}, fields: {fields}}}", "training.global_batch=2"]
+
+    model = "model={input: words, targets: [kind], encoder: {name: rnn, dim: 4}}"
+    modalities = "modalities={words: {name: text, tokenizer: words}, kind: label}"
+    old = assemble(load("recognition", [*options("old"), model, modalities, "training.epochs=1"]))
+    source = execute(old, Run("old", str(tmp_path / "run"), old.loaded.plain(), 0)).model
+    further = tmp_path / "further.yaml"
+    further.write_text(f"task: recognition\nmodel: {{weights: {source}}}\nmodalities: {{}}\n")
+    new = assemble(load(str(further), options("new")))
+    assert new.modalities["kind"].names == ["cat", "dog"]
+    assert new.loaded.plain()["model"]["targets"] == ["kind"]
+
+
+def test_a_task_of_a_listed_plugin_starts_with_the_options_of_its_model(tmp_path):
+    train("toy_regression", tmp_path / "first", "model.norm=true", "training.epochs=0")
+    file = tmp_path / "next.yaml"
+    file.write_text(
+        "task: toy_regression\nplugins: [toys]\ndataset: toy_points\nmodalities: {}\n"
+        f"model: {{weights: {tmp_path}/first/model}}\n"
+    )
+    loaded = load(str(file))
+    assert loaded.experiment.model.norm is True
+    assert set(loaded.experiment.modalities) == {"x", "y", "z"}

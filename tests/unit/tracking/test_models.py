@@ -138,3 +138,20 @@ def test_an_alias_is_the_version_that_it_stands_for_now(trained):
         models.resolve("models:/tiny@champion")
     assert models.resolve("models:/tiny/1") == "models:/tiny/1"
     assert models.resolve("a/folder@home") == "a/folder@home"
+
+
+def test_a_model_that_mlflow_refuses_is_named(monkeypatch):
+    from mlflow.exceptions import MlflowException
+
+    from sensorium import Run, SensoriumError
+
+    def refuse(*_):
+        raise MlflowException("Registered model is locked.\nDetails")
+
+    monkeypatch.setattr(models, "_store", refuse)
+    run = Run(name="run", folder="runs/run", experiment={}, seed=0, tracking={"uri": "sqlite:///x.db"})
+    with pytest.raises(SensoriumError) as caught:
+        models.store(run, "runs/run/model", None)
+    assert "sqlite:///x.db does not take the model: Registered model is locked." in str(caught.value)
+    assert "The trained model lies in runs/run/model." in str(caught.value)
+    assert "Details" not in str(caught.value)
