@@ -1,11 +1,15 @@
 """Names from users' data: a column may be called anything, and is called so to the end. A new name is a line."""
 
+import asyncio
 import csv
 import json
+from types import SimpleNamespace
 
+import httpx
 import pytest
 import torch
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
+from starlette.datastructures import Headers
 from torch import nn
 
 from sensorium import NamedModules, Run, keypath
@@ -14,6 +18,8 @@ from sensorium.execution import execute
 from sensorium.experiment import load, override
 from sensorium.plugins import Plugins
 from sensorium.prediction import Predictor
+from sensorium.serving.question import _form
+from sensorium.serving.settings import Limits
 from sensorium.tracking.keys import key
 from sensorium.tracking.records import flat
 
@@ -136,3 +142,10 @@ def test_an_override_reaches_a_key_of_any_name(name):
 def test_an_input_of_any_name_is_given_on_the_command_line(name):
     given = name if "=" not in name and not name.startswith('"') else keypath.quoted(name)
     assert keypath.named(f"{given}=a=b.c") == (name, "a=b.c")
+
+
+def test_a_form_gives_an_input_of_any_name(name):
+    request = httpx.Request("POST", "http://x", files={name: (None, "words")})
+    text = SimpleNamespace(accepts=(), schema={"type": "string"})
+    found = asyncio.run(_form(Headers(dict(request.headers)), request.read(), {name: text}, Limits()))
+    assert found == {name: "words"}

@@ -145,13 +145,20 @@ async def _form(
     if body and not parser.ended:
         _refuse(400, "The form breaks off.", "The boundary that closes it was expected.", "Send it again.")
     given: dict[str, Any] = {}
-    for name, part in form.multi_items():
+    for sent, part in form.multi_items():
+        name = _called(sent, inputs)
         if name in given:
             _refuse(422, f"Input {name!r} is there twice.", "Each input once was expected.")
         content: str | bytes = await part.read() if isinstance(part, UploadFile) else part
         kind = (part.content_type or UNNAMED) if isinstance(part, UploadFile) else ""
         given[name] = _from_part(name, content, kind.partition(";")[0].strip().lower(), inputs)
     return given
+
+
+def _called(name: str, inputs: Mapping[str, Input]) -> str:
+    """Returns the input that a part is for: HTML writes quotes and line ends of names as %22, %0D and %0A."""
+    plain = name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
+    return plain if name not in inputs and plain in inputs else name
 
 
 class _Parser(MultiPartParser):
