@@ -32,6 +32,12 @@ class Limits(Part):
     max_seconds: float = Field(default=60.0, gt=0)
     """Length of a recording in seconds, by its header, before it is decoded."""
 
+    max_bytes: int = Field(default=1 << 29, gt=0)
+    """Memory that decoding one sound or film may take, whatever its header says."""
+
+    max_characters: int = Field(default=100_000, gt=0)
+    """Characters of a text; cutting one into tokens takes about 300 bytes of memory each."""
+
     arrival: float = Field(default=10.0, gt=0)
     """Seconds within which a body must have arrived."""
 

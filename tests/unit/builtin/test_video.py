@@ -16,7 +16,6 @@ from av.video.reformatter import VideoReformatter
 from sensorium import Batch, MediaError, Padded, Video
 from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.frames import Frames
-from sensorium.builtin.modalities import film
 from sensorium.contracts.data import map_tensors
 
 
@@ -226,14 +225,20 @@ def test_no_more_is_read_than_the_beginning_that_is_asked_for():
         video(max_seconds=0.2).decode(content)
 
 
-def test_too_many_pixels_in_all_are_refused(monkeypatch):
-    content = made(counting())
-    monkeypatch.setattr(film, "PIXELS", 5 * 16 * 16)
-    assert shades(video(frame_rate=12.5).decode(content)) == [0, 2, 4, 6, 8]
-    assert shades(video().decode((content, 0.2))) == [0, 1, 2, 3, 4]
+def test_frames_that_take_too_much_memory_together_are_refused():
+    content, five = made(counting()), 5 * 16 * 16
+    assert shades(video(frame_rate=12.5, max_bytes=five).decode(content)) == [0, 2, 4, 6, 8]
+    assert shades(video(max_bytes=five).decode((content, 0.2))) == [0, 1, 2, 3, 4]
     for raw in (content, (counting(), 25)):
-        with pytest.raises(MediaError, match="pixels in all"):
-            video().decode(raw)
+        with pytest.raises(MediaError, match="take over"):
+            video(max_bytes=five).decode(raw)
+
+
+def test_a_film_that_grows_on_the_way_is_refused():
+    content = made(counting(5), "mpegts") + made(counting(10, 64)[5:], "mpegts", offset=0.28)
+    assert len(video().decode(content).frames) == 10
+    with pytest.raises(MediaError):
+        video(max_pixels=32 * 32).decode(content)
 
 
 def test_a_list_of_other_files_is_refused(tmp_path, monkeypatch):

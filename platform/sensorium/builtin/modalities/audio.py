@@ -21,12 +21,15 @@ from torch.nn import functional as F
 from torchaudio.transforms import Resample
 
 from sensorium import MediaError, Modality, Padded
-from sensorium.builtin.modalities.source import opened
+from sensorium.builtin.modalities.source import opened, readable
 from sensorium.builtin.modalities.spectrogram import masked, png, view
 from sensorium.builtin.modalities.wav import claimed
 
 BLOCK = 1 << 18
-"""Samples read at a time, so that memory follows what a file holds and not what its header says."""
+"""Samples of all channels read at a time, so that memory follows what a file holds and not what its header says."""
+
+COPIES = 2
+"""Times that all samples lie in memory while they are decoded: in pieces, and in one."""
 
 KERNEL = 1 << 22
 """Largest number of coefficients of a resampling filter; between rates of awkward ratio it explodes."""
@@ -42,7 +45,7 @@ class Audio(Modality):
     """Sound at one sample rate, as a waveform, spectrogram, mel spectrogram or MFCC."""
 
     accepts = ("audio/wav", "audio/x-wav", "audio/flac", "audio/x-flac", "audio/ogg", "audio/mpeg")
-    limits = ("max_seconds",)
+    limits = ("max_seconds", "max_bytes")
 
     class Config(Modality.Config):
         """Sample rate, length, view and augmentation. Augmentation is off unless asked for."""
@@ -95,6 +98,9 @@ class Audio(Modality):
         max_seconds: float = 600.0
         """Length in a file's header above which it is refused before it is decoded."""
 
+        max_bytes: int = 4 << 30
+        """Memory for all samples of all channels, at the file's own rate, above which decoding stops."""
+
         def __post_init__(self) -> None:
             for name in ("sample_rate", "channels", "n_fft", "hop_length", "n_mels", "n_mfcc"):
                 if getattr(self, name) < 1:
@@ -103,8 +109,8 @@ class Audio(Modality):
                 raise ValueError("n_mfcc is at most n_mels.")
             if self.seconds is not None and self.seconds * self.sample_rate < self.n_fft:
                 raise ValueError("seconds hold at least one window of n_fft samples.")
-            if self.shift < 0 or self.max_seconds <= 0:
-                raise ValueError("shift is at least 0 and max_seconds above 0.")
+            if self.shift < 0 or self.max_seconds <= 0 or self.max_bytes <= 0:
+                raise ValueError("shift is at least 0, max_seconds and max_bytes above 0.")
             if not (0 <= self.mask_bins <= 1 and 0 <= self.mask_frames <= 1):
                 raise ValueError("mask_bins and mask_frames lie between 0 and 1.")
 
@@ -192,27 +198,35 @@ class Audio(Modality):
         if length is not None and length[1] < WHOLE * length[0]:
             raise MediaError(f"{name}: breaks off, with {length[1]} of {length[0]} bytes of samples.")
         handle = file if isinstance(file, io.BytesIO) else file.fileno()  # twice as fast as through Python
-        try:
-            with soundfile.SoundFile(handle, closefd=False) as sound:
-                if sound.frames > self.config.max_seconds * sound.samplerate:
-                    raise MediaError(
-                        f"{name}: lasts {sound.frames / sound.samplerate:.0f} s.",
-                        f"At most {self.config.max_seconds:g} s were expected.",
-                        "Cut it, or raise max_seconds.",
-                    )
-                blocks = [np.zeros((0, sound.channels), np.float32)]
-                while len(block := sound.read(BLOCK, dtype="float32", always_2d=True)):
-                    blocks.append(block)
-                samples = np.concatenate(blocks)
-                if len(samples) < WHOLE * sound.frames:
-                    raise MediaError(f"{name}: breaks off, with {len(samples)} of {sound.frames} samples.")
-                return torch.from_numpy(samples.T), sound.samplerate
-        except soundfile.LibsndfileError as cause:
+        with readable(name, "sound", "A WAV, FLAC, OGG or MP3 file was expected."):
+            try:
+                with soundfile.SoundFile(handle, closefd=False) as sound:
+                    return self._whole(sound, name), sound.samplerate
+            except soundfile.LibsndfileError as cause:  # whose message is the address of `file`
+                raise ValueError(cause.error_string) from cause
+
+    def _whole(self, sound: soundfile.SoundFile, name: str) -> Tensor:
+        if sound.frames > self.config.max_seconds * sound.samplerate:
             raise MediaError(
-                f"{name}: is no readable sound ({cause.error_string}).",
-                "A WAV, FLAC, OGG or MP3 file was expected.",
-                "Replace the file or leave it out.",
-            ) from cause
+                f"{name}: lasts {sound.frames / sound.samplerate:.0f} s.",
+                f"At most {self.config.max_seconds:g} s were expected.",
+                "Cut it, or raise max_seconds.",
+            )
+        most = self.config.max_bytes // (4 * COPIES * sound.channels)
+        blocks, count = [np.zeros((0, sound.channels), np.float32)], 0
+        while len(block := sound.read(max(1, BLOCK // sound.channels), dtype="float32", always_2d=True)):
+            blocks.append(block)
+            count += len(block)
+            if count > most:
+                raise MediaError(
+                    f"{name}: holds {sound.channels} channels at {sound.samplerate} Hz, over {most} samples each.",
+                    f"At most {self.config.max_bytes} bytes of memory may be needed.",
+                    "Bring it to fewer channels or a lower rate, cut it, or raise max_bytes.",
+                )
+        samples = np.concatenate(blocks)
+        if len(samples) < WHOLE * sound.frames:
+            raise MediaError(f"{name}: breaks off, with {len(samples)} of {sound.frames} samples.")
+        return torch.from_numpy(samples.T)
 
     def _mixed(self, samples: Tensor, name: str) -> Tensor:
         wanted = self.config.channels

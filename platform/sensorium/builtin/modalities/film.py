@@ -16,15 +16,10 @@ from numpy.typing import NDArray
 
 from sensorium import MediaError
 from sensorium.builtin.modalities.ending import broken_off
-
-BROKEN = (OSError, ValueError, EOFError)
-"""What PyAV raises for bytes that are no video; its own errors are among them."""
+from sensorium.builtin.modalities.source import readable
 
 FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,vc1,mjpeg,gif,flv,asf,ogg,mxf,nut,dv"
 """FFmpeg's names of what is read: none is a playlist, which could name any other file."""
-
-PIXELS = 1_000_000_000
-"""Most pixels of all the frames that are kept together: 3 GB in RGB."""
 
 STEP = 0.02
 """Seconds by which sound may come too early or too late before it counts as a gap; times are rounded."""
@@ -38,6 +33,7 @@ def read(
     sample_rate: int | None,
     max_seconds: float,
     max_pixels: int,
+    max_bytes: int,
     most: int | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Returns the frames (T, H, W, C) of a video at a rate, and its sound (S,) at another one.
@@ -52,7 +48,8 @@ def read(
         mode: PyAV's name of the pixels' format, rgb24 or gray.
         sample_rate: Samples a second; None leaves the sound out.
         max_seconds: Length above which it is refused.
-        max_pixels: Pixels of a frame above which it is refused.
+        max_pixels: Pixels of a frame above which it is refused; a frame on the way may be larger than the first.
+        max_bytes: Memory of all frames together above which it is refused.
         most: Frames after which it stops reading; None reads all.
 
     Raises:
@@ -60,26 +57,22 @@ def read(
     """
     import av
 
-    try:
-        with av.open(file, "r", container_options={"format_whitelist": FORMATS}) as container:
-            if not container.streams.video:
-                raise MediaError(f"{name}: holds no video.", "A file with frames was expected.")
-            stream = container.streams.video[0]
-            if stream.width * stream.height > max_pixels:
-                raise MediaError(f"{name}: has {stream.width} x {stream.height} pixels.", f"At most {max_pixels}.")
-            reel = Reel(name, mode)
-            start, end = _fill(reel, container, rate, max_seconds, most)
-            cut = "" if end is None else broken_off(container, file, end)
-            if cut:
-                raise MediaError(f"{name}: breaks off, {cut}.", "A whole file was expected.", "Fetch it again.")
-            length = 0 if sample_rate is None else round(reel.count / rate * sample_rate)
-            sound = _sound(container, start, sample_rate, length)
-    except BROKEN as cause:
-        raise MediaError(
-            f"{name}: is no readable video ({cause}).",
-            "An MP4, MPEG, WebM, MOV or AVI file was expected.",
-            "Replace the file or leave it out.",
-        ) from cause
+    with (
+        readable(name, "video", "An MP4, MPEG, WebM, MOV or AVI file was expected."),
+        av.open(file, "r", container_options={"format_whitelist": FORMATS}) as container,
+    ):
+        if not container.streams.video:
+            raise MediaError(f"{name}: holds no video.", "A file with frames was expected.")
+        stream = container.streams.video[0]
+        _check_size(name, stream, max_pixels)
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}  # before it takes memory for a frame
+        reel = Reel(name, mode, max_bytes)
+        start, end = _fill(reel, container, rate, max_seconds, max_pixels, most)
+        cut = "" if end is None else broken_off(container, file, end)
+        if cut:
+            raise MediaError(f"{name}: breaks off, {cut}.", "A whole file was expected.", "Fetch it again.")
+        length = 0 if sample_rate is None else round(reel.count / rate * sample_rate)
+        sound = _sound(container, start, sample_rate, length)
     return reel.frames(), sound
 
 
@@ -89,12 +82,13 @@ class Reel:
     Args:
         name: Of the file, for messages.
         mode: PyAV's name of the pixels' format.
+        max_bytes: Most that they may take.
     """
 
-    def __init__(self, name: str, mode: str) -> None:
+    def __init__(self, name: str, mode: str, max_bytes: int) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self.name, self.mode, self.count = name, mode, 0
+        self.name, self.mode, self.max_bytes, self.count = name, mode, max_bytes, 0
         self.pixels = bytearray()  # grows where it lies, which an array does not
         self.first: Any = None
         self.shape: tuple[int, ...] = ()
@@ -111,7 +105,7 @@ class Reel:
         if self.first is None:
             self.first = frame
         width, height = self.first.width, self.first.height
-        bounded(self.name, until, height, width)
+        bounded(self.name, until * height * width * (1 if self.mode == "gray" else 3), self.max_bytes)
         scaled = self.reformatter.reformat(frame, width=width, height=height, format=self.mode)
         picture = _upright(scaled.to_ndarray(), self.first)
         self.shape, content = picture.shape, picture.tobytes()
@@ -130,21 +124,28 @@ class Reel:
         return np.frombuffer(self.pixels, np.uint8).reshape(self.count, *self.shape)
 
 
-def bounded(name: str, count: float, height: int, width: int) -> None:
-    """Refuses frames that have too many pixels together.
+def bounded(name: str, needed: float, max_bytes: int) -> None:
+    """Refuses frames that take too much memory together.
 
     Raises:
-        MediaError: They have.
+        MediaError: They do.
     """
-    if count * height * width > PIXELS:
+    if needed > max_bytes:
         raise MediaError(
-            f"{name}: has over {PIXELS // 10**6} million pixels in all frames together.",
+            f"{name}: its frames take over {max_bytes / 1e6:.0f} MB together.",
             "Those that are shown at frame_rate are held in memory.",
-            "Cut it, make its frames smaller, or lower frame_rate.",
+            "Cut it, make its frames smaller, lower frame_rate, or raise max_bytes.",
         )
 
 
-def _fill(reel: Reel, container: Any, rate: float, max_seconds: float, most: int | None) -> tuple[float, float | None]:
+def _check_size(name: str, frame: Any, max_pixels: int) -> None:
+    if frame.width * frame.height > max_pixels:
+        raise MediaError(f"{name}: has {frame.width} x {frame.height} pixels.", f"At most {max_pixels}.")
+
+
+def _fill(
+    reel: Reel, container: Any, rate: float, max_seconds: float, max_pixels: int, most: int | None
+) -> tuple[float, float | None]:
     """Fills a reel with the frames that are shown at a rate.
 
     Returns:
@@ -156,6 +157,7 @@ def _fill(reel: Reel, container: Any, rate: float, max_seconds: float, most: int
     lasts = 1 / float(container.streams.video[0].average_rate or 25)
     shown, start, latest = None, 0.0, 0.0
     for time, frame in _timed(container.decode(video=0), lasts):
+        _check_size(reel.name, frame, max_pixels)
         start = time if shown is None else start
         if max(time - start, lasts) > max_seconds:
             raise MediaError(f"{reel.name}: lasts over {max_seconds:g} s.", "", "Cut it, or raise max_seconds.")

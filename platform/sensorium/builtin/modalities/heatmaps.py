@@ -69,7 +69,7 @@ class Heatmaps(Modality):
         """
         try:
             maps = torch.as_tensor(raw, dtype=torch.float32)
-        except (TypeError, ValueError) as cause:
+        except (TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as cause:
             raise MediaError(
                 f"The maps are no numbers of one size: {cause}.", "L maps of H x W were expected."
             ) from cause

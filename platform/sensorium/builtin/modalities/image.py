@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import io
 import math
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -23,7 +21,7 @@ from torch.nn import functional as F
 
 from sensorium import MediaError, Modality
 from sensorium.builtin.modalities.changes import adjust, affine
-from sensorium.builtin.modalities.source import opened
+from sensorium.builtin.modalities.source import opened, readable
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
@@ -31,8 +29,7 @@ LUMA = (0.299, 0.587, 0.114)
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats that are read; others of Pillow's start programs (EPS) or are rare."""
 
-BROKEN = (OSError, SyntaxError, ValueError, struct.error, Pillow.DecompressionBombError)
-"""What Pillow raises for bytes that are no picture."""
+EXPECTED = f"A whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} was expected."
 
 
 class Image(Modality):
@@ -131,11 +128,11 @@ class Image(Modality):
         if isinstance(raw, np.ndarray):
             return self._array(raw, "the array given")
         if isinstance(raw, Pillow.Image):
-            with _readable("the picture given"):
+            with readable("the picture given", "picture", EXPECTED):
                 return self._picture(raw, "the picture given")
         if not isinstance(raw, (str, Path, bytes, bytearray, memoryview)):
             raise MediaError(f"{type(raw).__name__} is no picture.", "A path, bytes, array or tensor was expected.")
-        with opened(raw) as (file, name), _readable(name), Pillow.open(file, formats=FORMATS) as picture:
+        with opened(raw) as (file, name), readable(name, "picture", EXPECTED), _open(file) as picture:
             self._check_size(picture, name)
             # A JPEG is decoded at the smallest of 1/1, 1/2, 1/4, 1/8 that leaves twice the pixels needed.
             side = math.ceil(2 * max(self.size) / math.sqrt(self.config.crop_scale or 1))
@@ -257,14 +254,8 @@ def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
+def _open(file: BinaryIO) -> Pillow.Image:
     try:
-        yield
-    except BROKEN as cause:
-        reason = "unknown format" if isinstance(cause, UnidentifiedImageError) else cause
-        raise MediaError(
-            f"{name}: is no readable picture ({reason}).",
-            f"A whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} was expected.",
-            "Replace the file or leave it out.",
-        ) from cause
+        return Pillow.open(file, formats=FORMATS)
+    except UnidentifiedImageError as cause:  # whose message is the address of `file`
+        raise ValueError("unknown format") from cause

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality, UserError, unknown
+from sensorium.builtin.modalities.source import shown
 
 UNKNOWN = -100
 """Index of a name that is not known; torch's cross-entropy takes no loss there."""
@@ -59,9 +60,12 @@ class Label(Modality):
         """
         if not isinstance(raw, (str, Integral)) or isinstance(raw, bool):
             raise MediaError(
-                f"The label {raw!r:.60} is a {type(raw).__name__}.", "A string or a whole number was expected."
+                f"The label {shown(raw)} is a {type(raw).__name__}.", "A string or a whole number was expected."
             )
-        return str(raw)
+        try:
+            return str(raw)
+        except ValueError as cause:  # of thousands of digits
+            raise MediaError(f"The label is no name ({cause}).", "A string or a whole number was expected.") from cause
 
     def transform(self, value: str, random: Generator | None) -> Tensor:
         """Returns the index as a scalar, int64; UNKNOWN for a name that is not known, where that is allowed.

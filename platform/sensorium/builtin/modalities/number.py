@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality
+from sensorium.builtin.modalities.source import shown
 
 
 class Number(Modality):
@@ -46,7 +47,7 @@ class Number(Modality):
         config = self.config
         try:
             value = math.nan if isinstance(raw, bool) else float(raw)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             value = math.nan
         whole = not config.whole or value.is_integer()
         low, high = config.least, config.most
@@ -56,7 +57,7 @@ class Number(Modality):
             or (low is not None and value < low)
             or (high is not None and value > high)
         ):
-            raise MediaError(f"{raw!r:.60} does not fit.", f"Expected: {self._wanted()}.")
+            raise MediaError(f"{shown(raw)} does not fit.", f"Expected: {self._wanted()}.")
         return value
 
     def transform(self, value: float, random: Generator | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Opens what a raw value names: a path, a URI, or bytes themselves."""
+"""Opens what a raw value names: a path, a URI, or bytes themselves; says so when a decoder gives up on it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,40 @@ def opened(raw: Source) -> Iterator[tuple[BinaryIO, str]]:
         if not size:
             raise MediaError(f"{name}: is empty (0 bytes).", "", "Replace the file or leave it out.")
         yield file, name
+
+
+@contextmanager
+def readable(name: str, what: str, expected: str) -> Iterator[None]:
+    """Turns whatever a decoder raises for a broken file into a MediaError.
+
+    Decoders written in C raise nearly anything for bytes that were tampered with (TypeError, MemoryError,
+    errors of their own), and which of them is no promise of theirs.
+
+    Args:
+        name: Of the file, for messages.
+        what: What the file should be, such as `picture`.
+        expected: What would have been read, as a sentence.
+
+    Raises:
+        MediaError: Whatever was raised inside, if it is not one already.
+    """
+    try:
+        yield
+    except MediaError:
+        raise
+    except Exception as cause:
+        reason = str(cause) or type(cause).__name__
+        raise MediaError(
+            f"{name}: is no readable {what} ({reason}).", expected, "Replace the file or leave it out."
+        ) from cause
+
+
+def shown(raw: object) -> str:
+    """Returns the beginning of a value for messages, also of one that Python does not write out."""
+    try:
+        return f"{raw!r:.60}"
+    except (ValueError, RecursionError):  # thousands of digits, or lists within lists
+        return f"a {type(raw).__name__}"
 
 
 def _open(raw: Source) -> BinaryIO:

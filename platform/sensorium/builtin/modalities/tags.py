@@ -12,6 +12,10 @@ import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality, UserError
+from sensorium.builtin.modalities.source import shown
+
+MOST = 100_000
+"""Tags of one sample above which it is refused."""
 
 
 class Tags(Modality):
@@ -32,10 +36,12 @@ class Tags(Modality):
         """Returns the names.
 
         Raises:
-            MediaError: It is no list of strings.
+            MediaError: It is no list of strings, or too long a one.
         """
         if not isinstance(raw, (list, tuple)) or not all(isinstance(name, str) for name in raw):
-            raise MediaError(f"The tags {raw!r:.60} are a {type(raw).__name__}.", "A list of strings was expected.")
+            raise MediaError(f"The tags {shown(raw)} are a {type(raw).__name__}.", "A list of strings was expected.")
+        if len(raw) > MOST:
+            raise MediaError(f"There are {len(raw)} tags.", f"At most {MOST} were expected.")
         return list(raw)
 
     def transform(self, value: Sequence[str], random: Generator | None) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sensorium import MediaError, Modality, Padded, UserError
+from sensorium.builtin.modalities.source import shown
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PAD, BOS, EOS, UNK = range(4)
@@ -29,6 +30,7 @@ class Text(Modality):
     form = "tokens"
     media_type = "text/plain"
     learns = True
+    limits = ("max_characters",)
 
     class Config(Modality.Config):
         """How text is cut into tokens."""
@@ -43,6 +45,9 @@ class Text(Modality):
         max_length: int = 64
         """Largest number of tokens of a text, <bos> and <eos> included; the rest is cut off."""
 
+        max_characters: int = 1_000_000
+        """Characters above which a text is refused before it is cut; each takes about 300 bytes then."""
+
         lowercase: bool = False
         """Takes capital letters for small ones."""
 
@@ -52,6 +57,8 @@ class Text(Modality):
                 raise ValueError(f"vocabulary_size is at least {least} for {self.tokenizer}.")
             if self.max_length < 3:
                 raise ValueError("max_length is at least 3: <bos>, one token, <eos>.")
+            if self.max_characters < 1:
+                raise ValueError("max_characters is at least 1.")
 
     config: Text.Config
 
@@ -75,14 +82,20 @@ class Text(Modality):
         """Returns the string.
 
         Raises:
-            MediaError: It is none, or holds half a surrogate pair.
+            MediaError: It is none, is too long, or holds half a surrogate pair.
         """
         if not isinstance(raw, str):
-            raise MediaError(f"{raw!r:.60} is a {type(raw).__name__}.", "A string was expected.")
+            raise MediaError(f"{shown(raw)} is a {type(raw).__name__}.", "A string was expected.")
+        if len(raw) > self.config.max_characters:
+            raise MediaError(
+                f"The text has {len(raw)} characters.",
+                f"At most {self.config.max_characters} were expected.",
+                "Cut it, or raise max_characters.",
+            )
         try:
             raw.encode()
         except UnicodeEncodeError as cause:
-            raise MediaError(f"{raw!r:.60} is no valid Unicode.", str(cause)) from cause
+            raise MediaError(f"{shown(raw)} is no valid Unicode.", str(cause)) from cause
         return raw
 
     def transform(self, value: str, random: Generator | None) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality
+from sensorium.builtin.modalities.source import shown
 
 
 class Vector(Modality):
@@ -42,10 +43,12 @@ class Vector(Modality):
         Raises:
             MediaError: It has another length, or holds what is no finite number.
         """
+        if isinstance(raw, (list, tuple)) and len(raw) > self.config.size:
+            raise MediaError(f"A vector holds {len(raw)} items.", f"{self.config.size} were expected.")
         try:
             vector = torch.as_tensor(raw).to(torch.float32, copy=True)
-        except (TypeError, ValueError, RuntimeError) as cause:
-            raise MediaError(f"{raw!r:.60} is no vector ({cause}).", "A list of numbers was expected.") from cause
+        except (TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as cause:
+            raise MediaError(f"{shown(raw)} is no vector ({cause}).", "A list of numbers was expected.") from cause
         if vector.shape != self.shape:
             raise MediaError(f"A vector has the shape {tuple(vector.shape)}.", f"{self.shape} was expected.")
         if not vector.isfinite().all():

@@ -63,7 +63,7 @@ class Video(Modality):
     form = "video"
     media_type = "video/mp4"
     accepts = ("video/mp4", "video/mpeg", "video/webm", "video/quicktime", "video/x-msvideo")
-    limits = ("max_pixels", "max_seconds")
+    limits = ("max_pixels", "max_seconds", "max_bytes")
 
     class Config(Modality.Config):
         """Size, rates and length."""
@@ -89,10 +89,14 @@ class Video(Modality):
         """Pixels of a frame above which a file is refused before it is decoded."""
         max_seconds: float = 120.0
         """Length above which a file is refused."""
+        max_bytes: int = 3 << 30
+        """Memory of all frames at `frame_rate`, before they are resized, above which a file is refused."""
 
         def __post_init__(self) -> None:
-            if self.frame_rate <= 0 or self.max_seconds <= 0 or (self.seconds is not None and self.seconds <= 0):
-                raise ValueError("frame_rate, seconds and max_seconds are above 0.")
+            if min(self.frame_rate, self.max_seconds, self.max_bytes) <= 0 or (
+                self.seconds is not None and self.seconds <= 0
+            ):
+                raise ValueError("frame_rate, seconds, max_seconds and max_bytes are above 0.")
             if self.region and not (
                 len(self.region) == 4
                 and 0 <= self.region[0] < self.region[2] <= 1
@@ -127,13 +131,21 @@ class Video(Modality):
             raw, seconds = raw
             if not _countable(seconds):
                 raise MediaError(f"{seconds!r} is no length of a video.", "Seconds above 0 were expected.")
-            count = max(1, round(min(float(seconds) * config.frame_rate, film.PIXELS)))
+            count = max(1, round(min(float(seconds) * config.frame_rate, config.max_bytes)))
         if not isinstance(raw, FILES):
             raise MediaError(f"{type(raw).__name__} is no video.", "A path, bytes, or frames with their rate.")
         mode = "gray" if config.channels == 1 else "rgb24"
         with opened(raw) as (file, name):
             frames, sound = film.read(
-                file, name, config.frame_rate, mode, config.sample_rate, config.max_seconds, config.max_pixels, count
+                file,
+                name,
+                config.frame_rate,
+                mode,
+                config.sample_rate,
+                config.max_seconds,
+                config.max_pixels,
+                config.max_bytes,
+                count,
             )
         pixels, samples = torch.from_numpy(frames), torch.from_numpy(sound)[None]
         return Footage(pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2), samples)
@@ -185,7 +197,7 @@ class Video(Modality):
         if pixels.shape[1] not in (1, self.config.channels):
             raise MediaError(f"The frames given have {pixels.shape[1]} channels.", f"{self.config.channels} expected.")
         exact = len(pixels) / float(rate) * self.config.frame_rate
-        film.bounded("The frames given", exact, *pixels.shape[2:])
+        film.bounded("The frames given", exact * pixels[0].numel(), self.config.max_bytes)
         count = max(1, round(exact))
         chosen = ((torch.arange(count) + 0.01) * (float(rate) / self.config.frame_rate)).long()
         return pixels[chosen.clamp(max=len(pixels) - 1)].expand(-1, self.config.channels, -1, -1)
