@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sensorium.serving.description import Description
@@ -16,6 +17,7 @@ from sensorium.serving.service import Answer
 from sensorium.serving.settings import Limits, Served, Settings, check, key_from_environment
 
 APPLICATION = "sensorium"
+INGRESS = "ingress"
 VERSIONS = "versions"
 REPORT = 0.5
 """Seconds between two reports of a replica, which learns by them of a new version."""
@@ -47,7 +49,7 @@ def build(args: dict[str, Any]) -> Any:
     return (
         serve.deployment(serve.ingress()(Ingress))
         .options(
-            name="ingress",
+            name=INGRESS,
             num_replicas=1,
             # The ingress counts for itself, and answers what is too much at once.
             max_ongoing_requests=100_000,
@@ -121,7 +123,14 @@ class Ingress:
 
         backends = {name: Remote(handle) for name, handle in self.models.items()}
         indexes = {name: Index(folder) for name, folder in self.indexes.items()}
-        return application(backends, self.limits, self.key, indexes, self.hosts)
+        app = application(backends, self.limits, self.key, indexes, self.hosts)
+        self.service = app.state.service
+        return app
+
+    async def drain(self, seconds: float) -> int:
+        """Takes no more questions, and waits for the answers to those that came; returns how many are left."""
+        left: int = await self.service.drain(seconds)
+        return left
 
 
 class Remote:
@@ -174,6 +183,7 @@ class Model:
 
         self.name, self.max_batch, self.limits, self.versions = name, max_batch, Limits(**limits), versions
         self.replica = serve.get_replica_context().replica_id.unique_id
+        self.refused = ""
         self.version: str = await versions.current.remote(name)
         # Ray gives torch a thread for each core of the replica; where OMP_NUM_THREADS says fewer, cores are left.
         lanes = max(1, int(cores) // torch.get_num_threads())
@@ -181,8 +191,8 @@ class Model:
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def describe(self) -> Description:
-        """Returns what it takes and gives."""
-        return await self.local.describe()
+        """Returns what it takes and gives, and which version was refused."""
+        return replace(await self.local.describe(), refused=self.refused)
 
     async def ask(self, example: Mapping[str, Any]) -> Answer | Refusal:
         """Returns its answer, or why there is none."""
@@ -198,7 +208,7 @@ class Model:
         while True:
             await asyncio.sleep(REPORT)
             try:
-                wanted: str = await self.versions.report.remote(self.name, self.replica, self.version)
+                wanted, self.refused = await self.versions.report.remote(self.name, self.replica, self.version)
             except (RayError, RayServeException) as error:  # it is being replaced; what is live stays
                 logger.warning(f"{self.name}: the keeper of versions does not answer: {error}")
                 continue

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sensorium.errors import SensoriumError, UserError
 from sensorium.modules import allowed
 from sensorium.plugins import Plugins
 from sensorium.runtime.connection import connect
-from sensorium.runtime.serve import APPLICATION, VERSIONS, build
+from sensorium.runtime.serve import APPLICATION, INGRESS, VERSIONS, build
 from sensorium.runtime.serve_profile import variables
 from sensorium.serving.guard import LOOPBACK
 from sensorium.serving.refusal import Refusal
@@ -23,6 +24,9 @@ from sensorium.serving.settings import KEY, Settings, check, key_from_environmen
 
 PATIENCE = 300.0
 """Seconds that a change of version may take."""
+
+DRAIN, END = 18.0, 8.0
+"""Seconds at the end for the answers to what has come, and then for Serve; both and Ray's own are within 30."""
 
 
 def check_host(host: str) -> None:
@@ -90,9 +94,7 @@ def running(settings: Settings, host: str, port: int, address: str | None) -> It
             yield _deploy(settings, host, port)
         finally:
             if ray.is_initialized():
-                if address is None:
-                    _shut_down()
-                ray.shutdown()
+                _shut_down() if address is None else ray.shutdown()
             os.environ.clear()
             os.environ.update(before)
 
@@ -169,9 +171,34 @@ def _change(updates: Mapping[str, str], rollbacks: list[str]) -> dict[str, Any]:
 
 
 def _shut_down() -> None:
+    """Answers what has come, then ends Serve and Ray, whose lines about what is gone by then nobody needs."""
+    import ray
     from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.context import _get_global_client
+    from ray.serve.exceptions import RayServeException
 
-    serve.shutdown()
+    with _silent():
+        with suppress(RayError, RayServeException, TimeoutError):  # the ingress is gone, so nothing is under way
+            drained = serve.get_deployment_handle(INGRESS, APPLICATION).drain.remote(DRAIN)
+            drained.result(timeout_s=DRAIN + 2)
+        with suppress(RayServeException):
+            _get_global_client().shutdown(timeout_s=END)
+        ray.shutdown()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps out of the terminal what Ray's C++ writes to standard error."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def named(models: list[str]) -> dict[str, str]:

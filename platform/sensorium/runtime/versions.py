@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from typing import Any
 
@@ -19,6 +20,9 @@ SEEN = 30.0
 
 STATE = b"sensorium/serve/versions"
 """Key in the cluster's own store."""
+
+
+logger = logging.getLogger("ray.serve")
 
 
 class Versions:
@@ -45,10 +49,10 @@ class Versions:
         """Returns the version that is to be live."""
         return self.history[name][-1]
 
-    async def report(self, name: str, replica: str, version: str) -> str:
-        """Notes what a replica serves; returns what it is to serve."""
+    async def report(self, name: str, replica: str, version: str) -> tuple[str, str]:
+        """Notes what a replica serves; returns what it is to serve, and what was refused since that went live."""
         self.reports[name][replica] = (version, time.monotonic())
-        return self.history[name][-1]
+        return self.history[name][-1], self.refused.get(name, "")
 
     async def update(self, name: str, model: str) -> str | Refusal:
         """Makes a model live once it was tried; returns its version when all replicas serve it."""
@@ -64,6 +68,7 @@ class Versions:
                 self.refused[name] = f"{version}: {refusal}"
                 return refusal
             self.history[name].append(version)
+        self.refused.pop(name, None)
         if "@" in model:
             self.following[name] = model
             if self._task is None:
@@ -123,12 +128,20 @@ class Versions:
                 try:
                     version = await asyncio.to_thread(_resolved, model)
                 except SensoriumError as error:  # the registry is away: what is live stays
-                    print(f"{model} could not be looked up: {error}", flush=True)
+                    logger.warning(f"{model} could not be looked up: {error}")
                     continue
-                if version == self.history[name][-1] or self.refused.get(name, "").startswith(f"{version}: "):
+                if version == self.history[name][-1]:
+                    self.refused.pop(name, None)  # the alias has moved back
+                    continue
+                if self.refused.get(name, "").startswith(f"{version}: "):
                     continue
                 result = await self.update(name, model)
-                print(f"{model} is now {version}: {result}", flush=True)
+                if isinstance(result, Refusal):
+                    logger.error(
+                        f"{model} is now {version}, which cannot be served: {result}; {self.history[name][-1]} stays"
+                    )
+                else:
+                    logger.info(f"{model} is now {version}, which is live")
 
     def _remember(self) -> None:
         from ray.experimental.internal_kv import _internal_kv_put

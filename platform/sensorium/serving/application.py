@@ -41,7 +41,7 @@ def application(
         hosts: Names by which the server may be asked; none lets any.
     """
     app = FastAPI(title="Sensorium", openapi_url=None, redoc_url=None)
-    service = Service(backends, limits or Limits(), indexes or {})
+    app.state.service = service = Service(backends, limits or Limits(), indexes or {})
     for add in ROUTES:
         add(app, service)
     app.add_middleware(Guard, key=key, hosts=hosts)
@@ -58,7 +58,7 @@ def add_state(app: FastAPI, service: Service) -> None:
         return JSONResponse({"status": "ok"})
 
     async def models(request: Request) -> Response:
-        found = {name: asdict(await service.description(name)) for name in service.backends}
+        found = {name: asdict(await service.refresh(name)) for name in service.backends}
         return JSONResponse({"models": found})
 
     async def metrics(request: Request) -> Response:

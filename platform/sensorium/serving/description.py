@@ -61,6 +61,7 @@ class Description:
         answer: The answer to the inputs' examples, in JSON.
         embeddings: Input -> the output that is its embedding.
         fingerprint: SHA-256 of the model's manifest, by which an index knows it.
+        refused: A version that was to go live and could not, and why; this one stays.
     """
 
     summary: str
@@ -70,6 +71,7 @@ class Description:
     answer: Mapping[str, Any]
     embeddings: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    refused: str = ""
 
 
 def describe(predictor: Predictor, version: str) -> Description:

@@ -61,6 +61,7 @@ class Service:
     def __init__(self, backends: Mapping[str, Backend], limits: Limits, indexes: Mapping[str, Index]) -> None:
         self.backends, self.limits, self.indexes, self.metrics = backends, limits, indexes, Metrics()
         self.bodies = Bodies(limits)
+        self.under_way, self.ending = 0, False
         self._descriptions: dict[str, Description] = {}
         self._waiting: Counter[str] = Counter()
 
@@ -73,8 +74,11 @@ class Service:
         if name not in self.backends:
             error = unknown("model", name, self.backends)
             raise Refusal(404, error.wrong, error.expected, error.hint)
-        if name not in self._descriptions:
-            self._descriptions[name] = await self.backends[name].describe()
+        return self._descriptions.get(name) or await self.refresh(name)
+
+    async def refresh(self, name: str) -> Description:
+        """Returns what a model says of itself now."""
+        self._descriptions[name] = await self.backends[name].describe()
         return self._descriptions[name]
 
     async def predict(self, name: str, request: Request) -> Response:
@@ -94,15 +98,30 @@ class Service:
             Refusal: There is no such model, no room, or no sense in the question.
         """
         description = await self.description(name)
+        if self.ending:
+            again = {"Retry-After": "1", "Connection": "close"}
+            raise Refusal(503, "The server is ending.", "", "Try again after a second.", again)
         self._check_room(name)
         check_type(request.headers)
-        async with self.bodies.read(request) as body:
-            with self._admitted(name):
-                example = await read_question(request.headers, body, description.inputs, self.limits)
-                answer = await self.ask(name, example)
+        self.under_way += 1
+        try:
+            async with self.bodies.read(request) as body:
+                with self._admitted(name):
+                    example = await read_question(request.headers, body, description.inputs, self.limits)
+                    answer = await self.ask(name, example)
+        finally:
+            self.under_way -= 1
         if answer.version != description.version:  # a new version went live: what it takes may have changed
-            description = self._descriptions[name] = await self.backends[name].describe()
+            description = await self.refresh(name)
         return description, answer
+
+    async def drain(self, seconds: float) -> int:
+        """Takes no more questions, and waits for the answers to those that came; returns how many are left."""
+        self.ending = True
+        end = time.monotonic() + seconds
+        while self.under_way and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        return self.under_way
 
     async def ask(self, name: str, example: Mapping[str, Any]) -> Answer:
         """Returns a model's answer, within the time limit.

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import io
 import json
 import struct
@@ -450,6 +451,46 @@ def test_a_model_that_does_not_answer_is_not_waited_for(model):
             return await client.post("/predict", json={"picture": coded(echo.png())})
 
     refused(asyncio.run(run()), 504, "did not answer within 0.1 s")
+
+
+def test_an_end_answers_what_has_come_and_takes_no_more(model):
+    async def run():
+        slow = Slow(model)
+        app = application({"echo": slow})
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as client:
+            question = {"picture": coded(echo.png())}
+            begun = [asyncio.create_task(client.post("/predict", json=question)) for _ in range(3)]
+            await asyncio.sleep(0.1)
+            assert await app.state.service.drain(0.1) == 3
+            end = asyncio.create_task(app.state.service.drain(10))
+            await asyncio.sleep(0)
+            late = await client.post("/predict", json=question)
+            slow.gate.set()
+            return await asyncio.gather(*begun), late, await end
+
+    begun, late, left = asyncio.run(run())
+    assert [answer.status_code for answer in begun] == [200] * 3
+    refused(late, 503, "The server is ending")
+    assert late.headers["retry-after"] == "1"
+    assert left == 0
+
+
+class Refusing:
+    """A model whose newer version could not be served."""
+
+    def __init__(self, model):
+        self.model, self.refused = model, ""
+
+    async def describe(self):
+        return dataclasses.replace(await self.model.describe(), refused=self.refused)
+
+
+def test_models_say_which_version_was_refused(model):
+    backend = Refusing(model)
+    with TestClient(application({"echo": backend})) as client:
+        assert client.get("/models").json()["models"]["echo"]["refused"] == ""
+        backend.refused = "echo/2: It cannot be read."
+        assert client.get("/models").json()["models"]["echo"]["refused"] == "echo/2: It cannot be read."
 
 
 class Broken:
