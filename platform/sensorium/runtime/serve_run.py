@@ -189,16 +189,20 @@ def _shut_down() -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keeps out of the terminal what Ray's C++ writes to standard error."""
-    sys.stderr.flush()
-    before = os.dup(2)
+    """Keeps out of the terminal what Ray writes there, from its C++ and from threads of its own."""
+    streams = ((1, sys.stdout), (2, sys.stderr))
+    before = {number: os.dup(number) for number, _ in streams}
     try:
         with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+            for number, stream in streams:
+                stream.flush()
+                os.dup2(nowhere.fileno(), number)
         yield
     finally:
-        os.dup2(before, 2)
-        os.close(before)
+        for number, stream in streams:
+            stream.flush()  # before, so that what is buffered goes nowhere, too
+            os.dup2(before[number], number)
+            os.close(before[number])
 
 
 def named(models: list[str]) -> dict[str, str]:
