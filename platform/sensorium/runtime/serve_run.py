@@ -25,7 +25,7 @@ from sensorium.serving.settings import KEY, Settings, check, key_from_environmen
 PATIENCE = 300.0
 """Seconds that a change of version may take."""
 
-DRAIN, END = 18.0, 8.0
+DRAIN, END = 15.0, 8.0
 """Seconds at the end for the answers to what has come, and then for Serve; both and Ray's own are within 30."""
 
 
