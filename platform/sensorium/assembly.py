@@ -184,9 +184,22 @@ def states(modalities: Mapping[str, Modality]) -> dict[str, Any]:
 
 
 def restore(modalities: Mapping[str, Modality], saved: Mapping[str, Any]) -> None:
-    """Gives modalities back what they had learnt."""
+    """Gives modalities back what they had learnt.
+
+    Raises:
+        UserError: One's state is missing, or is none of its kind.
+    """
     for name, modality in modalities.items():
-        modality.restore(saved[name])
+        try:
+            modality.restore(saved[name])
+        except UserError:
+            raise
+        except Exception as cause:  # a state that somebody has changed fails anywhere in it
+            raise UserError(
+                f"What the modality {name!r} had learnt cannot be restored ({type(cause).__name__}: {cause}).",
+                "It lies in modalities.json.",
+                "Take another checkpoint.",
+            ) from cause
 
 
 def _match_fields(dataset: Dataset, modalities: Mapping[str, Modality], loaded: Loaded) -> None:

@@ -10,9 +10,24 @@ import yaml
 
 from sensorium.errors import UserError
 
+EXPANDED = 10_000
+"""Nodes that aliases (`*name`) may repeat in all; aliases of aliases grow without bound in a few lines."""
+
+
+EXPANDING = -1
+"""Size of a node whose inside is being counted."""
+
 
 class _Loader(yaml.SafeLoader):
     """YAML whose numbers are those of YAML 1.2: 1e-3 is a number, 010 is ten, `no` is a word. A key occurs once."""
+
+    def get_single_node(self) -> Any:
+        """Returns the root, of which aliases make nothing endless or huge."""
+        root = super().get_single_node()
+        sizes: dict[int, int] = {}
+        if root is not None and _size(root, sizes) > len(sizes) + EXPANDED:
+            raise yaml.constructor.ConstructorError(None, None, "its aliases repeat too much", root.start_mark)
+        return root
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Returns a mapping, as YAML itself says with distinct keys."""
@@ -37,6 +52,19 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _size(node: Any, sizes: dict[int, int]) -> int:
+    """Returns the number of nodes below and with one, aliases counted each time; `sizes` keeps those that are known."""
+    if id(node) not in sizes:
+        sizes[id(node)] = EXPANDING
+        inner = () if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            inner = [each for pair in inner for each in pair]
+        sizes[id(node)] = 1 + sum(_size(each, sizes) for each in inner)
+    elif sizes[id(node)] == EXPANDING:
+        raise yaml.constructor.ConstructorError(None, None, "an alias holds itself", node.start_mark)
+    return sizes[id(node)]
+
+
 def parse_yaml(text: str, where: str, mapping: bool = True) -> Any:
     """Returns what a YAML text says.
 
@@ -45,8 +73,9 @@ def parse_yaml(text: str, where: str, mapping: bool = True) -> Any:
     """
     try:
         data = yaml.load(text, _Loader)
-    except yaml.YAMLError as cause:
-        raise UserError(f"{where} is no YAML: {' '.join(str(cause).split())}.") from cause
+    except Exception as cause:  # a tag's constructor raises what it likes: `!!int x` a ValueError
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        raise UserError(f"{where} is no YAML: {reason[:300]}.") from cause
     if mapping and not isinstance(data, Mapping):
         raise UserError(
             f"{where} is {data!r}.", "Expected: a mapping with `task`, `dataset`, `modalities`, `model`, …."

@@ -48,8 +48,21 @@ class Checkpoint:
         return int(self.document("state")["step"])
 
     def document(self, name: str) -> Any:
-        """Returns what `<name>.json` holds."""
-        return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        """Returns what `<name>.json` holds, a mapping.
+
+        Raises:
+            UserError: It is not there, or holds something else.
+        """
+        path = self.folder / f"{name}.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as cause:
+            raise UserError(f"{path} cannot be read: {cause}.", "", "Take another checkpoint.") from cause
+        if not isinstance(content, dict):
+            raise UserError(
+                f"{path} holds a {type(content).__name__}.", "A mapping was expected.", "Take another checkpoint."
+            )
+        return content
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Returns what `<name>.safetensors` holds.

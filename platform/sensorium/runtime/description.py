@@ -78,18 +78,18 @@ def read(path: Path) -> Description:
     Raises:
         UserError: There is no such file, or something in it does not fit; says where.
     """
-    import yaml
+    from sensorium.yamls import parse_yaml
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as cause:
         raise UserError(
             f"The cluster file {str(path)!r} cannot be read: {cause.strerror}.",
             hint="clusters/laptop.yaml in the repository is one to start from.",
         ) from cause
-    except (yaml.YAMLError, UnicodeDecodeError) as cause:
+    except UnicodeDecodeError as cause:
         raise UserError(f"{path} is no YAML: {' '.join(str(cause).split())}.") from cause
-    return checked(data, str(path))
+    return checked(parse_yaml(text, str(path), mapping=False), str(path))
 
 
 def checked(data: Any, where: str) -> Description:

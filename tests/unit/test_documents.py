@@ -1,0 +1,48 @@
+"""YAML and JSON that somebody made to do harm, or of the wrong shape: refused with a sentence, and at once."""
+
+import json
+import time
+
+import pytest
+
+from sensorium import Label, Tags, Text, UserError
+from sensorium.assembly import restore
+from sensorium.engine.checkpoint import Checkpoint
+from sensorium.yamls import parse_yaml
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: &a [*a]", "&a {b: *a}", BOMB, "[" * 5000, "!!int x", "!!timestamp x", "!!bool x", "9" * 5000, "? [1]\n: 2"],
+    ids=lambda text: text[:12],
+)
+def test_hostile_yaml_is_refused_at_once(text):
+    begin = time.monotonic()
+    with pytest.raises(UserError, match="is no YAML"):
+        parse_yaml(text, "x", mapping=False)
+    assert time.monotonic() - begin < 5
+
+
+def test_aliases_that_spare_writing_are_taken():
+    assert parse_yaml("a: &a {b: 1}\nc: *a\nd: [*a, *a]", "x") == {"a": {"b": 1}, "c": {"b": 1}, "d": [{"b": 1}] * 2}
+
+
+@pytest.mark.parametrize("content", ["[]", "1", "null", '"x"', "{", "[" * 100_000, b"\xff"])
+def test_a_document_of_another_type_is_refused(content, tmp_path):
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "experiment.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"experiment\.json"):
+        Checkpoint(tmp_path, "").document("experiment")
+
+
+@pytest.mark.parametrize("state", [None, 1, [], {}, {"names": 3}, {"tokenizer": "x"}, {"tokenizer": 1}])
+@pytest.mark.parametrize("config", [Label.Config(), Tags.Config(), Text.Config()], ids=lambda c: c.owner.__name__)
+def test_a_state_of_another_type_is_refused(config, state):
+    assert json.dumps(state)
+    for saved in ({"x": state}, {}):
+        with pytest.raises(UserError, match="'x' had learnt"):
+            restore({"x": config.build()}, saved)
