@@ -184,6 +184,18 @@ def test_bad_input_is_refused_with_a_sentence(server: Server, content: bytes, ki
     assert server.ask().status_code == 200, "the next good request is answered"
 
 
+@pytest.mark.parametrize(("size", "status"), [(3, 200), (5, 200), (11.9, 200), (12.1, 413)])
+def test_bodies_are_taken_up_to_the_limit(server: Server, size: float, status: int) -> None:
+    """As base64, 12 MiB are the 16 MiB of a body; what follows the end of a PNG is left out."""
+    content = server.pictures[0].ljust(int(size * (1 << 20)), b"\0")
+    hangs_up = (httpx.WriteError, httpx.ReadError) if status == 413 else ()
+    with contextlib.suppress(*hangs_up):
+        question = {"image": base64.b64encode(content).decode()}
+        answer = httpx.post(f"{server.url}/predict", json=question, timeout=60)
+        assert answer.status_code == status
+        assert status != 200 or answer.json() == server.right[0][0]
+
+
 def test_a_body_in_pieces_is_cut_off(server: Server) -> None:
     sent = []
 

@@ -88,12 +88,13 @@ def _settings(
     if (file is None) == (not models):
         raise typer.BadParameter("give MODEL, or --file serve.yaml")
     if file is not None:
-        import yaml
+        from sensorium.yamls import parse_yaml
 
         try:
-            return serve_run.from_document(yaml.safe_load(file.read_text(encoding="utf-8")))
-        except (OSError, yaml.YAMLError) as cause:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as cause:
             raise UserError(f"{file} cannot be read: {' '.join(str(cause).split())}.") from cause
+        return serve_run.from_document(parse_yaml(text, str(file), mapping=False))
     fewest, _, most = replicas.partition(":")
     if not fewest.isdecimal() or not (most or "1").isdecimal() or not 0 < int(fewest) <= int(most or fewest):
         raise UserError(f"{replicas!r} is no number of copies.", "N or FEWEST:MOST was expected, such as 1:4.")
