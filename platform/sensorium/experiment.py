@@ -207,7 +207,7 @@ def parse(config: type[Any], data: Any, plugins: Plugins, where: str = "") -> An
         if name in data:
             values[name] = _value(hints[name], data[name], plugins, place)
         elif entry.default is MISSING and entry.default_factory is MISSING:
-            raise UserError(f"{place} is missing.", f"It is {_describe(hints[name])}.", "Add it to the experiment.")
+            raise UserError(f"{place} is missing.", f"It is {describe(hints[name])}.", "Add it to the experiment.")
     try:
         return config(**values)
     except ValueError as cause:
@@ -303,12 +303,12 @@ def _value(hint: Any, value: Any, plugins: Plugins, where: str) -> Any:
         raise _wrong_type(where, value, "finite numbers")
     if origin is Literal:  # which pydantic compares by value, so that `true` would be 1
         if not any(value == choice and type(value) is type(choice) for choice in arguments):
-            raise _wrong_type(where, value, _describe(hint))
+            raise _wrong_type(where, value, describe(hint))
         return value
     try:
         return _adapter(hint).validate_json(json.dumps(value), strict=True)
     except (ValidationError, TypeError, ValueError) as cause:
-        raise _wrong_type(where, value, _describe(hint)) from cause
+        raise _wrong_type(where, value, describe(hint)) from cause
 
 
 def _is_finite(value: Any) -> bool:
@@ -356,7 +356,8 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(hint)
 
 
-def _describe(hint: Any) -> str:
+def describe(hint: Any) -> str:
+    """Returns what an option of a type takes, in words."""
     if isinstance(hint, type) and issubclass(hint, Config):
         kind = _kind(hint)
         return _a(kind) if kind else "a mapping of options"

@@ -36,7 +36,11 @@ class ShowAttendAndTell(ShowAndTell):
 
     def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__(config, modalities)
-        image: Image = modalities[config.image]  # type: ignore[assignment]
+        image = modalities[config.image]
+        if not isinstance(image, Image):
+            raise UserError(
+                f"The field {config.image!r} is not a picture.", "Looks are shown on one.", "Take show_and_tell."
+            )
         self.outputs = {**self.outputs, "attention": Heatmaps(Heatmaps.Config(), self.text, image)}
 
     def terms(self, told: Any, sentences: Padded) -> dict[str, Tensor]:

@@ -40,7 +40,7 @@ SHOWN = 8
 
 
 class ShowAndTell(Task):
-    """A sentence for a picture. Stages: those of `recognition`, where there is one, then `caption`."""
+    """A sentence for a picture, or what else an encoder reads. Stages: those of `recognition`, then `caption`."""
 
     experiment: ClassVar[str] = "show_and_tell.yaml"
     probe: ClassVar[Mapping[str, Any]] = {"dataset.cells": 1, "dataset.most": 1}
@@ -50,7 +50,7 @@ class ShowAndTell(Task):
         """The parts, and how sentences are taught and searched."""
 
         image: str = "image"
-        """Field that is seen."""
+        """Field that is looked at: a picture, or what else the encoder reads, such as a sound."""
         caption: str = "caption"
         """Field with one sentence about it."""
         encoder: Encoder.Config | None = None
@@ -83,10 +83,10 @@ class ShowAndTell(Task):
 
     def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__(config, modalities)
-        for name, kind in ((config.image, Image), (config.caption, Text)):
+        for name, kind in ((config.image, Modality), (config.caption, Text)):  # what is seen its encoder may refuse
             if not isinstance(modalities.get(name), kind):
                 raise UserError(
-                    f"The field {name!r} has no modality {kind.__name__.lower()}.",
+                    f"The field {name!r} has no modality{' text' if kind is Text else ''}.",
                     f"Fields: {', '.join(modalities)}.",
                     "Add it to `modalities`, or set model.image and model.caption.",
                 )
@@ -181,8 +181,10 @@ class ShowAndTell(Task):
         return self.decoder.say(features, self.config.beam, self.config.length_power), features
 
     def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
-        """Returns the first pictures with what was said of them."""
-        image: Image = self.modalities[self.config.image]  # type: ignore[assignment]
+        """Returns the first pictures with what was said of them; none of what is heard."""
+        image = self.modalities[self.config.image]
+        if not isinstance(image, Image):
+            return {}
         some = range(min(SHOWN, len(split)))
         seen = [image.encode(image.transform(image.decode(split[i][self.config.image]), None)) for i in some]
         return {"captions.png": captioned(seen, rows["generated"])}

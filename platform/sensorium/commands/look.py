@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.commands.options import Address, Json, Overrides, print_json, warn
+from sensorium.commands.options import Address, Json, print_json, warn
 
 
 def tasks(as_json: Json = False) -> None:
@@ -45,20 +45,60 @@ def plugins(as_json: Json = False) -> None:
 
 
 def show(
-    task: Annotated[str, typer.Argument(metavar="TASK|FILE")],
-    overrides: Overrides = None,
+    task: Annotated[str, typer.Argument(metavar="TASK|FILE|KIND", help="Such as clip, mine.yaml, or encoder.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY.PATH=VALUE]...|[NAME]", help="Options to change; a name of KIND."),
+    ] = None,
+    comments: Annotated[bool, typer.Option("--comments", help="Say above each option what it means.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print the whole experiment of a task or file, with every default written out."""
+    """Print a whole experiment with every default; or the options of a part, such as `show encoder convnet`."""
     import yaml
 
+    from sensorium.plugins import KINDS
+
+    if task in KINDS:
+        _show_parts(task, overrides or [], as_json)
+        return
     from sensorium.experiment import load
 
-    plain = load(task, overrides or ()).plain()
+    loaded = load(task, overrides or ())
     if as_json:
-        print_json(plain)
+        print_json(loaded.plain())
+    elif comments:
+        from sensorium.explain import commented
+
+        print(commented(loaded), end="")
     else:
-        print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), end="")
+        print(yaml.safe_dump(loaded.plain(), sort_keys=False, allow_unicode=True), end="")
+
+
+def _show_parts(kind: str, given: list[str], as_json: bool) -> None:
+    from sensorium.experiment import override
+    from sensorium.plugins import Plugins
+
+    listed = [item for item in given if item.startswith("plugins=")]
+    loaded = Plugins(tuple(override({}, listed).get("plugins", ())))
+    names = [item for item in given if item not in listed]
+    if not names:
+        found = {name: loaded.entries[kind][name].summary() for name in loaded.names(kind)}
+        print_json(found) if as_json else print("\n".join(f"{name:24} {text}" for name, text in found.items()))
+        return
+    from dataclasses import asdict
+
+    from sensorium.explain import options
+
+    parts = {name: options(kind, name, loaded) for name in names}
+    if as_json:
+        print_json({name: {key: asdict(each) for key, each in found.items()} for name, found in parts.items()})
+        return
+    for name, found in parts.items():
+        entry = loaded.entries[kind][name]
+        print(f"{kind} {name}, of the plugin {entry.plugin}: {entry.summary()}")
+        for key, each in found.items():
+            value = "required" if each.required else f"default {json.dumps(each.default, ensure_ascii=False)}"
+            print(f"  {key}: {each.type}, {value}\n      {each.text}")
 
 
 def schema() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.commands.options import Json, print_json
+from sensorium.commands.options import Json, print_json, warn
 
 app = typer.Typer(help="Begin a plugin, or check one.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,7 +17,9 @@ app = typer.Typer(help="Begin a plugin, or check one.", no_args_is_help=True, ri
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin, in small letters.")],
-    kind: Annotated[str, typer.Option(help="task, encoder, fusion, decoder, loss, dataset or modality.")] = "task",
+    kind: Annotated[
+        str, typer.Option(help="task, encoder, fusion, decoder, loss, dataset, modality, metric or events.")
+    ] = "task",
     folder: Annotated[Path, typer.Option(help="Folder in which the package is made.")] = Path(),
 ) -> None:
     """Write a package that registers a component, with its tests."""
@@ -38,15 +40,21 @@ def check(
     """Hold a plugin to its contract: shapes, gradients, seeds, saving, workers, learning, prediction."""
     from sensorium.conformance import examine
 
-    findings = examine(name, tuple(module or ()))
+    findings = examine(name, tuple(module or ()), lambda component, check: warn(f"{component}: {check} …"))
     failed = [finding for finding in findings if finding.ok is False]
     if as_json:
-        print_json({"plugin": name, "ok": not failed, "findings": [asdict(finding) for finding in findings]})
+        print_json(
+            {
+                "plugin": name,
+                "ok": not failed and any(finding.ok for finding in findings),
+                "findings": [asdict(finding) for finding in findings],
+            }
+        )
     else:
         _print_table(findings)
         held = sum(finding.ok is True for finding in findings)
         print(f"{held} checks hold, {len(failed)} fail, {len(findings) - held - len(failed)} do not apply.")
-    if failed:
+    if failed or not any(finding.ok for finding in findings):
         raise typer.Exit(1)
 
 

@@ -1,6 +1,6 @@
 """Checks of a loss: finite, differentiable, and the same on two workers as on one.
 
-Shapes: G samples of the global batch, D channels, C classes.
+Shapes: G samples of the global batch, T tokens, D channels, C classes.
 """
 
 from __future__ import annotations
@@ -57,6 +57,29 @@ def gradients_reach(subject: Subject) -> str:
     return ", ".join(name for name in gradients if name != "value")
 
 
+def counts_real_tokens(subject: Subject) -> str:
+    """Checks a loss over classes on sentences: what the mask leaves out changes nothing, without it all count."""
+    if subject.loss.form != "classes":
+        raise InapplicableError("It is not a loss over classes.")
+    random = torch.Generator().manual_seed(5)
+    logits, target = torch.randn(GLOBAL, 4, 5, generator=random), torch.randint(5, (GLOBAL, 4), generator=random)
+    mask = torch.arange(4) < 1 + torch.arange(GLOBAL)[:, None] % 4
+    try:
+        masked, whole = subject.loss(logits, target, mask), subject.loss(logits, target, None)
+        other = subject.loss(logits.where(mask[..., None], 9 * logits.flip(-1)), target.where(mask, 0), mask)
+        every = subject.loss(logits, target, torch.ones_like(mask))
+    except (TypeError, RuntimeError, ValueError, IndexError) as cause:
+        form = "forward(logits (B, T, C), target (B, T), mask (B, T) or None)"
+        raise ContractError(f"It does not take sentences, as {form}: {str(cause).rstrip('.')}.") from cause
+    if masked.shape not in ((), (GLOBAL,)):
+        raise ContractError(f"For {GLOBAL} sentences it returns the shape {tuple(masked.shape)}, not (B,) or a mean.")
+    if difference({"loss": masked}, {"loss": other}) > TOLERANCE:
+        raise ContractError("What the mask leaves out changes the loss.")
+    if difference({"loss": whole}, {"loss": every}) > TOLERANCE:
+        raise ContractError("Without a mask not all tokens count alike.")
+    return "the loss of real tokens alone"
+
+
 def workers_change_nothing(subject: Subject) -> str:
     """Checks loss and gradients on two workers against one."""
     alone = _gradients(subject.loss, slice(None))
@@ -109,4 +132,9 @@ def _arguments(form: str, rows: slice) -> list[Tensor]:
     return [a[rows].clone().requires_grad_(), b[rows].clone().requires_grad_(), groups[rows]]
 
 
-CHECKS = {"values": is_finite, "gradients": gradients_reach, "two workers": workers_change_nothing}
+CHECKS = {
+    "values": is_finite,
+    "gradients": gradients_reach,
+    "masks": counts_real_tokens,
+    "two workers": workers_change_nothing,
+}

@@ -86,8 +86,9 @@ class Loss(Component, nn.Module):
 
     Attributes:
         form: What `forward` takes: `pairs` (a (B, D), b (B, D), groups (B,)) of unit-length rows
-            and the group of each pair; `classes` (logits (B, ..., C), target (B, ...)); or a form
-            of its own.
+            and the group of each pair; `classes` (logits (B, C) and target (B,), or logits (B, T, C),
+            target (B, T) and mask (B, T), True where a token is real and counts, or None where all
+            do; the loss of a sample is the mean over its real tokens); or a form of its own.
         unit: What one unit of the value means.
     """
 

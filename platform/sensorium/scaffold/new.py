@@ -36,14 +36,14 @@ from sensorium.conformance import examine
 
 def test_it_does_what_its_contract_says():
     findings = examine("sensorium_{name}")
-    assert {{found.component for found in findings}} == {{"{kind} {name}"}}
+    assert {{found.component for found in findings}} == {{"{subject}"}}
     assert [found for found in findings if found.ok is False] == []
 '''
 
 
 def kinds() -> list[str]:
-    """Returns the kinds of component that there is a template for."""
-    return sorted(path.stem for path in TEMPLATES.glob("*.py") if path.stem in KINDS)
+    """Returns what there is a template for: the kinds of component, and `events`."""
+    return sorted(path.stem for path in TEMPLATES.glob("*.py") if path.stem in {*KINDS, "events"})
 
 
 def write(name: str, kind: str, parent: Path) -> Path:
@@ -51,7 +51,7 @@ def write(name: str, kind: str, parent: Path) -> Path:
 
     Args:
         name: Name of the plugin and its component: small letters, digits and underscores.
-        kind: What it registers.
+        kind: What it registers, or `events` for one that hears a run's.
         parent: Folder in which the package's own is made.
 
     Raises:
@@ -61,7 +61,7 @@ def write(name: str, kind: str, parent: Path) -> Path:
         raise unknown("kind", kind, kinds())
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(
-            f"{name!r} is no name for a plugin.",
+            f"{name!r} is not a name for a plugin.",
             "Small letters, digits and underscores, with a letter first, were expected.",
             "Example: my_task.",
         )
@@ -69,10 +69,11 @@ def write(name: str, kind: str, parent: Path) -> Path:
     taken = [each for each in KINDS if name in plugins.entries[each]]
     if name in plugins.versions or kind in taken:
         raise UserError(f"The name {name!r} is taken.", "Names are unique.", "Choose another.")
-    folder = parent / f"sensorium_{name}"
+    folder = parent / f"sensorium-{name.replace('_', '-')}"  # no module's name, so that it hides none from above
     if folder.exists():
         raise UserError(f"{folder} is there already.", hint="Choose another name, or remove it.")
     words = {"name": name, "dashed": name.replace("_", "-"), "kind": kind}
+    words["subject"] = f"plugin sensorium_{name}" if kind == "events" else f"{kind} {name}"
     folder.mkdir(parents=True)
     module = (TEMPLATES / f"{kind}.py").read_text(encoding="utf-8")
     camel = "".join(word.capitalize() for word in name.split("_"))

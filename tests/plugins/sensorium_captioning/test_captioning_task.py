@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from sensorium import Batch, Heat, Heatmaps, Image, MediaError, Tags, Text, UserError
+from sensorium import Audio, Batch, Heat, Heatmaps, Image, MediaError, Tags, Text, UserError
 from sensorium.builtin.captioning import Captions
 from sensorium.builtin.datasets.coco import CocoCaptions
 from sensorium.builtin.decoders.attention_lstm import AttentionLSTM
@@ -70,6 +70,21 @@ def test_the_loss_is_the_mean_over_real_words_after_the_first_sign(modalities, b
         chances = told.logits[row, : length - 1].log_softmax(1)
         right = chances[torch.arange(length - 1), sentences.data[row, 1:length]]
         assert terms[row].item() == pytest.approx(-right.mean().item(), abs=1e-5)
+
+
+def test_whatever_an_encoder_reads_is_told(modalities, batch):
+    sound = Audio.Config(sample_rate=8000, seconds=0.5, n_mels=8).build()
+    heard = {**modalities, "sound": sound}
+    with pytest.raises(UserError, match="'sound' is not a picture"):
+        built(ShowAttendAndTell, heard, image="sound")
+    task = built(ShowAndTell, heard, image="sound")
+    waves = [sound.example(torch.Generator().manual_seed(number)) for number in range(3)]
+    samples = [{**sample, "sound": wave} for sample, wave in zip(batch.samples, waves, strict=True)]
+    values = sound.collate([sound.transform(sound.decode(wave), None) for wave in waves])
+    asked = Batch(samples, {**batch.fields, "sound": values}, seed=3)
+    assert task(asked)["words"].isfinite().all()
+    assert task.predict(asked)["caption"].shape[0] == 3
+    assert task.pictures({}, samples) == {}
 
 
 def test_looks_of_padded_steps_cost_nothing(modalities, batch):

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from sensorium.conformance import examine
+from sensorium.conformance.tasks import leads
 from sensorium.errors import UserError
+from sensorium.scaffold.new import write
 
 pytestmark = pytest.mark.learn
 
@@ -20,6 +22,9 @@ DEFECTS = {
     "fusion mixing": "shapes and masks",
     "loss local_pairs": "two workers",
     "loss undocumented": "options",
+    "loss maskless": "masks",
+    "loss mask_blind": "masks",
+    "metric ordinal": "order of rows",
     "modality jittery": "determinism",
     "modality longer": "shapes and masks",
     "modality wrong_mask": "shapes and masks",
@@ -56,6 +61,58 @@ def test_an_undeclared_output_is_found(findings):
     (predict,) = [found for found in findings if found.component == "task guess" and found.check == "predict"]
     assert predict.ok is False
     assert "class" in predict.text
+    assert "`outputs` declares label" in predict.text
+
+
+def test_an_event_that_fails_is_found(findings):
+    (event,) = [found for found in findings if found.check == "events"]
+    assert event.ok is False
+    assert "no ear for step 1" in event.text
+
+
+def test_a_task_that_does_not_learn_hears_what_to_set(findings):
+    (learning,) = [found for found in findings if found.component == "task guess" and found.check == "learning"]
+    assert all(word in learning.text for word in ("training.optimizer.lr", "search.metric", "probe"))
+
+
+@pytest.mark.parametrize(
+    ("right", "shuffled", "mode", "clear"),
+    [
+        (0.154, 0.107, "max", False),
+        (0.93, 0.1, "max", True),
+        (0.27, 0.1, "max", True),
+        (0.1, 0.1, "max", False),
+        (0.1, 0.9, "max", False),
+        (5.7, -19.3, "max", True),
+        (-1.0, -1.2, "max", False),
+        (3.0, 40.0, "min", True),
+        (30.0, 40.0, "min", False),
+        (float("nan"), 0.1, "max", False),
+    ],
+)
+def test_a_lead_is_half_as_good_again(right, shuffled, mode, clear):
+    assert leads(right, shuffled, mode) is clear
+
+
+def test_a_plugin_without_anything_to_check_fails_and_each_check_is_told(tmp_path, monkeypatch, sensorium):
+    monkeypatch.chdir(tmp_path)
+    code = "from sensorium import hookimpl\n\n@hookimpl\ndef sensorium_losses():\n    return {}\n"
+    (tmp_path / "hollow_one.py").write_text(code)
+    answer = sensorium("plugin", "check", "hollow_one")
+    assert answer.status == 1
+    assert "hollow_one.py" in answer.out.replace("\n", "")
+    told = sensorium("plugin", "check", "hollow_one", "--module", "toys", "--json")
+    assert told.json["ok"] is False
+    sys.modules.pop("hollow_one", None)
+
+
+def test_progress_is_told_before_each_check(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(write("try_tell", "metric", tmp_path))
+    told = []
+    findings = examine("sensorium_try_tell", (), lambda component, check: told.append((component, check)))
+    sys.modules.pop("sensorium_try_tell", None)
+    assert {(found.component, found.check) for found in findings} <= set(told)
 
 
 def test_a_plugin_that_is_not_there_is_named_with_the_nearest():

@@ -1,10 +1,11 @@
 """Focal loss: cross-entropy that looks away from what is easy (Lin et al. 2017, equation 4).
 
-Shapes: B samples, C classes.
+Shapes: B samples, T tokens, C classes.
 """
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,10 +28,20 @@ class ExampleName(Loss):
         super().__init__(config, **context)
         self.gamma = config.gamma
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Returns the loss of each sample (B,), for logits (B, C) and classes (B,)."""
-        surprise = F.cross_entropy(logits, target, reduction="none")
-        return (1 - surprise.neg().exp()) ** self.gamma * surprise
+    def forward(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Returns the loss of each sample (B,), of several tokens the mean over the real ones.
+
+        Args:
+            logits: (B, C), or (B, T, C).
+            target: (B,), or (B, T), the right class.
+            mask: (B, T), True where a token is real; None when all are.
+        """
+        surprise = F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none").view(target.shape)
+        losses = (1 - surprise.neg().exp()) ** self.gamma * surprise
+        if target.dim() == 1:
+            return losses
+        mask = torch.ones_like(losses, dtype=torch.bool) if mask is None else mask
+        return losses.where(mask, 0).sum(1) / mask.sum(1).clamp(min=1)
 
 
 @hookimpl
