@@ -82,8 +82,8 @@ def _show_parts(kind: str, given: list[str], as_json: bool) -> None:
     loaded = Plugins(tuple(override({}, listed).get("plugins", ())))
     names = [item for item in given if item not in listed]
     if not names:
-        found = {name: loaded.entries[kind][name].summary() for name in loaded.names(kind)}
-        print_json(found) if as_json else print("\n".join(f"{name:24} {text}" for name, text in found.items()))
+        summaries = {name: loaded.entries[kind][name].summary() for name in loaded.names(kind)}
+        print_json(summaries) if as_json else print("\n".join(f"{n:24} {text}" for n, text in summaries.items()))
         return
     from dataclasses import asdict
 

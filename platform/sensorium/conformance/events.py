@@ -31,14 +31,17 @@ def hears_a_run(plugins: Plugins, plugin: str, hooks: list[str]) -> str:
 def _events(folder: str, rank: int) -> list[tuple[str, dict[str, Any]]]:
     run = Run("made-up", folder, {"task": "made-up"}, seed=0, rank=rank, workers=2, steps=1)
     step = Step(1, "train", 0, {"train/loss": torch.tensor(0.5)}, {"train": 1e-3}, ["a", "b"], 4)
-    first = [
+    first: list[tuple[str, dict[str, Any]]] = [
         ("sensorium_run_started", {"run": run}),
         ("sensorium_step_finished", {"run": run, "step": step}),
         ("sensorium_evaluated", {"run": run, "evaluation": Evaluation(1, "test", {"accuracy": 0.5})}),
     ]
-    checkpoint = [
+    checkpoint: list[tuple[str, dict[str, Any]]] = [
         ("sensorium_checkpoint_begun", {"run": run, "step": 1}),
         ("sensorium_checkpoint_saved", {"run": run, "checkpoint": f"{folder}/checkpoint", "step": 1}),
     ]
-    last = ("sensorium_run_finished", {"run": run, "outcome": Outcome("finished", {"accuracy": 0.5})})
+    last: tuple[str, dict[str, Any]] = (
+        "sensorium_run_finished",
+        {"run": run, "outcome": Outcome("finished", {"accuracy": 0.5})},
+    )
     return [*first, *(checkpoint if rank == 0 else []), last]

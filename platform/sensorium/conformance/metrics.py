@@ -49,7 +49,7 @@ def gives_figures(subject: Subject) -> str:
 
 def heeds_no_order(subject: Subject) -> str:
     """Checks that rows in another order give the same figures: workers gather them in any."""
-    order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(2)).tolist()
+    order = list(reversed(range(COUNT)))
     turned = {name: _ordered(value, order) for name, value in subject.rows.items()}
     before, after = subject.metric(subject.rows), subject.metric(turned)
     far = [name for name in before if not math.isclose(before[name], after.get(name, math.nan), rel_tol=TOLERANCE)]
