@@ -25,6 +25,10 @@ def up(file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as cluste
     print(f"address  {cluster.address}")
     print(f"jobs     {cluster.jobs}")
     print(f"token    {cluster.token}")
+    print(
+        "open     Ray's control store and raylets listen on every address, and ask for the token; its metrics ask for"
+    )
+    print("         none: keep other machines out with a firewall (`sensorium doctor` lists the ports)")
     print(f"go on    sensorium train clip --workers 2 --address {cluster.name}")
     print(f"         sensorium submit --address {cluster.name} -- train clip --workers 2")
     print(f"         sensorium cluster down {cluster.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -14,6 +15,7 @@ import typer
 
 from sensorium.commands.options import Json, print_json, warn
 from sensorium.errors import UserError
+from sensorium.secrets import check_address
 
 Cluster = Annotated[
     str | None,
@@ -26,6 +28,7 @@ def submit(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="Such as: -- train clip --workers 4")],
     address: Cluster = None,
     wait: Annotated[bool, typer.Option("--wait/--detach", help="Whether to show its log and end as it ends.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would travel, and ask no cluster.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run a command of Sensorium on a cluster, with the files of this folder."""
@@ -34,6 +37,11 @@ def submit(
     from sensorium.runtime.jobs import Jobs
 
     options = _parsed(command)
+    for argument in command:
+        check_address(argument, "An address in the command")
+    if dry_run:
+        _show(package.choose(Path.cwd(), _named(options)), as_json)
+        return
     jobs = Jobs(address)
     here, folder = is_here(jobs.address), Path.cwd()
     arguments, variables = [*command], package.variables()
@@ -46,11 +54,15 @@ def submit(
         arguments += ["--address", "auto"]
     if sha := package.commit(folder):
         variables["SENSORIUM_COMMIT"] = sha
-    for name in package.credentials():
+    left = {name for name in os.environ if name.startswith(("MLFLOW_", "SENSORIUM_API"))} - set(package.variables())
+    for name in sorted({*package.credentials(), *left}):
         warn(f"{name} does not travel with a job: set it on the cluster's nodes.")
+    choice = package.choose(folder, named)
+    for path in choice.withheld:
+        warn(f"{path} looks like a secret and stays here.")
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch) / "files.zip"
-        count = package.pack(folder, files, named)
+        count = package.pack(choice, files)
         job = jobs.submit(arguments, files, variables)
     if not wait:
         if as_json:
@@ -166,15 +178,10 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
     from sensorium.tracking.uri import check_uri
 
     source, overrides = options["task"], list(options.get("overrides") or ())
+    named = _named(options)
     resume = options.get("resume")
     if source is None and resume is None:
         raise UserError("The command names no task.", "Such as: sensorium submit -- train clip --workers 4.")
-    files = [Path(source)] if source is not None and Path(source).is_file() else []
-    if files and not files[0].resolve().is_relative_to(folder):
-        raise UserError(
-            f"The experiment {source} lies outside of this folder, whose files travel.",
-            hint="Run from the folder that holds it.",
-        )
     if resume is not None:
         storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
         record = runs.reopen(resume, storage)
@@ -190,5 +197,35 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
             assemble(loaded)
     added, variables = package.places(storage, uri, folder, here)
     check_uri(uri or variables["MLFLOW_TRACKING_URI"])
-    named = [*map(Path, luggage(loaded.plugins)), *files]
-    return added, named, variables
+    return added, [*map(Path, luggage(loaded.plugins)), *named], variables
+
+
+def _named(options: dict[str, Any]) -> list[Path]:
+    """Returns the experiment file of a command, which travels whatever git says.
+
+    Raises:
+        UserError: It lies elsewhere.
+    """
+    source = options.get("task")
+    files = [Path(source)] if source is not None and Path(source).is_file() else []
+    if files and not files[0].resolve().is_relative_to(Path.cwd()):
+        raise UserError(
+            f"The experiment {source} lies outside of this folder, whose files travel.",
+            hint="Run from the folder that holds it.",
+        )
+    return files
+
+
+def _show(choice: Any, as_json: bool) -> None:
+    """Prints what would travel, the largest first, and what would stay."""
+    sizes = choice.sizes()
+    total = sum(size for size, _ in sizes)
+    if as_json:
+        files = [{"path": str(name), "bytes": size} for size, name in sizes]
+        print_json({"files": files, "bytes": total, "withheld": [str(name) for name in choice.withheld]})
+        return
+    for size, name in sizes:
+        print(f"{size:12,} {name}")
+    print(f"{total:12,} bytes in {len(sizes)} files travel, besides plugins from elsewhere")
+    for name in choice.withheld:
+        print(f"stays here   {name}: looks like a secret")

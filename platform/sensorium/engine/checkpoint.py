@@ -105,6 +105,9 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
 
 def _fault(folder: Path) -> str:
     try:
+        links = sorted(path.name for path in folder.iterdir() if path.is_symlink())
+        if links:
+            return f"{links[0]} is a link, and none is followed"
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected: dict[str, str] = manifest["sha256"]
         names = sorted(expected.keys())

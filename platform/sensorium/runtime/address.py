@@ -101,7 +101,7 @@ def status(address: str, token: str = "") -> int:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{address}/api/version", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        with laptop.open_straight(request, PATIENCE) as answer:
             if b"ray_version" in answer.read(4096):
                 return int(answer.status)
     except urllib.error.HTTPError as cause:

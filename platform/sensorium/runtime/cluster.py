@@ -41,7 +41,9 @@ def access(address: str | None) -> str:
             hint="Start it with RAY_AUTH_MODE=token, as `sensorium cluster up` does.",
         )
     if address is None:
-        return "no Ray of this machine is open to the network without a token"
+        beyond = open_ports(without_token=False)
+        told = f"; with one, at port {', '.join(map(str, beyond))}" if beyond else ""
+        return f"no Ray of this machine is open to the network without a token{told}"
     dashboard = _dashboard(address)
     try:
         answer = status(dashboard)
@@ -57,14 +59,18 @@ def access(address: str | None) -> str:
     return f"{dashboard} asks for no token, and is open to this machine alone"
 
 
-def open_ports() -> list[int]:
-    """Returns where Ray processes of this machine listen beyond loopback without asking for a token."""
+def open_ports(without_token: bool = True) -> list[int]:
+    """Returns where Ray's control store and raylets of this machine listen beyond loopback.
+
+    Args:
+        without_token: Whether only those count that ask for no token.
+    """
     found = set()
     for process in psutil.process_iter(["name"]):
         if process.info["name"] not in ("gcs_server", "raylet"):
             continue
         try:
-            if process.environ().get("RAY_AUTH_MODE", "").lower() == "token":
+            if without_token and process.environ().get("RAY_AUTH_MODE", "").lower() == "token":
                 continue
             for connection in process.net_connections("tcp"):
                 if connection.status == psutil.CONN_LISTEN and not _is_loopback(connection.laddr.ip):

@@ -230,7 +230,7 @@ class Cluster:
             f"{self.jobs}/nodes?view=summary", headers={"Authorization": f"Bearer {self.token.read_text()}"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with open_straight(request, 5) as answer:
                 nodes = json.load(answer)["data"]["summary"]
         except (OSError, ValueError, KeyError):
             return 0
@@ -243,6 +243,22 @@ class Cluster:
         draft.touch(0o600)
         draft.write_text(json.dumps(record, indent=1))
         draft.replace(path)
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it would take the token along to wherever it leads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def open_straight(request: urllib.request.Request, patience: float) -> Any:
+    """Returns the answer to a request that may show a token, which a redirect is not followed with.
+
+    Raises:
+        OSError: Nothing answers within `patience` (s), or with an error or a redirect.
+    """
+    return urllib.request.build_opener(_Straight).open(request, timeout=patience)
 
 
 def start(description: Description) -> Cluster:

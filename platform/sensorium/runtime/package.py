@@ -6,10 +6,11 @@ import os
 import subprocess
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from sensorium.errors import UserError
+from sensorium.secrets import check_address, is_secret_file, is_secret_path, is_secret_variable
 
 MOST = 256 * 2**20
 """Bytes of files that may travel."""
@@ -23,7 +24,23 @@ STAYS = frozenset(
 """Names of files and folders that never travel."""
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 """Variables that a server's record keeper asks for."""
-_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "USERNAME")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which files travel.
+
+    Attributes:
+        files: Name in the job's folder -> file here.
+        withheld: Names of files that look like secrets, and stay.
+    """
+
+    files: dict[Path, Path]
+    withheld: list[Path]
+
+    def sizes(self) -> list[tuple[int, Path]]:
+        """Returns size (bytes) and name of each file, the largest first."""
+        return sorted(((path.stat().st_size, name) for name, path in self.files.items()), key=lambda e: (-e[0], e[1]))
 
 
 def variables() -> dict[str, str]:
@@ -33,7 +50,7 @@ def variables() -> dict[str, str]:
         for name, value in os.environ.items()
         if name.startswith(("SENSORIUM_", "MLFLOW_"))
         and name != "SENSORIUM_NODE"
-        and not any(word in name for word in _SECRET)
+        and not is_secret_variable(name, value)
     }
 
 
@@ -42,34 +59,55 @@ def credentials() -> dict[str, str]:
     return {name: os.environ[name] for name in CREDENTIALS if name in os.environ}
 
 
-def pack(folder: Path, target: Path, named: Iterable[Path] = ()) -> int:
-    """Writes the files of a working folder into a zip, and returns their number.
+def choose(folder: Path, named: Iterable[Path] = ()) -> Choice:
+    """Returns which files of a working folder travel.
 
     Args:
-        folder: The working folder; what git ignores stays.
-        target: The zip to write.
+        folder: The working folder; what git ignores stays, and so does what looks like a secret.
         named: Files and folders that travel whatever git says, at the top if they lie elsewhere.
+
+    Raises:
+        UserError: A link leads outside.
+    """
+    files: dict[Path, Path] = {}
+    withheld: list[Path] = []
+    groups = [(folder, _tree(folder))]
+    for path in (path.resolve() for path in named):
+        base = folder if path.is_relative_to(folder) else path.parent
+        groups.append((base, _walk(path) if path.is_dir() else [path]))
+    for base, paths in groups:
+        for path in paths:
+            name = path.relative_to(base)
+            target = _inside(path, base)
+            if is_secret_path(name) or is_secret_path(target) or STAYS & set(target.parts):
+                withheld.append(name)
+            elif path.is_file():
+                if is_secret_file(path):
+                    withheld.append(name)
+                else:
+                    files[name] = path
+    return Choice(files, sorted(set(withheld)))
+
+
+def pack(choice: Choice, target: Path) -> int:
+    """Writes the files that travel into a zip, and returns their number.
 
     Raises:
         UserError: There is too much.
     """
-    files = {path.relative_to(folder): path for path in _tree(folder)}
-    for path in named:
-        path = path.resolve()
-        base = folder if path.is_relative_to(folder) else path.parent
-        files |= {inside.relative_to(base): inside for inside in (_walk(path) if path.is_dir() else [path])}
-    size = sum(path.stat().st_size for path in files.values())
-    if size > MOST:
-        largest = max(files.values(), key=lambda path: path.stat().st_size)
+    sizes = choice.sizes()
+    total = sum(size for size, _ in sizes)
+    if total > MOST:
         raise UserError(
-            f"The files of {folder} are too many to travel: {size / 2**20:.0f} MiB, {largest.name} being the largest.",
+            f"The files of this folder are too many to travel: {total / 2**20:.0f} MiB, {sizes[0][1].name} being"
+            " the largest.",
             f"Expected: {MOST / 2**20:.0f} MiB at most.",
-            "Keep data where the cluster reaches it, and have git ignore it here.",
+            "Keep data where the cluster reaches it, and have git ignore it here; `--dry-run` lists what travels.",
         )
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
-        for name, path in sorted(files.items()):
+        for name, path in sorted(choice.files.items()):
             archive.write(path, name)
-    return len(files)
+    return len(choice.files)
 
 
 def places(storage: str, uri: str | None, folder: Path, here: bool) -> tuple[list[str], dict[str, str]]:
@@ -100,15 +138,10 @@ def places(storage: str, uri: str | None, folder: Path, here: bool) -> tuple[lis
             "MLFLOW_TRACKING_URI or tracking.uri names a server or database that the cluster reaches.",
             "Set one of them.",
         )
-    for given in (uri, uri_of_all):
-        if given and not here and given != _absolute(given, folder):
+    for given in filter(None, (uri, uri_of_all)):
+        check_address(given, "The address of the MLflow store")
+        if not here and given != _absolute(given, folder):
             raise UserError(f"The cluster cannot reach {given}: the path is relative.", "Expected: an absolute one.")
-        if given and urlsplit(given).password:
-            raise UserError(
-                "The address of the MLflow store holds a password, which Ray would write down with the job.",
-                "For a server, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD hold it, set on the nodes.",
-                "Take it out of the address.",
-            )
     overrides = [f"run.storage={(folder / storage).resolve()}"] if relative else []
     if uri and uri != _absolute(uri, folder):
         overrides.append(f"tracking.uri={_absolute(uri, folder)}")
@@ -131,16 +164,33 @@ def _tree(folder: Path) -> list[Path]:
     listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
     if not listed and not commit(folder):
         return _walk(folder)
-    files = (folder / name for name in listed.split("\0") if name and not STAYS & set(Path(name).parts))
-    return [path for path in files if path.is_file()]
+    return [folder / name for name in listed.split("\0") if name and not STAYS & set(Path(name).parts)]
 
 
 def _walk(folder: Path) -> list[Path]:
+    """Returns files and links below a folder; what links to folders hold is not looked at."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in STAYS]
-        found += [Path(parent) / name for name in files if name not in STAYS]
-    return [path for path in found if path.is_file()]
+        linked = [name for name in folders if (Path(parent) / name).is_symlink()]
+        found += [Path(parent) / name for name in (*files, *linked) if name not in STAYS]
+    return found
+
+
+def _inside(path: Path, base: Path) -> Path:
+    """Returns what a file is, all links followed, below `base`.
+
+    Raises:
+        UserError: It lies elsewhere.
+    """
+    target, base = path.resolve(), base.resolve()
+    if not target.is_relative_to(base):
+        raise UserError(
+            f"{path.relative_to(base) if path.is_relative_to(base) else path} is a link that leads out of {base}.",
+            "Only files of this folder travel.",
+            "Remove the link, or have git ignore it.",
+        )
+    return target.relative_to(base)
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -11,12 +11,13 @@ import contextlib
 import fcntl
 import os
 import sys
-from pathlib import Path
+
+from sensorium.tracking.lock import open_lock
 
 
 def main() -> None:
     """Takes the lock if it is free, leaves a grandchild of the caller, and has it write."""
-    lock = Path(sys.argv[1]).open("w")  # noqa: SIM115 (held until the writer ends)
+    lock = os.fdopen(open_lock(sys.argv[1]), "r+")  # held until the writer ends
     with contextlib.suppress(BlockingIOError):  # the writer waits for it, once it listens
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if os.fork():

@@ -137,6 +137,9 @@ def _download(uri: str, folder: Path) -> str:
 
     try:
         files, root = fsspec.core.url_to_fs(uri)
+        for link in Path(root).rglob("*") if "file" in files.protocol else ():
+            if link.is_symlink():
+                raise OSError(f"{link} is a link, and none is followed")
         files.get(f"{root.rstrip('/')}/", f"{folder}/", recursive=True)
     except (OSError, ValueError, ImportError) as cause:
         raise UserError(

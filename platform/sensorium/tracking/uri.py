@@ -6,19 +6,27 @@ import os
 from pathlib import Path
 
 from sensorium.errors import UserError
+from sensorium.secrets import check_address
 
 
 def default_uri() -> str:
-    """Returns MLFLOW_TRACKING_URI, or a SQLite store in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    """Returns MLFLOW_TRACKING_URI, or a SQLite store in the working folder.
+
+    Raises:
+        UserError: It holds a password.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    check_address(uri, "The address in MLFLOW_TRACKING_URI")
+    return uri
 
 
 def check_uri(uri: str) -> None:
-    """Refuses stores that MLflow no longer takes, before anything is trained.
+    """Refuses stores that MLflow no longer takes, and passwords in addresses, before anything is trained.
 
     Raises:
         UserError: Says which forms there are.
     """
+    check_address(uri, "The address of the MLflow store")
     if uri.split(":", 1)[0] not in ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks"):
         raise UserError(
             f"MLflow cannot record at {uri!r}.",

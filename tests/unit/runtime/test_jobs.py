@@ -227,3 +227,28 @@ def test_a_module_that_plugins_names_travels(made_up, sensorium, tmp_path, monke
 def test_a_user_error_of_the_environment(made_up):
     with pytest.raises(UserError, match="was not run"):
         module.check_ended_well(Job("j", "FAILED", "", None, None, "runtime_env setup failed"))
+
+
+def test_a_dry_run_lists_what_travels_and_asks_no_cluster(made_up, sensorium, tmp_path, monkeypatch):
+    def asked(*_):
+        raise AssertionError("a dry run asks no cluster")
+
+    monkeypatch.setattr(Jobs, "__init__", asked)
+    (tmp_path / "large.csv").write_text("x" * 5000)
+    (tmp_path / ".netrc").write_text("canary-7c1f")
+    lines = sensorium("submit", "--dry-run", "--", "train", "clip").out.splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["5,000", "large.csv"], ["11", "mine.yaml"]]
+    assert lines[2].split()[:5] == ["5,011", "bytes", "in", "2", "files"]
+    assert lines[3].startswith("stays here   .netrc")
+    found = sensorium("submit", "--dry-run", "--json", "--", "tasks").json
+    assert (found["bytes"], found["withheld"]) == (5011, [".netrc"])
+
+
+@pytest.mark.parametrize("command", ["tasks", "train clip", "tune clip"])
+def test_an_address_with_a_password_reaches_no_job(made_up, sensorium, monkeypatch, command):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:canary-7c1f@db/m")
+    answer = sensorium("submit", "--detach", "--", *command.split())
+    assert "canary" not in answer.out + answer.err + str(made_up.sent)
+    answer = sensorium("submit", "--", *command.split(), "tracking.uri=postgresql://me:canary-7c1f@db/m")
+    assert answer.status == 2
+    assert "canary" not in answer.out + answer.err + str(made_up.sent)

@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 def packed(folder, named=()):
     target = folder.parent / "files.zip"
-    count = package.pack(folder, target, named)
+    count = package.pack(package.choose(folder, named), target)
     with zipfile.ZipFile(target) as archive:
         names = set(archive.namelist())
         assert count == len(names)
@@ -147,3 +147,69 @@ def test_the_commit_goes_along(folder):
     git(folder, "init")
     git(folder, "commit", "--allow-empty", "-m", "first")
     assert len(package.commit(folder)) == 40
+
+
+@pytest.mark.parametrize("under_git", [True, False])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".ssh/config", ".aws/credentials", ".netrc", ".git-credentials", "sub/id_rsa", "id_ed25519.old", "a.pem"),
+        *("tls.key", ".env.local", ".kube/config", ".docker/config.json", ".pypirc", ".npmrc", "hf_token"),
+        *("my-service-account-1.json", "client_secret_9.json", "kaggle.json", "secrets.yaml", "token.txt"),
+    ],
+)
+def test_what_looks_like_a_secret_stays_and_is_listed(folder, name, under_git):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("canary")
+    if under_git:
+        git(folder, "init")
+        git(folder, "add", "-f", name)
+    choice = package.choose(folder)
+    assert name in {str(path) for path in choice.withheld}
+    assert name not in packed(folder)
+
+
+@pytest.mark.parametrize("text", ["-----BEGIN OPENSSH PRIVATE KEY-----\nx", '{"private_key": "x"}'])
+def test_a_key_is_known_by_its_form(folder, text):
+    (folder / "innocent.json").write_text(text)
+    assert "innocent.json" not in packed(folder)
+
+
+@pytest.mark.parametrize("name", ["token.py", "secrets.py", "tokenizer.json", "monkey.csv", "keys/a.csv"])
+def test_code_and_data_are_taken_for_no_secret(folder, name):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("1")
+    assert name in packed(folder)
+
+
+@pytest.mark.parametrize("under_git", [True, False])
+@pytest.mark.parametrize("target", ["outside.txt", "outside"])
+def test_a_link_that_leads_outside_is_refused(folder, tmp_path, under_git, target):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside.txt").write_text("canary")
+    (folder / "link").symlink_to(tmp_path / target)
+    if under_git:
+        git(folder, "init")
+    with pytest.raises(UserError, match="link is a link that leads out of"):
+        package.choose(folder)
+
+
+def test_a_link_to_a_secret_inside_stays(folder):
+    (folder / "notes.txt").symlink_to(folder / ".env")
+    assert "notes.txt" not in packed(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MLFLOW_TRACKING_URI", "http://me:canary-7c1f@mlflow"),
+        ("MLFLOW_TRACKING_URI", "http://canary-7c1f@mlflow"),
+        ("MLFLOW_TRACKING_URI", "postgresql://me:a/canary-7c1f@db/m"),
+        ("MLFLOW_REGISTRY_URI", "postgresql://db/m?user=me&password=canary-7c1f"),
+        ("MLFLOW_TRACKING_AUTH", "canary-7c1f"),
+        ("SENSORIUM_DB_PASS", "canary-7c1f"),
+    ],
+)
+def test_a_variable_that_reveals_something_does_not_travel(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert "canary-7c1f" not in str(package.variables()) + str(connection.variables())
