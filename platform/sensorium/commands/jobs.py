@@ -36,9 +36,9 @@ def submit(
     from sensorium.runtime.address import is_here
     from sensorium.runtime.jobs import Jobs
 
-    options = _parsed(command)
     for argument in command:
         check_address(argument, "An address in the command")
+    options = _parsed(command)
     if dry_run:
         _show(package.choose(Path.cwd(), _named(options)), as_json)
         return
