@@ -24,7 +24,7 @@ def new_name(task: str) -> str:
 
 def place(storage: str, name: str) -> str:
     """Returns the folder or URI of what bears a name below a storage."""
-    return f"{storage.rstrip('/')}/{name}" if "://" in storage else str(Path(storage).resolve() / name)
+    return f"{storage.rstrip('/')}/{name}" if "://" in storage else str(Path(storage).expanduser().resolve() / name)
 
 
 def create(assembly: Assembly, tracking: Mapping[str, Any], name: str | None = None) -> Run:

@@ -64,7 +64,9 @@ def test_an_item_is_fresh():
 
 def test_columns_refuse_no_samples_and_repeated_ids():
     refused(lambda: Columns({"id": []}, "a.csv"), "a.csv holds no samples")
-    refused(lambda: Columns({"id": ["1", "2", "2"]}, "a.csv"), "a.csv", "'2' more than once")
+    refused(
+        lambda: Columns({"id": ["1", "2", "2"]}, "a.csv"), "a.csv", "'2' is there twice: sample 2 of a.csv and sample 3"
+    )
 
 
 def test_an_unknown_split_lists_those_that_exist(data):
@@ -246,7 +248,7 @@ def test_coco_refuses_what_does_not_fit(tmp_path, data):
     refused(opening(gone, named), "7 in all", "2.jpg", "and 4 more", "holds 1.jpg", "captions_train2017.json")
     refused(opening([ONE], [SAYS, {**SAYS, "id": 8, "image_id": 5}]), "after 1 captions", "KeyError 5")
     refused(opening([ONE], [{"id": 7, "image_id": 1, "bbox": []}]), "'caption'")
-    refused(opening([ONE], [SAYS, SAYS]), "'1#7' more than once")
+    refused(opening([ONE], [SAYS, SAYS]), "'1#7' is there twice")
     refused(opening([], []), "no samples")
     path = write(tmp_path / "annotations/captions_train2017.json", '{"images": [],\n "annotations": [')
     refused(lambda: build(CocoCaptions, root=str(tmp_path)).open("train"), f"{path}:2 is no JSON")

@@ -1,7 +1,9 @@
 """What is wrong in a file is said: a table of readers and defects, which a new case joins with one line."""
 
 import io
+import json
 import struct
+import tarfile
 from fractions import Fraction
 
 import av
@@ -9,7 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from sensorium import Audio, MediaError, Video
+from sensorium import Audio, Label, MediaError, Text, UserError, Video
+from sensorium.builtin.datasets.coco import CocoCaptions
+from sensorium.builtin.datasets.flickr import Flickr
+from sensorium.builtin.datasets.karpathy import CocoKarpathy
+from sensorium.builtin.datasets.manifest import Manifest
+from sensorium.builtin.datasets.webdataset import WebDataset
 
 VIDEO = Video(Video.Config(size=16, channels=1, sample_rate=16000))
 AUDIO = Audio(Audio.Config(view="waveform"))
@@ -119,3 +126,82 @@ def test_a_film_mirrored_upside_down_is_turned(matrix, rows):
     content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     shown = VIDEO.decode(bytes(content)).frames[0, 0].float()
     assert [shown[:12].mean().item(), shown[20:].mean().item()] == pytest.approx(rows, abs=20)
+
+
+def coco(images, captions):
+    records = [{"id": n, "image_id": 1, "caption": text} for n, text in enumerate(captions)]
+    return json.dumps({"images": [{"id": n, "file_name": "a.jpg"} for n in images], "annotations": records})
+
+
+def karpathy(text):
+    sentences = [{"sentid": 7, "raw": text}]
+    return json.dumps({"images": [{"imgid": 1, "filename": "a.jpg", "split": "train", "sentences": sentences}]})
+
+
+MANIFEST, COCO, KARPATHY = (
+    (Manifest, "x.csv"),
+    (CocoCaptions, "annotations/captions_train2017.json"),
+    (CocoKarpathy, "dataset_coco.json"),
+)
+LINES, FLICKR = (Manifest, "x.jsonl"), (Flickr, "Flickr8k.token.txt")
+
+
+def opened(reader, content, root, fields):
+    """Returns the training split that a reader makes of a file."""
+    dataset, name = reader
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(content, encoding="utf-8")
+    options = {"train": str(root / name), "fields": fields} if dataset is Manifest else {"root": str(root)}
+    return dataset.Config(broken="skip", **options).build().open("train")
+
+
+@pytest.mark.parametrize(
+    ("reader", "content", "said"),
+    [
+        (MANIFEST, "a,b,a\n1,2,3\n", ["'a'", "x.csv:1, column 1", "x.csv:1, column 3"]),
+        (MANIFEST, "id,a\nz,1\nz,2\n", ["'z'", "x.csv:2", "x.csv:3"]),
+        (LINES, '{"a": "1"}\n{"a": "1", "b": {"a": 1}, "a": "2"}\n', ["'a'", "x.jsonl:2, column 2", ":2, column 27"]),
+        (COCO, coco([1, 2, 1], ["x"]), ["images[0]", "images[2]"]),
+        (COCO, '{"images": [],\n"images": [], "annotations": []}', ["json:1, column 2", "json:2, column 1"]),
+        (COCO, coco([1], ["x", " "]), ["annotations[1], caption, is empty"]),
+        (KARPATHY, karpathy("\ufeff "), ["sentence 7, is empty"]),
+        (FLICKR, "a.jpg#0\t \n", ["txt:1 is no caption"]),
+    ],
+)
+def test_files_that_are_wrong(reader, content, said, tmp_path):
+    with pytest.raises(UserError) as caught:
+        opened(reader, content, tmp_path, {"a": "text"})
+    for part in said:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reader", "content", "kind", "value"),
+    [
+        (MANIFEST, "\ufeffa\n cat \n", "label", "cat"),
+        (LINES, '{"a": " cafe\u0301"}\n', "text", "caf\u00e9"),
+        (MANIFEST, "a\n 2.5 \n", "number", 2.5),
+        (LINES, '{"a": 3}\n', "number", 3),
+        (MANIFEST, "a\nred; round\n", "tags", ["red", "round"]),
+        (LINES, '{"a": ["red", "round"]}\n', "tags", ["red", "round"]),
+        (LINES, '{"a": []}\n', "tags", []),
+    ],
+)
+def test_values_are_read_by_one_rule(reader, content, kind, value, tmp_path):
+    assert opened(reader, content, tmp_path, {"a": kind})[0]["a"] == value
+
+
+def test_a_value_that_is_asked_for_is_read_as_one_of_a_file():
+    assert Label(Label.Config()).decode(" cafe\u0301 ") == "caf\u00e9"
+    assert Text(Text.Config()).decode("\ufeffcafe\u0301") == "caf\u00e9"
+
+
+def test_samples_that_are_left_out_are_counted(tmp_path, capsys):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in ("a.jpg", "b.v2.png", "c.v2.png", "d.heic"):
+            info = tarfile.TarInfo(name)
+            info.size = 1
+            archive.addfile(info, io.BytesIO(b"x"))
+    assert len(WebDataset.Config(train=str(tmp_path / "x.tar")).build().open("train")) == 1
+    assert "left out 3 samples" in (said := capsys.readouterr().err)
+    assert "2 of v2.png, 1 of heic" in said

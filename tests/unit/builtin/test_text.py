@@ -2,6 +2,7 @@
 
 import json
 import random
+import unicodedata
 
 import pytest
 import torch
@@ -60,8 +61,9 @@ SPOKEN = st.lists(
 @settings(deadline=None)
 @given(SPOKEN)
 def test_words_come_back_as_they_were(words):
-    modality = fitted([*TEXTS, " ".join(words)])
-    assert modality.encode(modality.transform(" ".join(words), None)) == " ".join(words)
+    text = unicodedata.normalize("NFC", " ".join(words))
+    modality = fitted([*TEXTS, text])
+    assert modality.encode(modality.transform(text, None)) == text
 
 
 @settings(deadline=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
 from sensorium.builtin.datasets.files import Columns, decode, require, require_media
+from sensorium.builtin.values import filled, once, parse
 
 
 class CocoCaptions(Dataset):
@@ -68,16 +68,17 @@ class CocoCaptions(Dataset):
         images, annotations = _records(path)
         columns: dict[str, list[Any]] = {"id": [], "group": [], "image": [], "text": []}
         try:
+            once(((image["id"], f"images[{n}]") for n, image in enumerate(images)), f"id of an image in {path}")
             files = {image["id"]: str(folder / image["file_name"]) for image in images}
             kept: Counter[Any] = Counter()
-            for record in annotations:
+            for number, record in enumerate(annotations):
                 kept[record["image_id"]] += 1
                 if self.config.captions is not None and kept[record["image_id"]] > self.config.captions:
                     continue
                 columns["id"].append(f"{record['image_id']}#{record['id']}")
                 columns["group"].append(str(record["image_id"]))
                 columns["image"].append(files[record["image_id"]])
-                columns["text"].append(record["caption"].strip())
+                columns["text"].append(filled(record["caption"], f"{path}, annotations[{number}], caption,"))
         except (KeyError, TypeError, AttributeError) as cause:
             raise UserError(
                 f"{path} has a record that does not fit, after {len(columns['text'])} captions: "
@@ -96,11 +97,8 @@ class CocoCaptions(Dataset):
 
 def _records(path: Path) -> tuple[list[Any], list[Any]]:
     try:
-        content = json.loads(decode(path.read_bytes(), path))
+        content = parse(decode(path.read_bytes(), path), path)
         return content["images"], content["annotations"]
-    except json.JSONDecodeError as cause:
-        wrong = f"{path}:{cause.lineno} is no JSON: {cause.msg}."
-        raise UserError(wrong, "Expected one JSON object.", "Fetch the file again.") from cause
     except (KeyError, TypeError) as cause:
         raise UserError(
             f"{path} has no lists `images` and `annotations`.",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
 from sensorium.builtin.datasets.files import Columns, decode, require, require_media
+from sensorium.builtin.values import filled, parse
 
 SHAPES = ("circle", "rectangle", "triangle")
 
@@ -63,11 +63,7 @@ def _kind(answer: str) -> str:
 
 
 def _records(path: Path) -> list[tuple[str, str, int]]:
-    try:
-        records = json.loads(decode(path.read_bytes(), path))
-    except json.JSONDecodeError as cause:
-        wrong = f"{path}:{cause.lineno} is no JSON: {cause.msg}."
-        raise UserError(wrong, "Expected one JSON list.", "Fetch the file again.") from cause
+    records = parse(decode(path.read_bytes(), path), path, "one JSON list")
     for number, record in enumerate(records if isinstance(records, list) else [records]):
         if not (isinstance(record, list) and [type(each) for each in record] == [str, str, int]):
             raise UserError(
@@ -75,4 +71,7 @@ def _records(path: Path) -> list[tuple[str, str, int]]:
                 "Each is [question, answer, number of the picture].",
                 "Choose the file questions.json of easy-VQA.",
             )
-    return [tuple(record) for record in records]
+    return [
+        (*(filled(part, f"{path}, record {number}, {part!r}") for part in record[:2]), record[2])
+        for number, record in enumerate(records)
+    ]

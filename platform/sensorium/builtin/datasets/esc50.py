@@ -9,6 +9,7 @@ from typing import ClassVar
 from sensorium import Dataset, UserError, unknown
 from sensorium.builtin.datasets.digits import caption, check_templates
 from sensorium.builtin.datasets.files import Columns, csv_rows, decode, require, require_media
+from sensorium.builtin.values import clean
 
 
 class ESC50(Dataset):
@@ -75,7 +76,7 @@ class ESC50(Dataset):
                 raise UserError(
                     f"{path}:{line} has the fold {row['fold']!r}.", "A fold is a whole number.", "Correct the cell."
                 )
-            fold, key, category = int(row["fold"]), Path(row["filename"]).stem, row["category"]
+            fold, key, category = int(row["fold"]), Path(row["filename"]).stem, clean(row["category"])
             found.add(fold)
             if fold in self.folds[split]:
                 columns["id"].append(key)

@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 
 from sensorium import Sample, UserError
+from sensorium.builtin.values import clean, once
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -38,13 +39,8 @@ class Columns:
                 "Choose another file or folder, or leave the split out.",
             )
         if len(set(ids)) < len(ids):
-            seen: set[str] = set()
-            twice = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise UserError(
-                f"{source} holds the sample {twice!r} more than once.",
-                "Ids are unique in a split.",
-                "Remove or rename one of them.",
-            )
+            counted = (f"sample {number} of {source}" for number in range(1, len(ids) + 1))
+            once(zip(ids, places or counted, strict=True), "id")
         self.columns = dict(columns)
         self.source, self.places = str(source), places
 
@@ -128,13 +124,16 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line.rstrip("\r")
 
 
-def csv_rows(text: str, source: object, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def csv_rows(
+    text: str, source: object, columns: Sequence[str], empty: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields the line and the cells by column of each row of a CSV file with a header.
 
     Args:
         text: The file's text.
         source: Its name, for messages.
         columns: The columns that must be there, without an empty cell.
+        empty: Those among them that may be empty.
 
     Raises:
         UserError: A column is missing, a row has too many or too few cells or an empty one, or
@@ -143,6 +142,7 @@ def csv_rows(text: str, source: object, columns: Sequence[str]) -> Iterator[tupl
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         header = list(reader.fieldnames or ())
+        once(((name, f"{source}:1, column {n}") for n, name in enumerate(header, 1)), "column")
         absent = [column for column in columns if column not in header]
         if absent:
             raise UserError(
@@ -159,7 +159,7 @@ def csv_rows(text: str, source: object, columns: Sequence[str]) -> Iterator[tupl
                     "Put cells that hold a comma in double quotes.",
                 )
             for column in columns:
-                if not row[column].strip():
+                if column not in empty and not clean(row[column]):
                     raise empty_cell(place, column)
             yield reader.reader.line_num, row
     except csv.Error as cause:

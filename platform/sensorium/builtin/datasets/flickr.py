@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
 from sensorium.builtin.datasets.files import Columns, decode, lines, listing, require, require_media
+from sensorium.builtin.values import clean, once
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",
@@ -86,7 +87,12 @@ class Flickr(Dataset):
 
     def _images(self, split: str) -> set[str]:
         path = require(self.root / self.lists[split], f"list of the split {split!r}", "Correct `lists`.")
-        return {line.strip().removesuffix(".jpg") + ".jpg" for _, line in lines(decode(path.read_bytes(), path))}
+        listed = [
+            (line.strip().removesuffix(".jpg") + ".jpg", f"{path}:{number}")
+            for number, line in lines(decode(path.read_bytes(), path))
+        ]
+        once(listed, "image")
+        return {name for name, _ in listed}
 
 
 def _captions(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -107,7 +113,7 @@ def _captions(path: Path) -> Iterator[tuple[str, str, str]]:
         else:
             key, _, text = line.partition("\t")
             name = key.rpartition("#")[0]
-        if not name.strip() or not text.strip():
+        if not name.strip() or not clean(text):
             expected = "`image.jpg,caption`" if table else "`image.jpg#0`, a tab, and the caption"
             raise UserError(f"{path}:{number} is no caption: {line[:60]!r}.", f"Expected {expected}.", "Mend the line.")
-        yield key, name, text.strip()
+        yield key, name, clean(text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
 from sensorium.builtin.datasets.files import Columns, decode, require, require_media
+from sensorium.builtin.values import filled, parse
 
 SPLITS = {"train": ("train", "restval"), "validation": ("val",), "test": ("test",)}
 """Split -> those of the file that it is made of: the rest of COCO's validation set is learnt from too."""
@@ -49,20 +49,20 @@ class CocoKarpathy(Dataset):
             raise unknown("split", split, SPLITS, "CocoKarpathy")
         columns: dict[str, list[Any]] = {name: [] for name in ("id", "group", "image", "text", "captions")}
         try:
-            for record in json.loads(decode(self.file.read_bytes(), self.file))["images"]:
+            for record in parse(decode(self.file.read_bytes(), self.file), self.file)["images"]:
                 if record["split"] not in SPLITS[split]:
                     continue
                 path = str(self.folder / record.get("filepath", "") / record["filename"])
-                sentences = [(each["sentid"], each["raw"].strip()) for each in record["sentences"]]
+                sentences = [
+                    (each["sentid"], filled(each["raw"], f"{self.file}, sentence {each['sentid']},"))
+                    for each in record["sentences"]
+                ]
                 for sentid, text in sentences if split == "train" else sentences[:1]:
                     columns["id"].append(f"{record['imgid']}#{sentid}")
                     columns["group"].append(str(record["imgid"]))
                     columns["image"].append(path)
                     columns["text"].append(text)
                     columns["captions"].append([raw for _, raw in sentences])
-        except json.JSONDecodeError as cause:
-            wrong = f"{self.file}:{cause.lineno} is no JSON: {cause.msg}."
-            raise UserError(wrong, "Expected one JSON object.", "Fetch the file again.") from cause
         except (KeyError, TypeError, AttributeError) as cause:
             raise UserError(
                 f"{self.file} has a record that does not fit, after {len(columns['text'])} samples: "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from sensorium.builtin.datasets.files import (
     require,
     require_media,
 )
+from sensorium.builtin.values import clean, parse
 
-INLINE = ("text", "label", "vector")
+INLINE = ("text", "label", "vector", "number", "tags")
 """Modalities whose values stand in the file itself; a value of any other is the path of a file."""
 
 Row = dict[str, Any]
@@ -39,7 +42,8 @@ class Manifest(Dataset):
         """Options of a manifest."""
 
         fields: dict[str, str]
-        """Column -> modality that reads it: image, audio, text, label, vector, or a plugin's."""
+        """Column -> modality that reads it: image, audio, video, text, label, number, vector, tags, or a plugin's.
+        In CSV a vector is a JSON list, and so are tags, or they have ; between them."""
 
         train: str = ""
         """Path or URI of the training split, ending in .csv or .jsonl; empty when there is none."""
@@ -74,7 +78,7 @@ class Manifest(Dataset):
         columns: dict[str, list[Any]] = {name: [] for name in ("id", "group", *self.fields)}
         places: list[str] = []
         extra: list[str] | None = None
-        for place, row in rows(_read(source), source, tuple(self.fields)):
+        for place, row in rows(_read(source), source, self.fields):
             places.append(place)
             if extra is None:
                 extra = [name for name in ("id", "group") if name in row]
@@ -108,32 +112,28 @@ def _read(source: str) -> str:
         ) from cause
 
 
-def _csv(text: str, source: str, columns: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
-    for line, row in csv_rows(text, source, columns):
+def _csv(text: str, source: str, columns: Mapping[str, str]) -> Iterator[tuple[str, Row]]:
+    empty = [column for column, modality in columns.items() if modality == "tags"]  # none may be true
+    for line, row in csv_rows(text, source, tuple(columns), empty):
         yield f"{source}:{line}", row
 
 
-def _json_lines(text: str, source: str, columns: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
+def _json_lines(text: str, source: str, columns: Mapping[str, str]) -> Iterator[tuple[str, Row]]:
     for number, line in lines(text):
         place = f"{source}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as cause:
-            raise UserError(
-                f"{place} is no JSON: {cause.msg} at column {cause.colno}.",
-                "Each line is one JSON object.",
-                "Correct the line.",
-            ) from cause
+        row = parse(line, source, "one JSON object in each line", number)
         if not isinstance(row, dict):
             raise UserError(f"{place} is no JSON object.", "Each line is one.", "Correct the line.")
-        for column in columns:
+        for column, modality in columns.items():
             if column not in row:
                 raise UserError(
                     f"{place} has no {column!r}.",
                     f"It has {listing(row, 20)}.",
                     "Correct the line, or `fields` in the experiment.",
                 )
-            if row[column] is None or row[column] == [] or not str(row[column]).strip():
+            if row[column] is None or row[column] in ([], "") or not clean(str(row[column])):
+                if modality == "tags" and row[column] == []:
+                    continue
                 raise empty_cell(place, column)
         yield place, row
 
@@ -141,11 +141,38 @@ def _json_lines(text: str, source: str, columns: tuple[str, ...]) -> Iterator[tu
 def _value(raw: Any, modality: str, source: str, place: str) -> Any:
     if modality == "vector":
         return _vector(raw, place)
+    if modality == "tags":
+        return _tags(raw, place)
+    if modality == "number":
+        return _number(raw, place)
     if modality == "label" and isinstance(raw, int) and not isinstance(raw, bool):
         return raw
     if not isinstance(raw, str):
         raise UserError(f"{place} is {raw!r}.", f"A value for {modality} is a string.", "Correct the value.")
-    return raw if modality in INLINE else _resolve(raw.strip(), source)
+    return clean(raw) if modality in INLINE else _resolve(raw.strip(), source)
+
+
+def _number(raw: Any, place: str) -> float:
+    with suppress(TypeError, ValueError):
+        number = math.nan if isinstance(raw, bool) else float(raw)
+        if math.isfinite(number):
+            return raw if isinstance(raw, int) else number
+    raise UserError(f"{place} is no number: {str(raw)[:60]!r}.", "A finite number was expected.", "Correct the value.")
+
+
+def _tags(raw: Any, place: str) -> list[str]:
+    names = raw
+    if isinstance(raw, str):
+        names = (
+            parse(raw, place, "a JSON list") if raw.lstrip().startswith("[") else raw.split(";") if clean(raw) else []
+        )
+    if not isinstance(names, list) or not all(isinstance(name, str) and clean(name) for name in names):
+        raise UserError(
+            f"{place} is no list of tags: {str(raw)[:60]!r}.",
+            'Tags are a JSON list of names, such as ["red", "round"], or in CSV red;round.',
+            "Correct the value.",
+        )
+    return [clean(name) for name in names]
 
 
 def _vector(raw: Any, place: str) -> list[float]:
@@ -162,8 +189,10 @@ def _vector(raw: Any, place: str) -> list[float]:
 
 def _resolve(path: str, source: str) -> str:
     """Returns a path as it stands in the file `source`, relative to the folder of that file."""
-    if "://" in path or Path(path).is_absolute():
+    if "://" in path:
         return path
+    if Path(path).expanduser().is_absolute():
+        return str(Path(path).expanduser())
     if "://" in source:
         return f"{source.rpartition('/')[0]}/{path}"
     return str(Path(source).expanduser().parent / path)

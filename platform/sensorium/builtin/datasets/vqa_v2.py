@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
 from sensorium.builtin.datasets.files import Columns, decode, require, require_media
+from sensorium.builtin.values import clean, filled, once, parse
 
 SPLITS = {"train": "train2014", "validation": "val2014"}
 
@@ -76,16 +76,23 @@ class VQAv2(Dataset):
             name: [] for name in ("id", "group", "image", "question", "answer", "answers", "type")
         }
         try:
-            answers = {each["question_id"]: each for each in _content(said, "annotations")}
+            found = _content(said, "annotations")
+            once(
+                ((each["question_id"], f"annotations[{n}]") for n, each in enumerate(found)),
+                f"question_id in {said}",
+            )
+            answers = {each["question_id"]: each for each in found}
             for record in _content(asked, "questions"):
-                found = answers[record["question_id"]]
+                given = answers[record["question_id"]]
                 columns["id"].append(str(record["question_id"]))
                 columns["group"].append(str(record["image_id"]))
                 columns["image"].append(str(self.root / self.config.images[split].format(int(record["image_id"]))))
-                columns["question"].append(record["question"].strip())
-                columns["answer"].append(found["multiple_choice_answer"].strip())
-                columns["answers"].append([each["answer"].strip() for each in found["answers"]])
-                columns["type"].append(found["answer_type"])
+                columns["question"].append(filled(record["question"], f"{asked}, question {record['question_id']},"))
+                columns["answer"].append(
+                    filled(given["multiple_choice_answer"], f"{said}, answer to {record['question_id']},")
+                )
+                columns["answers"].append([clean(each["answer"]) for each in given["answers"]])
+                columns["type"].append(given["answer_type"])
         except (KeyError, TypeError, ValueError, AttributeError) as cause:
             raise UserError(
                 f"{asked} and {said} do not fit together, after {len(columns['type'])} questions: "
@@ -101,10 +108,7 @@ class VQAv2(Dataset):
 
 def _content(path: Path, name: str) -> list[Any]:
     try:
-        content: list[Any] = json.loads(decode(path.read_bytes(), path))[name]
-    except json.JSONDecodeError as cause:
-        wrong = f"{path}:{cause.lineno} is no JSON: {cause.msg}."
-        raise UserError(wrong, "Expected one JSON object.", "Fetch the file again.") from cause
+        content: list[Any] = parse(decode(path.read_bytes(), path), path)[name]
     except (KeyError, TypeError) as cause:
         raise UserError(
             f"{path} has no list {name!r}.", "Expected a file of VQA v2.", "Choose another file."

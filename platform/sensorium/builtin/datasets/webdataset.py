@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
@@ -17,6 +19,7 @@ from typing import NamedTuple
 
 from sensorium import Dataset, MediaError, Sample, UserError, unknown
 from sensorium.builtin.datasets.files import expand, filesystem, listing
+from sensorium.builtin.values import clean
 
 BLOCK = 512
 """Bytes of a tar file's block."""
@@ -61,8 +64,8 @@ class WebDataset(Dataset):
 
         fields: dict[str, str] = field(
             default_factory=lambda: {
-                **dict.fromkeys(("jpg", "jpeg", "png", "webp"), "image"),
-                **dict.fromkeys(("wav", "flac", "mp3"), "audio"),
+                **dict.fromkeys(("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"), "image"),
+                **dict.fromkeys(("wav", "flac", "ogg", "mp3"), "audio"),
                 "txt": "text",
                 "cls": "label",
             }
@@ -94,7 +97,9 @@ class WebDataset(Dataset):
         return Members(shards, self.config.fields, self.fields)
 
     def _first_fields(self, shard: str) -> dict[str, str]:
-        for _, members in samples(scan(shard), self.config.fields, shard):
+        for _, members, _ in samples(scan(shard), self.config.fields, shard):
+            if not members:
+                continue
             return {name: self.config.modalities.get(name, name) for name in members}
         raise UserError(
             f"{shard} holds no member that `fields` names.",
@@ -120,9 +125,13 @@ class Members:
         self.files = [filesystem(shard) for shard in shards]
         self.samples: list[tuple[int, str, dict[str, Member]]] = []
         seen = set()
+        dropped: Counter[str] = Counter()
         for number, shard in enumerate(shards):
             stem = shard.rpartition("/")[2].removesuffix(".tar")
-            for key, members in samples(read_index(shard), endings, shard):
+            for key, members, others in samples(read_index(shard), endings, shard):
+                if not members:
+                    dropped[" + ".join(sorted(others))] += 1
+                    continue
                 name = f"{stem}/{key}"
                 if name in seen:
                     raise UserError(
@@ -138,6 +147,12 @@ class Members:
                     )
                 seen.add(name)
                 self.samples.append((number, name, members))
+        if dropped:
+            kinds = ", ".join(f"{count} of {ending or 'no ending'}" for ending, count in dropped.most_common(5))
+            print(
+                f"{listing(shards, 1)}: left out {dropped.total()} samples that `fields` names no member of: {kinds}.",
+                file=sys.stderr,
+            )
         if not self.samples:
             raise UserError(f"{listing(shards)} hold no samples.", "A split has at least one.", "Correct the pattern.")
 
@@ -205,12 +220,16 @@ def scan(shard: str) -> Iterator[Member]:
 
 def samples(
     members: Iterable[Member], endings: Mapping[str, str], shard: str
-) -> Iterator[tuple[str, dict[str, Member]]]:
-    """Yields the key and the members by field of each sample that has any."""
+) -> Iterator[tuple[str, dict[str, Member], list[str]]]:
+    """Yields the key of each sample, its members by field, and the endings that no field has."""
     named = ((NAME.fullmatch(member.name), member) for member in members)
-    matched = ((match.group(1), match.group(2).lower(), member) for match, member in named if match)
+    matched = (
+        (match.group(1), match.group(2).lower(), member) if match else (member.name, "", member)
+        for match, member in named
+    )
     for key, group in groupby(matched, lambda item: item[0]):
         fields: dict[str, Member] = {}
+        others = []
         for _, ending, member in group:
             name = endings.get(ending)
             if name in fields:
@@ -219,15 +238,16 @@ def samples(
                     "Each field has one.",
                     "Take one of the endings out of `fields`.",
                 )
-            if name is not None:
+            if name is None:
+                others.append(ending)
+            else:
                 fields[name] = member
-        if fields:
-            yield key, fields
+        yield key, fields, others
 
 
 def _string(raw: bytes, place: str) -> str:
     try:
-        return raw.decode().strip()
+        return clean(raw.decode())
     except UnicodeDecodeError as cause:
         raise MediaError(f"{place} is no UTF-8 text: {cause.reason}.", "Expected text.", "Mend the shard.") from cause
 

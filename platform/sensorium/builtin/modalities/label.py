@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality, UserError, unknown
 from sensorium.builtin.modalities.source import shown
+from sensorium.builtin.values import clean
 
 UNKNOWN = -100
 """Index of a name that is not known; torch's cross-entropy takes no loss there."""
@@ -53,19 +54,22 @@ class Label(Modality):
         self.restore({"names": []})
 
     def decode(self, raw: Any) -> str:
-        """Returns the name; a whole number is its own.
+        """Returns the name, in NFC and without white space around it; a whole number is its own.
 
         Raises:
-            MediaError: It is neither a string nor a whole number.
+            MediaError: It is neither a string nor a whole number, or empty.
         """
         if not isinstance(raw, (str, Integral)) or isinstance(raw, bool):
             raise MediaError(
                 f"The label {shown(raw)} is a {type(raw).__name__}.", "A string or a whole number was expected."
             )
         try:
-            return str(raw)
+            name = clean(str(raw))
         except ValueError as cause:  # of thousands of digits
             raise MediaError(f"The label is no name ({cause}).", "A string or a whole number was expected.") from cause
+        if not name:
+            raise MediaError("The label is empty.", "The name of a class was expected.")
+        return name
 
     def transform(self, value: str, random: Generator | None) -> Tensor:
         """Returns the index as a scalar, int64; UNKNOWN for a name that is not known, where that is allowed.

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality, UserError
 from sensorium.builtin.modalities.source import shown
+from sensorium.builtin.values import clean
 
 MOST = 100_000
 """Tags of one sample above which it is refused."""
@@ -33,7 +34,7 @@ class Tags(Modality):
         self.restore({"names": []})
 
     def decode(self, raw: Any) -> list[str]:
-        """Returns the names.
+        """Returns the names, in NFC and without white space around them.
 
         Raises:
             MediaError: It is no list of strings, or too long a one.
@@ -42,7 +43,7 @@ class Tags(Modality):
             raise MediaError(f"The tags {shown(raw)} are a {type(raw).__name__}.", "A list of strings was expected.")
         if len(raw) > MOST:
             raise MediaError(f"There are {len(raw)} tags.", f"At most {MOST} were expected.")
-        return list(raw)
+        return [clean(name) for name in raw]
 
     def transform(self, value: Sequence[str], random: Generator | None) -> Tensor:
         """Returns (C,) float32, 1 where a tag is true; tags that the training split did not have are left out."""

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sensorium import MediaError, Modality, Padded, UserError
 from sensorium.builtin.modalities.source import shown
+from sensorium.builtin.values import composed
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PAD, BOS, EOS, UNK = range(4)
@@ -79,7 +80,7 @@ class Text(Modality):
         return self._learnt
 
     def decode(self, raw: Any) -> str:
-        """Returns the string.
+        """Returns the string in the form NFC, which the vocabulary is learnt in, without a byte order mark.
 
         Raises:
             MediaError: It is none, is too long, or holds half a surrogate pair.
@@ -96,7 +97,7 @@ class Text(Modality):
             raw.encode()
         except UnicodeEncodeError as cause:
             raise MediaError(f"{shown(raw)} is no valid Unicode.", str(cause)) from cause
-        return raw
+        return composed(raw)
 
     def transform(self, value: str, random: Generator | None) -> Tensor:
         """Returns the ids (T,) int64: <bos>, at most `max_length` - 2 tokens, <eos>."""
