@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, entry_points
 from pathlib import Path
 
-from sensorium.plugins import GROUP, Plugins
+from sensorium.modules import GROUP
+from sensorium.plugins import Plugins
 
 
 def luggage(plugins: Plugins) -> list[str]:

@@ -217,7 +217,10 @@ def test_a_resumed_run_is_looked_for_before_it_travels(made_up, sensorium, train
 def test_a_module_that_plugins_names_travels(made_up, sensorium, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "here").mkdir()
-    (tmp_path / "elsewhere" / "mine_too.py").write_text("")
+    (tmp_path / "elsewhere" / "mine_too.py").write_text(
+        "from sensorium import hookimpl\n\n\n@hookimpl\ndef sensorium_losses():\n"
+        "    return {'mine_too': 'mine_too:Mine'}\n"
+    )
     monkeypatch.syspath_prepend(tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path / "here")
     assert sensorium("submit", "--", "train", "clip", "plugins=[mine_too]").status == 0
