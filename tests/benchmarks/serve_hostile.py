@@ -2,7 +2,7 @@
 
 Run `python tests/benchmarks/serve_hostile.py`. The exit status is 1 where something does not hold: each honest answer
 equals `predict`; what is not answered is 503 with Retry-After; a hostile request gets a 4xx or such a 503; `/healthz`
-answers within a second; and the server's memory at the end lies within a tenth of what it was after a fifth of the time.
+answers within a second; and the memory at the end lies within a tenth of what it was after a fifth of the time.
 """
 
 from __future__ import annotations
