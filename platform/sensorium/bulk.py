@@ -300,7 +300,7 @@ class Folder:
         mine = json.dumps({**asdict(work), "part": PART})
         marker = f"{self.root}/{_PLAN}"
         if self.files.exists(marker):
-            if self.files.cat_file(marker).decode() != mine:
+            if self.files.cat_file(marker) != mine.encode():
                 raise UserError(
                     f"{place} holds answers to other questions, or of another model.",
                     "A folder belongs to one command, which goes on where it was interrupted.",
@@ -325,13 +325,18 @@ class Folder:
 
     def counts(self) -> Iterator[tuple[int, int]]:
         """Yields rows and errors of each part."""
-        from pyarrow import parquet
+        from pyarrow import ArrowException, parquet
 
         for path in sorted(self.files.ls(self.root, detail=False)):
             if Path(path).name.startswith("part-"):
-                with self.files.open(path, "rb") as file:
-                    errors = parquet.read_table(file, columns=["error"]).column("error")
-                    yield len(errors), len(errors) - errors.null_count
+                try:
+                    with self.files.open(path, "rb") as file:
+                        errors = parquet.read_table(file, columns=["error"]).column("error")
+                except (ArrowException, KeyError, OSError) as cause:
+                    raise UserError(
+                        f"{path} holds no answers: {cause}.", "Parts are Parquet.", "Remove it, and ask again."
+                    ) from cause
+                yield len(errors), len(errors) - errors.null_count
 
 
 def _name(number: int) -> str:

@@ -84,11 +84,11 @@ class Index:
         try:
             self.about = About(**json.loads((place / ABOUT).read_text(encoding="utf-8")))
             with (place / ROWS).open(encoding="utf-8") as file:
-                self._rows = [json.loads(line) for line in file]
+                self._rows = [_row(json.loads(line)) for line in file]
             self._vectors = faiss.read_index(str(place / VECTORS))
-        except (OSError, ValueError, TypeError, RuntimeError) as cause:
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as cause:
             raise UserError(
-                f"{folder} holds no index: {str(cause).splitlines()[0][:200]}.",
+                f"{folder} holds no index: {type(cause).__name__}: {str(cause)[:200].partition(chr(10))[0]}.",
                 "",
                 "`sensorium index MODEL DATASET:SPLIT --output FOLDER` makes one.",
             ) from cause
@@ -235,6 +235,18 @@ def _field(predictor: Predictor, name: str | None, sample: Mapping[str, Any]) ->
 def _shown(example: Mapping[str, Any]) -> dict[str, str | int | float]:
     """Returns what shows a sample: its texts, paths and numbers."""
     return {name: value for name, value in example.items() if isinstance(value, (str, int, float))}
+
+
+def _row(stored: Any) -> dict[str, Any]:
+    """Returns what shows a hit, as it was stored.
+
+    Raises:
+        TypeError, KeyError: It is something else.
+    """
+    row: dict[str, Any] = {"id": stored["id"], "fields": stored["fields"]}
+    if not isinstance(row["id"], str) or not isinstance(row["fields"], dict):
+        raise TypeError("a row has an id, which is a string, and fields, which are a mapping")
+    return row
 
 
 def _faiss() -> Any:

@@ -140,13 +140,20 @@ class Pairs:
 
 
 def _listed(table: Path) -> list[Clip]:
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except (csv.Error, UnicodeDecodeError) as cause:
+        raise UserError(f"{table} is no CSV: {cause}.", "A table in UTF-8 was expected.", "Mend the file.") from cause
     lacking = [name for name in NEEDED if not rows or name not in rows[0]]
     if lacking:
         raise UserError(f"{table} has no column {', '.join(lacking)}.", f"Its columns are {', '.join(NEEDED)}.")
-    if not all(row[name] for row in rows for name in NEEDED):
-        raise UserError(f"{table} has a row without {' or '.join(NEEDED)}.", "Each row names a clip and its film.")
+    for number, row in enumerate(rows, 1):
+        if None in row or not all(row[name] for name in NEEDED):
+            raise UserError(
+                f"{table}, row {number}, lacks {' or '.join(NEEDED)}, or has a cell too many.",
+                "Each row names a clip and its film.",
+            )
     clips = [Clip(row["id"], row.get("speaker") or row["id"], table.parent / row["video"]) for row in rows]
     missing = [clip.film for clip in clips if not clip.film.is_file()]
     if missing:

@@ -93,7 +93,7 @@ class Shard(data.Dataset[Sample]):
     def __init__(self, root: Path, listing: Path) -> None:
         self.root = root
         self.frames: list[tuple[str, int]] = []  # clip, and which of its frames it is
-        for line in filter(str.strip, listing.read_text().splitlines()):
+        for line in filter(str.strip, listing.read_text("utf-8", errors="surrogateescape").splitlines()):
             clip = line.split()[0].rpartition("/")[0].rpartition("frames/")[2]
             last, number = self.frames[-1] if self.frames else ("", 0)
             self.frames.append((clip, number + 1 if clip == last else 0))
@@ -118,7 +118,7 @@ class Shard(data.Dataset[Sample]):
         sample: Sample = {"id": f"{clip}/{number}", "label": "unlabelled"}
         for name, table in self.tables.items():
             sample[name] = row = np.array(table[index])
-            if row.min() < 0 or abs(row.sum() - 1) > 1e-3:
+            if not (row.min() >= 0 and abs(row.sum() - 1) <= 1e-3):  # also when one is not a number
                 raise MediaError(
                     f"Frame {number} of {clip}, field {name!r}: {row.min():.4g} is the least, {row.sum():.4g} the sum.",
                     "Probabilities are at least 0 and add up to 1.",

@@ -94,7 +94,10 @@ class Described:
 
 def _lines(file: Path) -> list[str]:
     """Returns the lines that hold something; what is no UTF-8, as in a few captions, becomes a sign for it."""
-    lines = [line.strip() for line in file.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+    try:
+        lines = [line.strip() for line in file.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+    except OSError as cause:
+        raise UserError(f"{file} cannot be read: {cause.strerror}.", "A text file was expected.") from cause
     if not lines:
         raise UserError(f"{file} is empty.", "A line at least was expected.", "Fetch it again.")
     return lines

@@ -46,7 +46,7 @@ class Visit:
     """A page that is open, with every address that it asked and everything that it complained of."""
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
-        self.url = url
+        self.server = "/".join(url.split("/")[:3])
         self.context = browser.new_context(viewport={"width": 1200, "height": 900}, **options)
         self.page: Page = self.context.new_page()
         self.asked: list[str] = []
@@ -77,7 +77,7 @@ class Visit:
 
     def check(self, refused: int = 0) -> None:
         """Nothing was asked of anybody else, nor tried, and nothing failed but what the server refused."""
-        outside = [url for url in self.asked if not url.startswith((self.url, "data:", "blob:"))]
+        outside = [url for url in self.asked if not url.startswith((self.server, "data:", "blob:"))]
         assert outside == []
         assert [line for line in self.complaints if "Failed to load resource" not in line] == []
         assert len(self.complaints) == refused
@@ -190,6 +190,14 @@ def test_each_kind_of_answer_has_its_place(browser: Browser, artefacts: Path) ->
         assert visit.output("mesh").locator("a").get_attribute("href") == "data:model/gltf;base64,Z2x0Zg=="
         expect(visit.output('odd "name"').locator("p")).to_have_text("<img src=x onerror=alert(1)>")
         visit.page.screenshot(path=artefacts / "page-kinds.png", full_page=True)
+        visit.check()
+
+
+def test_the_document_is_shown_and_no_other_host_is_asked(browser: Browser, tmp_path: Path, artefacts: Path) -> None:
+    with running(application({"echo": echo.local()})) as url, Visit(browser, f"{url}/docs") as visit:
+        expect(visit.page.get_by_role("article").first).to_contain_text("POST /models/echo/predict")
+        expect(visit.page.get_by_role("article").first).to_contain_text("-F 'picture=@FILE'")
+        visit.page.screenshot(path=artefacts / "docs.png", full_page=True)
         visit.check()
 
 

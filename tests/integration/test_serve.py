@@ -77,6 +77,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, store: str) -> Iterator[Ser
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", store)
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.delenv("SENSORIUM_ALLOW_PLUGINS", raising=False)  # modules of other tests
         models = [started("clip", [*TINY, f"run.seed={seed}"]).train()["model"] for seed in (0, 1)]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -194,6 +195,32 @@ def test_bodies_are_taken_up_to_the_limit(server: Server, size: float, status: i
         answer = httpx.post(f"{server.url}/predict", json=question, timeout=60)
         assert answer.status_code == status
         assert status != 200 or answer.json() == server.right[0][0]
+
+
+def test_answers_may_be_as_large(server: Server) -> None:
+    """A model whose embeddings have 600,000 numbers."""
+    from sensorium.runtime.serve_run import _change
+
+    large = started(
+        "clip",
+        [
+            *TINY[:6],
+            "model.fusion.dim=600000",
+            "training.epochs=1",
+            "training.global_batch=64",
+            "dataset.limit={train: 64, test: 8}",
+            "tracking.system=false",
+        ],
+    ).train()["model"]
+    right = Predictor.load(large)([{"image": server.pictures[0]}])[0]
+    try:
+        _change({"clip": large}, [])
+        answer = server.ask()
+        assert answer.status_code == 200
+        assert len(answer.content) > 4 << 20
+        assert answer.json() == right
+    finally:
+        _change({}, ["clip"])
 
 
 def test_a_body_in_pieces_is_cut_off(server: Server) -> None:

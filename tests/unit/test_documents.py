@@ -46,3 +46,24 @@ def test_a_state_of_another_type_is_refused(config, state):
     for saved in ({"x": state}, {}):
         with pytest.raises(UserError, match="'x' had learnt"):
             restore({"x": config.build()}, saved)
+
+
+def test_a_mapping_of_many_keys_is_read_in_time_that_grows_with_it():
+    from sensorium.yamls import _Loader
+
+    class Key(str):
+        compared = 0
+        __slots__ = ()
+
+        def __eq__(self, other):
+            Key.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    loader = _Loader("\n".join(f"key{number}: 1" for number in range(2000)))
+    node = loader.get_single_node()
+    for key, _ in node.value:
+        key.value = Key(key.value)
+    loader.construct_mapping(node)
+    assert Key.compared < 20_000

@@ -35,6 +35,14 @@ def filled(text: str, place: str) -> str:
     return text
 
 
+def shown(raw: object) -> str:
+    """Returns the beginning of a value for messages, also of one that Python does not write out."""
+    try:
+        return f"{raw!r:.60}"
+    except (ValueError, RecursionError):  # thousands of digits, or lists within lists
+        return f"a {type(raw).__name__}"
+
+
 def once(found: Iterable[tuple[Any, str]], what: str) -> None:
     """Checks that no key occurs twice.
 
@@ -69,12 +77,18 @@ def parse(text: str, source: object, kind: str = "one JSON object", line: int = 
         UserError: It is no JSON, or an object has a key twice; names both places.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
     except json.JSONDecodeError as cause:
         raise UserError(
             f"{source}:{line + cause.lineno - 1} is no JSON: {cause.msg} at column {cause.colno}.",
             f"Expected {kind}.",
             "Correct the line, or fetch the file again.",
+        ) from cause
+    except (RecursionError, _TooLongError) as cause:
+        raise UserError(
+            f"{source}:{line} is no JSON that can be read: {cause}.",
+            f"Expected {kind}.",
+            "Lists lie at most some hundred deep, and numbers have at most some thousand digits.",
         ) from cause
     except _TwiceError:
         for keys in _objects(text, lambda at: _place(text, at, source, line)):
@@ -84,6 +98,17 @@ def parse(text: str, source: object, kind: str = "one JSON object", line: int = 
 
 class _TwiceError(ValueError):
     """An object has a key twice."""
+
+
+class _TooLongError(ValueError):
+    """A number has too many digits."""
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError as cause:
+        raise _TooLongError(f"a number has {len(digits)} digits") from cause
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -25,6 +25,13 @@ REPORT = 0.5
 RETRIES = 5
 """Times that a question is asked again when the replica that had it is lost."""
 
+LONGEST = "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH"
+"""Variable by which Ray Serve bounds what ingress and replica tell each other."""
+
+MESSAGE = (1 << 31) - 1
+"""Bytes of a question or an answer between ingress and replica: what gRPC can carry. Ray's default is 4 MiB; what
+a body may hold is bounded before, where it arrives."""
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -99,7 +106,8 @@ def _model(name: str, served: Served, settings: Settings, versions: Any) -> Any:
 
 
 def _actor(num_cpus: float, num_gpus: float = 0.0) -> dict[str, Any]:
-    return {"num_cpus": num_cpus, "num_gpus": num_gpus}
+    # With the actors, as a cluster that is joined was started without it.
+    return {"num_cpus": num_cpus, "num_gpus": num_gpus, "runtime_env": {"env_vars": {LONGEST: str(MESSAGE)}}}
 
 
 class Ingress:

@@ -11,10 +11,6 @@ from pathlib import Path
 HEADERS = 10
 """Seconds within which a request's head must have arrived, so that idle connections end."""
 
-MESSAGE = (1 << 31) - 1
-"""Bytes of a question or an answer between ingress and replica: what gRPC can carry. Ray's default is 4 MiB; what
-a body may hold is bounded before, where it arrives."""
-
 PORTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
@@ -40,7 +36,6 @@ def variables(folder: Path, taken: int) -> dict[str, str]:
     """
     chosen = {
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MESSAGE),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",  # a busy machine takes longer than the 5 s it would have
         "RAY_worker_niceness": "0",  # people wait for these workers; Ray's 15 is meant for those that train

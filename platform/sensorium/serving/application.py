@@ -83,13 +83,6 @@ def add_documents(app: FastAPI, service: Service) -> None:
 
     app.add_route("/openapi.json", openapi, ["GET"])
 
-    from fastapi.openapi.docs import get_swagger_ui_html
-
-    async def docs(request: Request) -> Response:
-        return get_swagger_ui_html(openapi_url="openapi.json", title="Sensorium")
-
-    app.add_route("/docs", docs, ["GET"])
-
 
 ROUTES: tuple[Callable[[FastAPI, Service], None], ...] = (
     add_state,

@@ -164,7 +164,7 @@ def opened(reader, content, root, fields):
         (COCO, coco([1, 2, 1], ["x"]), ["images[0]", "images[2]"]),
         (COCO, '{"images": [],\n"images": [], "annotations": []}', ["json:1, column 2", "json:2, column 1"]),
         (COCO, coco([1], ["x", " "]), ["annotations[1], caption, is empty"]),
-        (KARPATHY, karpathy("\ufeff "), ["sentence 7, is empty"]),
+        (KARPATHY, karpathy("\ufeff "), ["images[0], sentences[0], raw, is empty"]),
         (FLICKR, "a.jpg#0\t \n", ["txt:1 is no caption"]),
     ],
 )

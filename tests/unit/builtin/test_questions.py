@@ -85,10 +85,10 @@ def test_vqa_v2(vqa):
 def test_vqa_v2_refuses_what_does_not_fit(vqa):
     dataset = VQAv2.Config(root=str(vqa)).build()
     write(vqa / "v2_mscoco_train2014_annotations.json", {"annotations": []})
-    with pytest.raises(UserError, match="do not fit together, after 0 questions: KeyError 458752000"):
+    with pytest.raises(UserError, match=r"questions\[0\], question_id, is 458752000, which .* has no answers to"):
         dataset.open("train")
     write(vqa / "v2_mscoco_train2014_annotations.json", {"questions": []})
-    with pytest.raises(UserError, match="no list 'annotations'"):
+    with pytest.raises(UserError, match="has no 'annotations'"):
         dataset.open("train")
     (vqa / "v2_mscoco_train2014_annotations.json").unlink()
     with pytest.raises(UserError, match="no file of answers"):
@@ -111,7 +111,7 @@ def test_vqa_v2_refuses_an_answer_that_is_none(vqa):
     whole = json.loads(file.read_text())
     whole["annotations"][0]["answers"][3]["answer"] = None
     write(file, whole)
-    with pytest.raises(UserError, match="do not fit together, after 0 questions: AttributeError"):
+    with pytest.raises(UserError, match=r"annotations\[0\], answers\[3\], answer, is None"):
         dataset.open("train")
 
 
@@ -167,7 +167,7 @@ def test_karpathys_split_refuses_what_does_not_fit(coco):
     with pytest.raises(UserError, match="restval"):
         dataset.open("restval")
     write(coco / "dataset_coco.json", {"images": [{"split": "train", "filename": "a.jpg"}]})
-    with pytest.raises(UserError, match="does not fit, after 0 samples"):
+    with pytest.raises(UserError, match=r"images\[0\] has no 'sentences'"):
         dataset.open("train")
     write(coco / "dataset_coco.json", b"{")
     with pytest.raises(UserError, match="no JSON"):

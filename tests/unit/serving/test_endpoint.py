@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import dataclasses
+import hashlib
 import io
 import json
+import re
 import struct
 import zlib
 
@@ -524,7 +526,22 @@ def test_what_there_is(client):
     assert 'sensorium_requests_total{model="echo",status="200"}' in text
     assert "sensorium_request_seconds_bucket" in text
     assert 'sensorium_batch_size_bucket{le="1.0",model="echo"}' in text
-    assert "swagger" in client.get("/docs").text.lower()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/models/echo/page", "/openapi.json", "/models", "/healthz", "/metrics", "/nothing"]
+)
+def test_no_answer_has_a_browser_ask_another_host(client, path):
+    answer = client.get(path)
+    named = set(re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]+", answer.text + str(answer.headers)))
+    assert named <= {"http://www.w3.org"}, "the name space of SVG"
+    if answer.headers["content-type"].startswith("text/html"):
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'sha256-")
+        assert "connect-src 'self'" in policy
+        for script in re.findall("<script>(.*?)</script>", answer.text, re.DOTALL):
+            assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+        assert "style=" not in answer.text, "which the policy forbids"
 
 
 def test_the_document_is_true(client):

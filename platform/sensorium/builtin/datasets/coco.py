@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
-from sensorium.builtin.datasets.files import Columns, decode, require, require_media
-from sensorium.builtin.values import filled, once, parse
+from sensorium.builtin.datasets.files import Columns, require, require_media
+from sensorium.builtin.datasets.records import read
+from sensorium.builtin.values import once, shown
 
 
 class CocoCaptions(Dataset):
@@ -65,27 +66,28 @@ class CocoCaptions(Dataset):
         hint = f"Splits that are there: {', '.join(self.splits)}."
         path = require(self.root / self.config.annotations[split], "file of captions", hint)
         folder = self.root / self.config.images[split]
-        images, annotations = _records(path)
+        content = read(path)
+        images = list(content.records("images"))
         columns: dict[str, list[Any]] = {"id": [], "group": [], "image": [], "text": []}
-        try:
-            once(((image["id"], f"images[{n}]") for n, image in enumerate(images)), f"id of an image in {path}")
-            files = {image["id"]: str(folder / image["file_name"]) for image in images}
-            kept: Counter[Any] = Counter()
-            for number, record in enumerate(annotations):
-                kept[record["image_id"]] += 1
-                if self.config.captions is not None and kept[record["image_id"]] > self.config.captions:
-                    continue
-                columns["id"].append(f"{record['image_id']}#{record['id']}")
-                columns["group"].append(str(record["image_id"]))
-                columns["image"].append(files[record["image_id"]])
-                columns["text"].append(filled(record["caption"], f"{path}, annotations[{number}], caption,"))
-        except (KeyError, TypeError, AttributeError) as cause:
-            raise UserError(
-                f"{path} has a record that does not fit, after {len(columns['text'])} captions: "
-                f"{type(cause).__name__} {cause}.",
-                "`images` have id and file_name; `annotations` have id, image_id of such an image, and caption.",
-                "Choose the file of captions (captions_*.json), or mend it.",
-            ) from cause
+        once(((image.key("id"), image.place) for image in images), "id of an image")
+        files = {image.key("id"): str(folder / image.text("file_name")) for image in images}
+        kept: Counter[str | int] = Counter()
+        for record in content.records("annotations"):
+            image = record.key("image_id")
+            if image not in files:
+                raise UserError(
+                    f"{record.place}, image_id, is {shown(image)}.",
+                    "The id of one of `images` was expected.",
+                    "Choose the file of captions (captions_*.json), or mend it.",
+                )
+            text = record.text("caption")
+            kept[image] += 1
+            if self.config.captions is not None and kept[image] > self.config.captions:
+                continue
+            columns["id"].append(f"{image}#{record.key('id')}")
+            columns["group"].append(str(image))
+            columns["image"].append(files[image])
+            columns["text"].append(text)
         of_image: dict[str, list[str]] = {}
         for image, text in zip(columns["group"], columns["text"], strict=True):
             of_image.setdefault(image, []).append(text)
@@ -93,15 +95,3 @@ class CocoCaptions(Dataset):
         if self.config.broken == "refuse":
             require_media(columns["image"], path)
         return Columns(columns, path)
-
-
-def _records(path: Path) -> tuple[list[Any], list[Any]]:
-    try:
-        content = parse(decode(path.read_bytes(), path), path)
-        return content["images"], content["annotations"]
-    except (KeyError, TypeError) as cause:
-        raise UserError(
-            f"{path} has no lists `images` and `annotations`.",
-            "Expected a file of captions in COCO's format.",
-            "Choose the file of captions (captions_*.json).",
-        ) from cause

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
 from sensorium.builtin.datasets.files import Columns, decode, require, require_media
-from sensorium.builtin.values import filled, parse
+from sensorium.builtin.values import filled, parse, shown
 
 SHAPES = ("circle", "rectangle", "triangle")
 
@@ -67,7 +67,7 @@ def _records(path: Path) -> list[tuple[str, str, int]]:
     for number, record in enumerate(records if isinstance(records, list) else [records]):
         if not (isinstance(record, list) and [type(each) for each in record] == [str, str, int]):
             raise UserError(
-                f"{path} has a record that does not fit, number {number}: {record!r:.80}.",
+                f"{path} has a record that does not fit, number {number}: {shown(record)}.",
                 "Each is [question, answer, number of the picture].",
                 "Choose the file questions.json of easy-VQA.",
             )

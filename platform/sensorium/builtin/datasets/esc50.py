@@ -11,6 +11,9 @@ from sensorium.builtin.datasets.digits import caption, check_templates
 from sensorium.builtin.datasets.files import Columns, csv_rows, decode, require, require_media
 from sensorium.builtin.values import clean
 
+DIGITS = 9
+"""Of the number of a fold at most."""
+
 
 class ESC50(Dataset):
     """Environmental sounds in ESC-50's layout; a caption is written from the class, which is the group.
@@ -72,9 +75,9 @@ class ESC50(Dataset):
         columns: dict[str, list[str]] = {"id": [], "group": [], "audio": [], "text": [], "label": []}
         found = set()
         for line, row in csv_rows(decode(path.read_bytes(), path), path, ("filename", "fold", "category")):
-            if not row["fold"].isdecimal():
+            if not (row["fold"].isdecimal() and len(row["fold"]) <= DIGITS):
                 raise UserError(
-                    f"{path}:{line} has the fold {row['fold']!r}.", "A fold is a whole number.", "Correct the cell."
+                    f"{path}:{line} has the fold {row['fold']!r:.60}.", "A fold is a whole number.", "Correct the cell."
                 )
             fold, key, category = int(row["fold"]), Path(row["filename"]).stem, clean(row["category"])
             found.add(fold)

@@ -106,7 +106,12 @@ def _captions(path: Path) -> Iterator[tuple[str, str, str]]:
             continue
         if table:
             # The published file leaves some commas unquoted, so the caption is all the rest.
-            name, *cells = next(csv.reader([line]))
+            try:
+                name, *cells = next(csv.reader([line]))
+            except csv.Error as cause:
+                raise UserError(
+                    f"{path}:{number} is no CSV: {cause}.", "Expected `image.jpg,caption`.", "Mend the line."
+                ) from cause
             text = ",".join(cells)
             key = f"{name}#{counts.setdefault(name, 0)}"
             counts[name] += 1

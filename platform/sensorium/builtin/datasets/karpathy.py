@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sensorium import Dataset, UserError, unknown
-from sensorium.builtin.datasets.files import Columns, decode, require, require_media
-from sensorium.builtin.values import filled, parse
+from sensorium import Dataset, unknown
+from sensorium.builtin.datasets.files import Columns, require, require_media
+from sensorium.builtin.datasets.records import read
 
 SPLITS = {"train": ("train", "restval"), "validation": ("val",), "test": ("test",)}
 """Split -> those of the file that it is made of: the rest of COCO's validation set is learnt from too."""
+
+KNOWN = tuple(name for names in SPLITS.values() for name in names)
 
 
 class CocoKarpathy(Dataset):
@@ -48,28 +50,20 @@ class CocoKarpathy(Dataset):
         if split not in SPLITS:
             raise unknown("split", split, SPLITS, "CocoKarpathy")
         columns: dict[str, list[Any]] = {name: [] for name in ("id", "group", "image", "text", "captions")}
-        try:
-            for record in parse(decode(self.file.read_bytes(), self.file), self.file)["images"]:
-                if record["split"] not in SPLITS[split]:
-                    continue
-                path = str(self.folder / record.get("filepath", "") / record["filename"])
-                sentences = [
-                    (each["sentid"], filled(each["raw"], f"{self.file}, sentence {each['sentid']},"))
-                    for each in record["sentences"]
-                ]
-                for sentid, text in sentences if split == "train" else sentences[:1]:
-                    columns["id"].append(f"{record['imgid']}#{sentid}")
-                    columns["group"].append(str(record["imgid"]))
-                    columns["image"].append(path)
-                    columns["text"].append(text)
-                    columns["captions"].append([raw for _, raw in sentences])
-        except (KeyError, TypeError, AttributeError) as cause:
-            raise UserError(
-                f"{self.file} has a record that does not fit, after {len(columns['text'])} samples: "
-                f"{type(cause).__name__} {cause}.",
-                "`images` have imgid, filename, split, and sentences with sentid and raw.",
-                "Choose dataset_coco.json, or mend it.",
-            ) from cause
+        for record in read(self.file).records("images"):
+            own = record.text("split")
+            if own not in KNOWN:
+                raise unknown("split", own, KNOWN, record.place)
+            if own not in SPLITS[split]:
+                continue
+            path = str(self.folder / record.text("filepath", "") / record.text("filename"))
+            sentences = [(each.key("sentid"), each.text("raw")) for each in record.records("sentences")]
+            for sentid, text in sentences if split == "train" else sentences[:1]:
+                columns["id"].append(f"{record.key('imgid')}#{sentid}")
+                columns["group"].append(str(record.key("imgid")))
+                columns["image"].append(path)
+                columns["text"].append(text)
+                columns["captions"].append([raw for _, raw in sentences])
         if self.config.broken == "refuse":
             require_media(columns["image"], self.file)
         return Columns(columns, self.file)

@@ -21,7 +21,7 @@ from sensorium.builtin.datasets.files import (
     require,
     require_media,
 )
-from sensorium.builtin.values import clean, parse
+from sensorium.builtin.values import clean, parse, shown
 
 INLINE = ("text", "label", "vector", "number", "tags")
 """Modalities whose values stand in the file itself; a value of any other is the path of a file."""
@@ -85,6 +85,12 @@ class Manifest(Dataset):
             for name in extra:
                 if row.get(name) in (None, ""):
                     raise empty_cell(place, name)
+                if not isinstance(row[name], str) and type(row[name]) is not int:
+                    raise UserError(
+                        f"{place}, {name!r}, is {shown(row[name])}.",
+                        "A string or a whole number was expected.",
+                        "Correct the value.",
+                    )
                 columns[name].append(str(row[name]))
             for name, modality in self.fields.items():
                 columns[name].append(_value(row[name], modality, source, f"{place}, {name!r},"))
@@ -131,8 +137,9 @@ def _json_lines(text: str, source: str, columns: Mapping[str, str]) -> Iterator[
                     f"It has {listing(row, 20)}.",
                     "Correct the line, or `fields` in the experiment.",
                 )
-            if row[column] is None or row[column] in ([], "") or not clean(str(row[column])):
-                if modality == "tags" and row[column] == []:
+            value = row[column]
+            if value is None or value in ([], "") or (isinstance(value, str) and not clean(value)):
+                if modality == "tags" and value == []:
                     continue
                 raise empty_cell(place, column)
         yield place, row
@@ -148,16 +155,16 @@ def _value(raw: Any, modality: str, source: str, place: str) -> Any:
     if modality == "label" and isinstance(raw, int) and not isinstance(raw, bool):
         return raw
     if not isinstance(raw, str):
-        raise UserError(f"{place} is {raw!r}.", f"A value for {modality} is a string.", "Correct the value.")
+        raise UserError(f"{place} is {shown(raw)}.", f"A value for {modality} is a string.", "Correct the value.")
     return clean(raw) if modality in INLINE else _resolve(raw.strip(), source)
 
 
 def _number(raw: Any, place: str) -> float:
-    with suppress(TypeError, ValueError):
+    with suppress(TypeError, ValueError, OverflowError):
         number = math.nan if isinstance(raw, bool) else float(raw)
         if math.isfinite(number):
             return raw if isinstance(raw, int) else number
-    raise UserError(f"{place} is no number: {str(raw)[:60]!r}.", "A finite number was expected.", "Correct the value.")
+    raise UserError(f"{place} is no number: {shown(raw)}.", "A finite number was expected.", "Correct the value.")
 
 
 def _tags(raw: Any, place: str) -> list[str]:
@@ -168,7 +175,7 @@ def _tags(raw: Any, place: str) -> list[str]:
         )
     if not isinstance(names, list) or not all(isinstance(name, str) and clean(name) for name in names):
         raise UserError(
-            f"{place} is no list of tags: {str(raw)[:60]!r}.",
+            f"{place} is no list of tags: {shown(raw)}.",
             'Tags are a JSON list of names, such as ["red", "round"], or in CSV red;round.',
             "Correct the value.",
         )
@@ -176,15 +183,15 @@ def _tags(raw: Any, place: str) -> list[str]:
 
 
 def _vector(raw: Any, place: str) -> list[float]:
-    try:
+    with suppress(TypeError, ValueError, OverflowError, RecursionError):
         numbers = json.loads(raw) if isinstance(raw, str) else raw
-        return [float(number) for number in numbers]
-    except (TypeError, ValueError) as cause:
-        raise UserError(
-            f"{place} is no vector: {str(raw)[:60]!r}.",
-            "A vector is a JSON list of numbers, such as [0.5, 1].",
-            "Correct the value.",
-        ) from cause
+        if isinstance(numbers, list) and all(type(number) in (int, float) for number in numbers):
+            return [float(number) for number in numbers]
+    raise UserError(
+        f"{place} is no vector: {shown(raw)}.",
+        "A vector is a JSON list of numbers, such as [0.5, 1].",
+        "Correct the value.",
+    )
 
 
 def _resolve(path: str, source: str) -> str:

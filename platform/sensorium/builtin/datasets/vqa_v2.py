@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
-from sensorium.builtin.datasets.files import Columns, decode, require, require_media
-from sensorium.builtin.values import clean, filled, once, parse
+from sensorium.builtin.datasets.files import Columns, require, require_media
+from sensorium.builtin.datasets.records import read
+from sensorium.builtin.values import once, shown
 
 SPLITS = {"train": "train2014", "validation": "val2014"}
 
@@ -75,42 +76,25 @@ class VQAv2(Dataset):
         columns: dict[str, list[Any]] = {
             name: [] for name in ("id", "group", "image", "question", "answer", "answers", "type")
         }
-        try:
-            found = _content(said, "annotations")
-            once(
-                ((each["question_id"], f"annotations[{n}]") for n, each in enumerate(found)),
-                f"question_id in {said}",
-            )
-            answers = {each["question_id"]: each for each in found}
-            for record in _content(asked, "questions"):
-                given = answers[record["question_id"]]
-                columns["id"].append(str(record["question_id"]))
-                columns["group"].append(str(record["image_id"]))
-                columns["image"].append(str(self.root / self.config.images[split].format(int(record["image_id"]))))
-                columns["question"].append(filled(record["question"], f"{asked}, question {record['question_id']},"))
-                columns["answer"].append(
-                    filled(given["multiple_choice_answer"], f"{said}, answer to {record['question_id']},")
+        found = list(read(said).records("annotations"))
+        once(((each.key("question_id"), each.place) for each in found), "question_id")
+        answers = {each.key("question_id"): each for each in found}
+        for record in read(asked).records("questions"):
+            question = record.key("question_id")
+            if question not in answers:
+                raise UserError(
+                    f"{record.place}, question_id, is {shown(question)}, which {said} has no answers to.",
+                    "Every question has answers.",
+                    "Choose the two files of one split.",
                 )
-                columns["answers"].append([clean(each["answer"]) for each in given["answers"]])
-                columns["type"].append(given["answer_type"])
-        except (KeyError, TypeError, ValueError, AttributeError) as cause:
-            raise UserError(
-                f"{asked} and {said} do not fit together, after {len(columns['type'])} questions: "
-                f"{type(cause).__name__} {cause}.",
-                "`questions` have question_id, image_id and question; `annotations` have question_id, answers, "
-                "answer_type and multiple_choice_answer.",
-                "Choose the two files of one split.",
-            ) from cause
+            given, image = answers[question], record.whole("image_id")
+            columns["id"].append(str(question))
+            columns["group"].append(str(image))
+            columns["image"].append(str(self.root / self.config.images[split].format(image)))
+            columns["question"].append(record.text("question"))
+            columns["answer"].append(given.text("multiple_choice_answer"))
+            columns["answers"].append([each.text("answer") for each in given.records("answers")])
+            columns["type"].append(given.text("answer_type"))
         if self.config.broken == "refuse":
             require_media(columns["image"], asked)
         return Columns(columns, asked)
-
-
-def _content(path: Path, name: str) -> list[Any]:
-    try:
-        content: list[Any] = parse(decode(path.read_bytes(), path), path)[name]
-    except (KeyError, TypeError) as cause:
-        raise UserError(
-            f"{path} has no list {name!r}.", "Expected a file of VQA v2.", "Choose another file."
-        ) from cause
-    return content

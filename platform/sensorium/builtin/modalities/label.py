@@ -14,8 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality, UserError, unknown
-from sensorium.builtin.modalities.source import shown
-from sensorium.builtin.values import clean
+from sensorium.builtin.values import clean, shown
 
 UNKNOWN = -100
 """Index of a name that is not known; torch's cross-entropy takes no loss there."""

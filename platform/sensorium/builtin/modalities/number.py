@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality
-from sensorium.builtin.modalities.source import shown
+from sensorium.builtin.values import shown
 
 
 class Number(Modality):

@@ -63,14 +63,6 @@ def readable(name: str, what: str, expected: str) -> Iterator[None]:
         ) from cause
 
 
-def shown(raw: object) -> str:
-    """Returns the beginning of a value for messages, also of one that Python does not write out."""
-    try:
-        return f"{raw!r:.60}"
-    except (ValueError, RecursionError):  # thousands of digits, or lists within lists
-        return f"a {type(raw).__name__}"
-
-
 def _open(raw: Source) -> BinaryIO:
     if isinstance(raw, (bytes, bytearray, memoryview)):
         return io.BytesIO(raw)

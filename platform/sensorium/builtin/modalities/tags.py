@@ -12,8 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality, UserError
-from sensorium.builtin.modalities.source import shown
-from sensorium.builtin.values import clean
+from sensorium.builtin.values import clean, shown
 
 MOST = 100_000
 """Tags of one sample above which it is refused."""

@@ -14,8 +14,7 @@ from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sensorium import MediaError, Modality, Padded, UserError
-from sensorium.builtin.modalities.source import shown
-from sensorium.builtin.values import composed
+from sensorium.builtin.values import composed, shown
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PAD, BOS, EOS, UNK = range(4)

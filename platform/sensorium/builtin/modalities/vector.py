@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality
-from sensorium.builtin.modalities.source import shown
+from sensorium.builtin.values import shown
 
 
 class Vector(Modality):
