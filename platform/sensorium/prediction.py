@@ -73,6 +73,11 @@ class Predictor:
         """
         return self.answer([self.prepare(example) for example in examples])
 
+    def cost(self, example: Mapping[str, Any]) -> int:
+        """Returns the bytes of memory that decoding an example may take, told without decoding it."""
+        inputs = self.model.task.inputs
+        return sum(inputs[name].cost(raw) for name, raw in example.items() if name in inputs)
+
     @torch.no_grad()
     def prepare(self, example: Mapping[str, Any]) -> Prepared:
         """Returns an example checked, decoded and transformed.

@@ -47,6 +47,14 @@ class Modality(Component):
         """
         return raw
 
+    def cost(self, raw: Any) -> int:
+        """Returns the bytes of memory that `decode` may take for it, told at once: by a file's header or size.
+
+        An endpoint decodes what is heavy beside the rest, and keeps within its memory. What cannot be read costs
+        nothing: `decode` says what is wrong with it.
+        """
+        return len(raw) if isinstance(raw, (str, bytes)) else 0
+
     def transform(self, value: Any, random: Generator | None) -> Any:
         """Returns the decoded value as a tensor of `shape`.
 

@@ -195,7 +195,7 @@ class Model:
         self.version: str = await versions.current.remote(name)
         # Ray gives torch a thread for each core of the replica; where OMP_NUM_THREADS says fewer, cores are left.
         lanes = max(1, int(cores) // torch.get_num_threads())
-        self.local = Local(await asyncio.to_thread(self._load, self.version), lanes)
+        self.local = Local(await asyncio.to_thread(self._load, self.version), lanes, self.limits.memory)
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def describe(self) -> Description:

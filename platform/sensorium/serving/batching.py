@@ -14,6 +14,8 @@ from torch import Tensor
 from sensorium.contracts.data import map_tensors
 from sensorium.errors import UserError
 from sensorium.prediction import Predictor, Prepared
+from sensorium.serving.memory import HEAVY, Memory, Share
+from sensorium.serving.settings import Limits
 
 TRIALS = 2
 """Batches of one shape and size that must give the digits of single answers before they are trusted."""
@@ -89,6 +91,25 @@ def shape(prepared: Prepared) -> Hashable:
     return tuple((name, sizes(value)) for name, value in prepared.values.items())
 
 
+def weight(prepared: Prepared) -> int:
+    """Returns the bytes of an example's tensors."""
+    total = 0
+
+    def add(tensor: Tensor) -> Tensor:
+        nonlocal total
+        total += tensor.nbytes
+        return tensor
+
+    map_tensors(prepared.values, add)
+    return total
+
+
+def _light(exact: Exact, example: dict[str, Any]) -> Prepared | int:
+    """Returns an example decoded, or what decoding it would cost if that is heavy."""
+    cost = exact.predictor.cost(example)
+    return cost if cost >= HEAVY else exact.predictor.prepare(example)
+
+
 @dataclass
 class _Waiting:
     prepared: Prepared
@@ -101,18 +122,22 @@ class Batcher:
     """Collects the requests that arrive while others are computed, and answers those of one shape together.
 
     A lone request never waits. Where others are being decoded, the next batch waits for them, at most
-    `wait` seconds.
+    `wait` seconds. What is heavy to decode has threads of its own, so that nobody else waits for it, and decoded
+    values are kept within a budget.
 
     Args:
         exact: What answers.
         size: Largest batch.
         wait: Seconds.
         lanes: Batches that are computed side by side.
+        memory: Bytes that decoded values may hold, those that are being decoded included.
     """
 
-    def __init__(self, exact: Exact, size: int, wait: float, lanes: int = 1) -> None:
+    def __init__(self, exact: Exact, size: int, wait: float, lanes: int = 1, memory: int = Limits().memory) -> None:
         self.exact, self.size, self.wait = exact, size, wait
+        self.memory = Memory(memory)
         self._decoders = ThreadPoolExecutor(2, "decode")
+        self._heavy = ThreadPoolExecutor(2, "decode-heavy")
         # Each lane is a thread. The one used last is taken first, as what it needs lies in the processor's caches.
         self._free = [ThreadPoolExecutor(1, "compute") for _ in range(lanes)]
         self._queue: deque[_Waiting] = deque()
@@ -125,37 +150,63 @@ class Batcher:
 
         Raises:
             UserError: The example cannot be read, or makes no sense.
+            Refusal: There was no memory for it in time.
         """
-        loop, exact = asyncio.get_running_loop(), self.exact
-        if self._free and not self._queue and not self._decoding:
-            return await self._at_once(exact, example)
-        self._decoding += 1
-        try:
-            prepared = await loop.run_in_executor(self._decoders, exact.predictor.prepare, example)
-        finally:
-            self._decoding -= 1
-            self._more.set()
-        waiting = _Waiting(prepared, exact, (id(exact), shape(prepared)), loop.create_future())
-        self._queue.append(waiting)
-        self._begin()
-        return await waiting.future
+        exact, needed = self.exact, 0
+        with self.memory.share() as share:
+            if self._free and not self._queue and not self._decoding:
+                answered = await self._at_once(exact, example)
+                if not isinstance(answered, int):
+                    return answered
+                needed = answered
+            prepared = await self._decode(exact, example, share, needed)
+            waiting = _Waiting(
+                prepared, exact, (id(exact), shape(prepared)), asyncio.get_running_loop().create_future()
+            )
+            self._queue.append(waiting)
+            self._begin()
+            return await waiting.future
+
+    async def _decode(self, exact: Exact, example: dict[str, Any], share: Share, needed: int) -> Prepared:
+        """Returns a decoded example, which its share holds; `needed` bytes are known for a heavy one, or 0."""
+        run = asyncio.get_running_loop().run_in_executor
+        if not needed:
+            await share.take(0)
+            self._decoding += 1
+            try:
+                found = await run(self._decoders, _light, exact, example)
+            finally:
+                self._decoding -= 1
+                self._more.set()
+            if isinstance(found, Prepared):
+                share.hold(weight(found))
+                return found
+            needed = found
+        await share.take(needed)
+        prepared = await run(self._heavy, exact.predictor.prepare, example)
+        share.hold(weight(prepared))
+        return prepared
 
     def use(self, exact: Exact, size: int, wait: float) -> None:
         """Answers with another model from the next batch on."""
         self.exact, self.size, self.wait = exact, size, wait
 
-    async def _at_once(self, exact: Exact, example: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """Decodes and computes in one go, as there is nobody to do it with."""
+    async def _at_once(self, exact: Exact, example: dict[str, Any]) -> tuple[dict[str, Any], int] | int:
+        """Decodes and computes in one go, as there is nobody to do it with; returns the cost of what is too heavy."""
 
-        def both() -> tuple[list[Said], list[int]]:
-            return exact([exact.predictor.prepare(example)], 1)
+        def both() -> tuple[list[Said], list[int]] | int:
+            found = _light(exact, example)
+            return found if isinstance(found, int) else exact([found], 1)
 
         lane = self._free.pop()
         try:
-            (answer,), (size,) = await asyncio.get_running_loop().run_in_executor(lane, both)
+            done = await asyncio.get_running_loop().run_in_executor(lane, both)
         finally:
             self._free.append(lane)
             self._begin()
+        if isinstance(done, int):
+            return done
+        (answer,), (size,) = done
         if isinstance(answer, UserError):
             raise answer
         return answer, size

@@ -131,11 +131,12 @@ class Local:
     Args:
         ready: The model.
         lanes: Batches that are computed side by side.
+        memory: Bytes that decoded values may hold.
     """
 
-    def __init__(self, ready: Ready, lanes: int = 1) -> None:
+    def __init__(self, ready: Ready, lanes: int = 1, memory: int = Limits().memory) -> None:
         self.ready = ready
-        self.batcher = Batcher(ready.exact, ready.curve.size, ready.curve.wait, lanes)
+        self.batcher = Batcher(ready.exact, ready.curve.size, ready.curve.wait, lanes, memory)
 
     def use(self, ready: Ready) -> None:
         """Answers with another version from the next request on."""
@@ -150,7 +151,7 @@ class Local:
         """Returns its answer.
 
         Raises:
-            Refusal: The example cannot be read, or makes no sense.
+            Refusal: The example cannot be read, or makes no sense, or there is no memory for it.
         """
         ready = self.ready
         try:

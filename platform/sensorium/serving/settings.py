@@ -47,6 +47,9 @@ class Limits(Part):
     bodies: int = Field(default=256 << 20, gt=0)
     """Bytes of all bodies that are arriving or being answered."""
 
+    memory: int = Field(default=2 << 30, gt=0)
+    """Bytes that the decoded values of a replica's requests may hold together; more wait, or are answered 503."""
+
     answer: float = Field(default=30.0, gt=0)
     """Seconds within which a model must have answered."""
 

@@ -11,6 +11,8 @@ import torch
 from sensorium.errors import SensoriumError, UserError
 from sensorium.prediction import Predictor
 from sensorium.serving.batching import TRIALS, Batcher, Exact, shape
+from sensorium.serving.memory import HEAVY
+from sensorium.serving.refusal import Refusal
 from sensorium.serving.served import choose, load, measure
 from sensorium.serving.settings import Limits
 
@@ -285,3 +287,110 @@ def test_measuring_tries_until_it_costs_too_much(exact, monkeypatch):
     assert set(measure(exact, 4).seconds) == {1, 2, 4}
     monkeypatch.setattr("sensorium.serving.served.BUDGET", 0.0)
     assert set(measure(Exact(echo.predictor()), 4).seconds) == {1}
+
+
+class Heavy:
+    """Makes pictures with a shade above 200 heavy to decode: each says that it began, and waits until it may go on."""
+
+    def __init__(self, exact, monkeypatch, cost):
+        self.began, self.may = [], threading.Event()
+        prepare, lock = exact.predictor.prepare, threading.Lock()
+        heavy = {echo.png(shade=shade): shade for shade in range(201, 256)}
+
+        def decode(example):
+            if example["picture"] in heavy:
+                with lock:
+                    self.began.append(heavy[example["picture"]])
+                assert self.may.wait(30)
+            return prepare(example)
+
+        monkeypatch.setattr(exact.predictor, "prepare", decode)
+        monkeypatch.setattr(exact.predictor, "cost", lambda example: cost if example["picture"] in heavy else 1)
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_heavy_requests_keep_no_small_one_waiting(exact, monkeypatch):
+    heavy = Heavy(exact, monkeypatch, HEAVY)
+
+    async def run():
+        batcher = Batcher(exact, 4, 0.0)
+        large = [asyncio.create_task(batcher.ask(question(shade))) for shade in range(201, 221)]
+        await until(lambda: len(heavy.began) == 2)
+        for shades in ((1,), range(8)):  # alone, and many at once
+            async with asyncio.timeout(20):
+                small = await asyncio.gather(*(batcher.ask(question(shade)) for shade in shades))
+            assert [each[0]["picture"] for each in small] == [echo.png(shade=shade) for shade in shades]
+        assert len(heavy.began) == 2, "no heavy one was done"
+        heavy.may.set()
+        return await asyncio.gather(*large)
+
+    said = asyncio.run(run())
+    assert [each[0]["picture"] for each in said] == [echo.png(shade=shade) for shade in range(201, 221)]
+
+
+def test_values_wait_for_memory_and_give_it_back(exact, monkeypatch):
+    heavy = Heavy(exact, monkeypatch, 3 * HEAVY)  # more than half of the budget: one after the other
+
+    async def run():
+        batcher = Batcher(exact, 4, 0.0, memory=4 * HEAVY)
+        large = [asyncio.create_task(batcher.ask(question(shade))) for shade in (201, 202, 203)]
+        await until(lambda: heavy.began)
+        assert batcher.memory.held == 3 * HEAVY
+        assert (await batcher.ask(question(1)))[0]["picture"] == echo.png(shade=1), "the small one finds room"
+        assert len(heavy.began) == 1
+        large[1].cancel()
+        heavy.may.set()
+        await asyncio.gather(large[0], large[2])
+        return batcher.memory.held
+
+    assert asyncio.run(run()) == 0
+    assert len(heavy.began) == 2
+
+
+def test_a_request_larger_than_the_memory_is_answered_when_it_is_alone(exact, monkeypatch):
+    heavy = Heavy(exact, monkeypatch, 100 * HEAVY)
+    heavy.may.set()
+    said, _ = asyncio.run(Batcher(exact, 4, 0.0, memory=HEAVY).ask(question(201)))
+    assert said["picture"] == echo.png(shade=201)
+
+
+def test_who_finds_no_memory_is_told_when_to_come_again(exact, monkeypatch):
+    heavy = Heavy(exact, monkeypatch, HEAVY)
+    monkeypatch.setattr("sensorium.serving.memory.PATIENCE", 1.0)
+
+    async def run():
+        batcher = Batcher(exact, 4, 0.0, memory=HEAVY)
+        first = asyncio.create_task(batcher.ask(question(201)))
+        await until(lambda: heavy.began)
+        with pytest.raises(Refusal, match="fill the memory") as caught:
+            await batcher.ask(question(202))
+        heavy.may.set()
+        await first
+        return caught.value
+
+    refusal = asyncio.run(run())
+    assert (refusal.status, refusal.headers) == (503, {"Retry-After": "1"})
+
+
+def test_an_example_that_cannot_be_read_gives_its_memory_back(exact, monkeypatch):
+    async def run():
+        batcher = Batcher(exact, 4, 0.0)
+        for cost in (1, HEAVY):
+            monkeypatch.setattr(exact.predictor, "cost", lambda _, cost=cost: cost)
+            with pytest.raises(UserError):
+                await batcher.ask({"picture": b"junk"})
+        return batcher.memory.held
+
+    assert asyncio.run(run()) == 0
+
+
+def test_the_cost_is_told_by_the_header():
+    predictor = echo.predictor()
+    assert predictor.cost({"picture": echo.png(side=100)}) == 3 * 100 * 100
+    assert predictor.cost({"picture": echo.png(), "sound": echo.sound(seconds=0.5)}) == 3 * 64 + 8 * 4000
+    assert predictor.cost({"picture": b"junk", "words": "one", "nothing": 1}) == 900

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
@@ -157,6 +158,12 @@ class Audio(Modality):
                 "Divide them by the largest value that is possible, 32768 for 16 bits.",
             )
         return self._resampled(self._mixed(samples, name), rate, name)
+
+    def cost(self, raw: Any) -> int:
+        """Returns the bytes of its samples, by the header."""
+        with suppress(Exception), opened(raw) as (file, _), soundfile.SoundFile(file) as sound:
+            return int(min(4 * COPIES * sound.channels * sound.frames, self.config.max_bytes))
+        return 0
 
     def transform(self, value: Tensor, random: Generator | None) -> Tensor:
         """Returns a waveform (C, T) or a spectrogram (C, F, T), augmented if `random` is given."""

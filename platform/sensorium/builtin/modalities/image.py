@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -28,6 +29,9 @@ LUMA = (0.299, 0.587, 0.114)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats that are read; others of Pillow's start programs (EPS) or are rare."""
+
+COPIES = 3
+"""Times that all pixels lie in memory while they are decoded."""
 
 EXPECTED = f"A whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} was expected."
 
@@ -138,6 +142,12 @@ class Image(Modality):
             side = math.ceil(2 * max(self.size) / math.sqrt(self.config.crop_scale or 1))
             picture.draft(self.mode, (side, side))
             return self._picture(picture, name)
+
+    def cost(self, raw: Any) -> int:
+        """Returns the bytes of its pixels, by the header: as they are decoded, converted and copied."""
+        with suppress(Exception), opened(raw) as (file, _), _open(file) as picture:
+            return COPIES * picture.width * picture.height * len(picture.getbands())
+        return 0
 
     def transform(self, value: Tensor, random: Generator | None) -> Tensor:
         """Returns the picture as (C, H, W): cropped, resized, augmented if `random`, normalised."""

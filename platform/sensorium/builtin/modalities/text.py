@@ -19,6 +19,8 @@ from sensorium.builtin.values import composed, shown
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PAD, BOS, EOS, UNK = range(4)
 BYTES = 256
+BYTES_EACH = 300
+"""Memory that a character takes while a text is cut."""
 _LETTER = r"\w\u200c\u200d"  # the two join letters; the \w of the library lacks them
 WORD = rf"[{_LETTER}]+(?:['\u2019-][{_LETTER}]+)*|[^{_LETTER}\s]+"
 """A word, an apostrophe or hyphen within it included, so that `a man's t-shirt` comes back as it was; or signs."""
@@ -97,6 +99,10 @@ class Text(Modality):
         except UnicodeEncodeError as cause:
             raise MediaError(f"{shown(raw)} is no valid Unicode.", str(cause)) from cause
         return composed(raw)
+
+    def cost(self, raw: Any) -> int:
+        """Returns the bytes that cutting it into tokens takes."""
+        return BYTES_EACH * min(len(raw), self.config.max_characters) if isinstance(raw, str) else 0
 
     def transform(self, value: str, random: Generator | None) -> Tensor:
         """Returns the ids (T,) int64: <bos>, at most `max_length` - 2 tokens, <eos>."""

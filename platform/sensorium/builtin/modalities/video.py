@@ -150,6 +150,10 @@ class Video(Modality):
         pixels, samples = torch.from_numpy(frames), torch.from_numpy(sound)[None]
         return Footage(pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2), samples)
 
+    def cost(self, raw: Any) -> int:
+        """Returns what its frames may take at most: a header does not tell how many and how large they are."""
+        return self.config.max_bytes
+
     def transform(self, value: Footage, random: Generator | None) -> Footage:
         """Returns frames (T, C, H, W), cropped, resized and normalised, and the sound (1, S)."""
         frames, sound = self._window(value)
