@@ -47,19 +47,21 @@ def _completed(node: Any, experiment: dict[str, Any], plugins: Plugins) -> Any:
     from sensorium.tracking.models import resolve
 
     source = resolve(weights)
-    known = _model(source).document("experiment")
-    if name not in (None, known["task"]):
+    task, modalities, options = (
+        _model(source).entry("experiment", *each) for each in (("task", str), ("modalities", dict), ("model", dict))
+    )
+    if name not in (None, task):
         raise UserError(
-            f"{weights} is a model of the task {known['task']}.",
+            f"{weights} is a model of the task {task}.",
             f"Weights for {name} were expected.",
             "Take another model.",
         )
     own = experiment.get("modalities") or {}
     if not isinstance(own, Mapping):
         return inner  # which is refused in its place
-    experiment["modalities"] = {**_readable(known["modalities"], experiment, plugins), **own}
+    experiment["modalities"] = {**_readable(modalities, experiment, plugins), **own}
     place = str(Path(source).resolve()) if Path(source).is_dir() else source
-    return {"name": known["task"], **known["model"], **inner, "weights": place}
+    return {"name": task, **options, **inner, "weights": place}
 
 
 def _readable(modalities: Mapping[str, Any], experiment: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:

@@ -155,10 +155,17 @@ def _listed(table: Path) -> list[Clip]:
                 "Each row names a clip and its film.",
             )
     clips = [Clip(row["id"], row.get("speaker") or row["id"], table.parent / row["video"]) for row in rows]
-    missing = [clip.film for clip in clips if not clip.film.is_file()]
+    missing = [clip.film for clip in clips if not _is_file(clip.film)]
     if missing:
-        raise UserError(f"{missing[0]} is missing, of {len(missing)} files.", f"{table} names it.")
+        raise UserError(f"{missing[0]!s:.300} is missing, of {len(missing)} files.", f"{table} names it.")
     return clips
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # its name is too long for one
+        return False
 
 
 def _found(root: Path) -> list[Clip]:

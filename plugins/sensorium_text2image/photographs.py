@@ -19,6 +19,9 @@ from sensorium import Dataset, Sample, UserError, unknown
 
 LISTS = {"train": "trainvalclasses.txt", "test": "testclasses.txt"}
 
+LONGEST = 255
+"""Bytes of a folder's name at most."""
+
 
 class DescribedPhotographs(Dataset):
     """CUB-200-2011 or Oxford-102; a training sample for each caption, a test sample for each photograph.
@@ -56,6 +59,8 @@ class DescribedPhotographs(Dataset):
                 raise UserError(f"{place} is not there.", "See the layout in the reader's module.", "Set dataset.root.")
         found: list[tuple[Path, Path, list[str], int]] = []
         for name in _lines(listing):
+            if Path(name).name != name or len(name.encode()) > LONGEST:
+                raise UserError(f"{listing} names the class {name[:60]!r}.", "The name of a folder was expected.")
             described = sorted((root / self.config.captions / name).glob("*.txt"))
             if not described:
                 raise UserError(

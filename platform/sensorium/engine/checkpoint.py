@@ -45,7 +45,8 @@ class Checkpoint:
     @property
     def step(self) -> int:
         """Optimizer steps that it holds."""
-        return int(self.document("state")["step"])
+        step: int = self.entry("state", "step", int)
+        return step
 
     def document(self, name: str) -> Any:
         """Returns what `<name>.json` holds, a mapping.
@@ -63,6 +64,21 @@ class Checkpoint:
                 f"{path} holds a {type(content).__name__}.", "A mapping was expected.", "Take another checkpoint."
             )
         return content
+
+    def entry(self, document: str, name: str, kind: type) -> Any:
+        """Returns what a document holds under a name.
+
+        Raises:
+            UserError: It is not there, or of another type.
+        """
+        content = self.document(document)
+        if not isinstance(content.get(name), kind):
+            raise UserError(
+                f"{self.folder / document}.json has no {name!r}, or one that is a {type(content.get(name)).__name__}.",
+                f"A {kind.__name__} was expected.",
+                "Take another checkpoint.",
+            )
+        return content[name]
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Returns what `<name>.safetensors` holds.

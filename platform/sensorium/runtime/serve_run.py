@@ -228,8 +228,8 @@ def _name(model: str) -> str:
     from sensorium.engine.checkpoint import open_checkpoint
     from sensorium.tracking.models import fetch
 
-    task = open_checkpoint(fetch(model)).document("experiment")["task"]
-    return str(task).rpartition("/")[2].partition(".")[0]
+    task: str = open_checkpoint(fetch(model)).entry("experiment", "task", str)
+    return task.rpartition("/")[2].partition(".")[0]
 
 
 def document(settings: Settings, host: str, port: int) -> dict[str, Any]:

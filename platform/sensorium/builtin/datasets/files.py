@@ -88,16 +88,25 @@ def require_media(paths: Iterable[str], source: object) -> None:
     for path in map(Path, dict.fromkeys(paths)):
         folder = path.parent
         if folder not in there:
-            there[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+            there[folder] = _names(folder)
         if path.name not in there[folder]:
             missing.append(path)
     if missing:
         folder = missing[0].parent
+        first = listing((f"{path!s:.300}" for path in missing), 3)
         raise UserError(
-            f"{source} names files that are not there, {len(missing)} in all: {listing(map(str, missing), 3)}.",
-            f"{folder} holds {listing(there[folder])}." if folder.is_dir() else f"There is no folder {folder}.",
+            f"{source} names files that are not there, {len(missing)} in all: {first}.",
+            f"{folder!s:.300} holds {listing(there[folder])}.",
             f"Fetch what is missing, or correct the names in {source}.",
         )
+
+
+def _names(folder: Path) -> set[str]:
+    """Returns what a folder holds; one that cannot be there, as its name is too long, holds nothing."""
+    try:
+        return {entry.name for entry in folder.iterdir()}
+    except (OSError, ValueError):
+        return set()
 
 
 def decode(data: bytes, source: object) -> str:
@@ -147,7 +156,7 @@ def csv_rows(
         if absent:
             raise UserError(
                 f"{source}:1 has no column {listing(absent)}.",
-                f"It has {listing(header, 20)}.",
+                f"It has {listing((f'{name:.60}' for name in header), 20)}.",
                 "Correct the header, or the names in the experiment.",
             )
         for row in reader:
