@@ -19,6 +19,9 @@ from sensorium.engine.checkpoint import Checkpoint, Store, write
 from sensorium.engine.loop import Loop
 from sensorium.errors import SensoriumError
 
+PATIENCE = 2.0
+"""Seconds for which an interrupted training waits for the checkpoint that is being written."""
+
 
 def device() -> torch.device:
     """Returns the GPU that this process is to use, else the processor."""
@@ -41,6 +44,7 @@ def execute(
 
     Raises:
         SensoriumError: The training failed; the plugins have been told.
+        KeyboardInterrupt: It was interrupted; the plugins have been told that it stopped.
     """
     loaded, hook = assembly.loaded, assembly.loaded.plugins.hook
     store = Store(f"{run.folder}/checkpoints", loaded.experiment.training.checkpoints.keep)
@@ -60,6 +64,11 @@ def execute(
         with contextlib.suppress(SensoriumError):  # the error that is told is the first one
             store.wait()
         hook.sensorium_run_finished(run=run, outcome=Outcome("failed", error=str(error)))
+        raise
+    except KeyboardInterrupt:
+        with contextlib.suppress(SensoriumError):  # the checkpoint before it is whole
+            store.wait(PATIENCE)
+        hook.sensorium_run_finished(run=run, outcome=Outcome("stopped"))
         raise
     outcome = Outcome(
         "finished",

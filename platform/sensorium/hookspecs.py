@@ -130,4 +130,4 @@ def sensorium_checkpoint_saved(run: Run, checkpoint: str, step: int) -> None:
 
 @hookspec
 def sensorium_run_finished(run: Run, outcome: Outcome) -> None:
-    """Fires once at the end of an execution that finished or failed, not of one that was killed."""
+    """Fires once at the end of an execution that finished, failed or was interrupted, not of one that was killed."""

@@ -86,12 +86,21 @@ def forget_failure(folder: str) -> None:
 
 
 def remove(folder: str, name: str) -> None:
-    """Removes a file of a run's folder, if it is there."""
+    """Removes a file of a run's folder, if it is there.
+
+    Raises:
+        UserError: The storage cannot be written.
+    """
     import fsspec
 
-    files, root = fsspec.core.url_to_fs(folder)
-    if files.exists(f"{root}/{name}"):
-        files.rm(f"{root}/{name}")
+    try:
+        files, root = fsspec.core.url_to_fs(folder)
+        if files.exists(f"{root}/{name}"):
+            files.rm(f"{root}/{name}")
+    except FileNotFoundError:  # another process was faster
+        return
+    except (OSError, ValueError, ImportError) as cause:
+        raise _read_only(folder, cause) from cause
 
 
 def write(folder: str, name: str, content: str | bytes) -> None:
@@ -113,9 +122,35 @@ def write(folder: str, name: str, content: str | bytes) -> None:
             partial.write_bytes(data)
             partial.replace(Path(root) / name)
     except (OSError, ValueError, ImportError) as cause:
-        raise UserError(
-            f"The storage {folder} cannot be written: {cause}.", hint="Set run.storage to a folder that can."
-        ) from cause
+        raise _read_only(folder, cause) from cause
+
+
+def write_new(folder: str, name: str, content: str) -> bool:
+    """Writes a file of a run's folder if there is none, and returns whether it did.
+
+    Raises:
+        UserError: The storage cannot be written.
+    """
+    import fsspec
+
+    try:
+        files, root = fsspec.core.url_to_fs(folder)
+        files.makedirs(root, exist_ok=True)
+        try:
+            files.pipe_file(f"{root}/{name}", content.encode(), mode="create")
+        except NotImplementedError:  # a store that knows no such mode
+            if files.exists(f"{root}/{name}"):
+                return False
+            files.pipe_file(f"{root}/{name}", content.encode())
+    except FileExistsError:
+        return False
+    except (OSError, ValueError, ImportError) as cause:
+        raise _read_only(folder, cause) from cause
+    return True
+
+
+def _read_only(folder: str, cause: Exception) -> UserError:
+    return UserError(f"The storage {folder} cannot be written: {cause}.", hint="Set run.storage to a folder that can.")
 
 
 def read(folder: str, name: str) -> str:

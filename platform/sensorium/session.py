@@ -8,11 +8,16 @@ from typing import Any
 
 from sensorium import runs
 from sensorium.assembly import Assembly, assemble
+from sensorium.claim import Claim
 from sensorium.contracts.run import Run
 from sensorium.experiment import check, load, override
 from sensorium.modules import permitted
 from sensorium.plugins import Plugins
+from sensorium.resuming import check_changes
 from sensorium.tracking.uri import check_uri, default_uri
+
+RUNS = "runs"
+"""Folder below which a run is looked for that is resumed by its name."""
 
 
 @dataclass
@@ -22,10 +27,17 @@ class Session:
     Attributes:
         assembly: What it works on.
         run: The run, with its record on storage.
+        claim: Keeps other processes from it.
     """
 
     assembly: Assembly
     run: Run
+    claim: Claim
+
+    @property
+    def name(self) -> str:
+        """What `--resume` finds the run by: its name, or its folder where that lies elsewhere than runs usually do."""
+        return self.run.name if self.run.folder == runs.place(RUNS, self.run.name) else self.run.folder
 
     def train(self, local: bool = False, address: str | None = None) -> dict[str, Any]:
         """Trains, stores the model, and returns what `train --json` prints.
@@ -37,7 +49,14 @@ class Session:
 
         Raises:
             SensoriumError: The training failed.
+            KeyboardInterrupt: It was interrupted, and its record says so.
         """
+        try:
+            return self._train(local, address)
+        finally:
+            self.claim.release()
+
+    def _train(self, local: bool, address: str | None) -> dict[str, Any]:
         from sensorium.tracking import models
 
         if address is None and (local or self.assembly.loaded.experiment.run.workers == 1):
@@ -49,8 +68,11 @@ class Session:
 
             try:
                 outcome = train(self.assembly, self.run, address)
+            except (KeyboardInterrupt, SystemExit):
+                models.end(self.run, "KILLED")
+                raise
             except BaseException as error:
-                models.fail(self.run, str(error))
+                models.end(self.run, "FAILED", str(error))
                 raise
         record = models.store(self.run, outcome.model, self.assembly.task)
         return {
@@ -77,23 +99,33 @@ def started(source: str, overrides: Sequence[str]) -> Session:
     uri = loaded.experiment.tracking.uri or default_uri()
     check_uri(uri)
     assembly = assemble(loaded)
-    return Session(assembly, runs.create(assembly, tracking(assembly, uri)))
+    run = runs.create(assembly, tracking(assembly, uri))
+    return Session(assembly, run, Claim(run.folder))
 
 
 def resumed(name: str, overrides: Sequence[str]) -> Session:
     """Returns a session that goes on with a run from its last whole checkpoint.
 
     Raises:
-        UserError: There is no such run, or it lists a module that is neither installed nor allowed.
+        UserError: There is no such run, it lists a module that is neither installed nor allowed, an override would
+            change what it computes, another process trains it, or its storage cannot be written; nothing has been
+            started.
     """
-    storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
+    storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), RUNS)
     record = runs.reopen(name, storage)
     experiment = override(record["experiment"], overrides)
     loaded = check(experiment, Plugins(permitted(experiment, overrides)))
+    before = check({**record["experiment"], "plugins": loaded.experiment.plugins}, loaded.plugins)
+    check_changes(before, loaded)
     uri = loaded.experiment.tracking.uri or record["tracking"]["uri"]
     check_uri(uri)
-    assembly = assemble(loaded, record["learnt"])
-    runs.forget_failure(record["folder"])
+    claim = Claim(record["folder"])
+    try:
+        assembly = assemble(loaded, record["learnt"])
+        runs.forget_failure(record["folder"])
+    except BaseException:
+        claim.release()
+        raise
     workers = loaded.experiment.run.workers
     run = Run(
         name=record["name"],
@@ -103,7 +135,7 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
         workers=workers if isinstance(workers, int) else workers[1],
         tracking=tracking(assembly, uri),
     )
-    return Session(assembly, run)
+    return Session(assembly, run, claim)
 
 
 def tracking(assembly: Assembly, uri: str) -> dict[str, Any]:

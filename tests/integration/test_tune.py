@@ -201,7 +201,7 @@ def test_an_interrupted_search_goes_on_without_repeating(
         process.kill()
     if number == signal.SIGINT:
         assert process.returncode == 130, said
-        assert f"Go on with `sensorium tune --resume {folder.name}`" in said
+        assert f"Stopped. Resume with `sensorium tune --resume {folder.name}`" in said
     before = json.loads((folder / "trials.json").read_text())["trials"]
     assert before[0]["status"] == "finished"
 

@@ -1,5 +1,6 @@
 """Runs on storage: what it takes to go on, wherever that lies."""
 
+import errno
 import json
 
 import pytest
@@ -87,12 +88,11 @@ def test_a_resumed_session_is_the_same_with_what_was_changed(file):
     first = started(file, ["training.epochs=3", "tracking.every=2"])
     again = resumed(first.run.name, [])
     assert again.run == first.run
-    changed = resumed(first.run.name, ["training.epochs=5", "tracking.every=7", "run.threads=2"])
+    changed = resumed(first.run.name, ["training.epochs=3", "tracking.every=7", "run.threads=2"])
     assert changed.run.name == first.run.name
     assert changed.run.folder == first.run.folder
-    assert changed.assembly.loaded.experiment.training.epochs == 5
     assert changed.run.tracking["every"] == 7
-    assert changed.run.experiment["training"]["epochs"] == 5
+    assert changed.run.experiment["run"]["threads"] == 2
 
 
 def test_the_record_of_a_resumed_run_stays_where_it_is(file, monkeypatch):
@@ -113,3 +113,75 @@ def test_a_mistake_on_resuming_is_refused_and_the_failure_kept(file):
 
 def test_a_run_has_room_for_the_most_workers(file):
     assert started(file, ["run.workers=[1, 3]"]).run.workers == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "tracking.experiment=other",
+        "run.threads=0",
+        "run.workers=2",
+        "run.resources={CPU: 2}",
+        "run.max_failures=0",
+        "run.timeout=5",
+        "evaluation.epochs=1",
+        "evaluation.split=train",
+        "training.checkpoints.steps=1",
+        "training.checkpoints={keep: 9}",
+        "dataset.limit.test=3",
+    ],
+)
+def test_a_resumed_run_takes_what_changes_no_weight(file, change):
+    assert resumed(started(file, []).run.name, [change]).assembly
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("training.epochs=99", "training.epochs is 1 in this run, and cannot become 99: it decides what the run"),
+        ("training.optimizer.lr=0.5", r"training.optimizer.lr is .* cannot become 0.5"),
+        ("run.seed=9", "run.seed is 0 in this run, and cannot become 9"),
+        ("dataset.limit.train=3", "dataset.limit.train is None .*: the run learns from the split train"),
+        ("dataset.broken=skip", "dataset.broken is 'refuse' in this run"),
+    ],
+)
+def test_a_resumed_run_refuses_to_become_another_one(file, monkeypatch, change, said):
+    first = started(file, ["training.epochs=1"])
+
+    def opened(*_):
+        raise AssertionError("it is refused before anything is opened")
+
+    monkeypatch.setattr("sensorium.session.assemble", opened)
+    with pytest.raises(UserError, match=said):
+        resumed(first.run.name, [change])
+
+
+def test_early_stopping_fixes_what_it_looks_at(file):
+    stopping = ["training.early_stopping={metric: loss}", "evaluation.epochs=1", "dataset.holdout=0.2"]
+    first = started(file, stopping)
+    with pytest.raises(UserError, match=r"evaluation.epochs is 1 .*: it decides when early stopping ends"):
+        resumed(first.run.name, ["evaluation.epochs=2"])
+
+
+def test_a_storage_that_cannot_be_written_is_refused_before_anything_is_assembled(file, monkeypatch):
+    first = started(file, [])
+    first.claim.release()
+
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.pipe_file", refused)
+    monkeypatch.setattr("sensorium.session.assemble", refused)
+    with pytest.raises(UserError, match=r"The storage .* cannot be written: .*Read-only file system"):
+        resumed(first.run.name, [])
+
+
+def test_what_cannot_be_removed_is_told(monkeypatch, folder):
+    runs.remember_failure("here", SensoriumError("Wrong."))
+
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.rm", refused)
+    with pytest.raises(UserError, match=r"The storage here cannot be written: .*Read-only file system"):
+        runs.forget_failure("here")

@@ -47,8 +47,8 @@ def submit(
     arguments, variables = [*command], package.variables()
     named: list[Path] = []
     if "task" in options:
-        overrides, named, places = _checked(options, folder, here)
-        arguments += overrides
+        added, named, places = _checked(options, folder, here)
+        arguments += added
         variables |= places
     if "address" in options and options["address"] is None:
         arguments += ["--address", "auto"]
@@ -164,12 +164,12 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
     """Checks the experiment of a command before it travels.
 
     Returns:
-        Overrides, files that go along, and variables that it needs over there.
+        Arguments to add, files that go along, and variables that it needs over there.
 
     Raises:
         UserError: Something in it does not fit, or the cluster could not keep its results.
     """
-    from sensorium import runs
+    from sensorium import runs, tuning
     from sensorium.experiment import check, load, override
     from sensorium.modules import permitted
     from sensorium.plugins import Plugins
@@ -184,10 +184,11 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
         raise UserError("The command names no task.", "Such as: sensorium submit -- train clip --workers 4.")
     if resume is not None:
         storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
-        record = runs.reopen(resume, storage)
+        searching = "trials" in options
+        record = runs.reopen(resume, storage, tuning.RECORD if searching else runs.RECORD)
         experiment = override(record["experiment"], overrides)
         loaded = check(experiment, Plugins(permitted(experiment, overrides)))
-        uri = loaded.experiment.tracking.uri or record["tracking"]["uri"]
+        uri = loaded.experiment.tracking.uri or (record["uri"] if searching else record["tracking"]["uri"])
     else:
         loaded = load(source, overrides)
         storage, uri = loaded.experiment.run.storage, loaded.experiment.tracking.uri
@@ -197,6 +198,8 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
             assemble(loaded)
     added, variables = package.places(storage, uri, folder, here)
     check_uri(uri or variables["MLFLOW_TRACKING_URI"])
+    if resume is not None:  # a name or folder of this machine, which the job's folder does not know
+        added += ["--resume", record["folder"]]
     return added, [*map(Path, luggage(loaded.plugins)), *named], variables
 
 

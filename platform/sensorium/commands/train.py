@@ -20,6 +20,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a task, or the experiment in a file, and record the run."""
+    from sensorium.interrupts import terminable
     from sensorium.modules import advice
     from sensorium.session import resumed, started
 
@@ -30,9 +31,15 @@ def train(
         extra.append("run.workers=1")
     elif workers is not None:
         extra.append(f"run.workers={workers}")
-    session = started(task, extra) if task is not None else resumed(str(resume), extra)
-    _warn_skipped(session.assembly)
-    result = session.train(local=local, address=address)
+    with terminable():
+        session = started(task, extra) if task is not None else resumed(str(resume), extra)
+        _warn_skipped(session.assembly)
+        with_plugins = advice(session.assembly.loaded.plugins.modules)
+        try:
+            result = session.train(local=local, address=address)
+        except KeyboardInterrupt:
+            warn(f"Stopped. Resume with `sensorium train --resume {session.name}{with_plugins}`.")
+            raise
     if as_json:
         print_json(result)
         return
@@ -46,7 +53,7 @@ def train(
     if result["tracking_uri"]:
         print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
         print(f"look at  mlflow ui --backend-store-uri {result['tracking_uri']}")
-    print(f"go on    sensorium evaluate {result['model']}{advice(session.assembly.loaded.plugins.modules)}")
+    print(f"go on    sensorium evaluate {result['model']}{with_plugins}")
 
 
 def evaluate(

@@ -26,6 +26,7 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search the space of a task, or of the experiment in a file, for its best options."""
+    from sensorium.interrupts import terminable
     from sensorium.modules import advice
     from sensorium.tuning import resumed, started
 
@@ -39,16 +40,17 @@ def tune(
         "run.workers": workers,
     }
     extra = [*(overrides or ()), *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)]
-    tuning = started(task, extra) if task is not None else resumed(str(resume), extra)
-    for note in tuning.notes:
-        warn(note)
-    warn(f"{tuning.run.name}: {len(tuning.trials.left())} of {tuning.trials.search.trials} trials to do")
-    try:
-        result = tuning.search(address, _tell)
-    except KeyboardInterrupt:
-        with_plugins = advice(tuning.loaded.plugins.modules)
-        warn(f"Interrupted. Go on with `sensorium tune --resume {tuning.run.name}{with_plugins}`.")
-        raise
+    with terminable():
+        tuning = started(task, extra) if task is not None else resumed(str(resume), extra)
+        for note in tuning.notes:
+            warn(note)
+        warn(f"{tuning.run.name}: {len(tuning.trials.left())} of {tuning.trials.search.trials} trials to do")
+        try:
+            result = tuning.search(address, _tell)
+        except KeyboardInterrupt:
+            with_plugins = advice(tuning.loaded.plugins.modules)
+            warn(f"Stopped. Resume with `sensorium tune --resume {tuning.run.name}{with_plugins}`.")
+            raise
     if as_json:
         print_json(result)
     else:

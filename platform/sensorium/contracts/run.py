@@ -84,7 +84,7 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        status: `finished`, `failed`, or `stopped` by a search before its end.
+        status: `finished`, `failed`, or `stopped` before its end: by a search, or by the user.
         metrics: Figures of the final evaluation.
         model: Folder or URI of the model; empty unless the run finished.
         checkpoint: Folder or URI of the last checkpoint; empty when there is none.

@@ -188,17 +188,24 @@ class Store:
             file: {name: self._copy(file, name, t) for name, t in named.items()} for file, named in tensors.items()
         }
         frozen = json.loads(json.dumps(documents))
-        self._thread = threading.Thread(target=self._write, args=(step, copies, frozen, kept), name="checkpoint")
+        # A daemon: a process that was told to end does not wait for a storage that hangs.
+        arguments = (step, copies, frozen, kept)
+        self._thread = threading.Thread(target=self._write, args=arguments, name="checkpoint", daemon=True)
         self._thread.start()
 
-    def wait(self) -> None:
+    def wait(self, seconds: float | None = None) -> None:
         """Waits until the save under way is on storage.
+
+        Args:
+            seconds: At most; what is not whole by then counts for nothing if the process ends.
 
         Raises:
             SensoriumError: It failed; says why. The checkpoints before it are untouched.
         """
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                return
             self._thread = None
         if self._failure is not None:
             failure, self._failure = self._failure, None

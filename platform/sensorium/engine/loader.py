@@ -37,11 +37,13 @@ class Loader:
         self.threads = threads
         keep_memory()
         self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader")
+        self._closed = False
 
     def __enter__(self) -> Loader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed = True  # so that nobody waits for more than the samples that are being read
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def stream(self, plan: Iterable[tuple[int | None, list[int]]]) -> Generator[Batch, None, None]:
@@ -59,7 +61,7 @@ class Loader:
             yield self._collate(waiting.popleft())
 
     def _read(self, epoch: int | None, indices: Sequence[int]) -> list[tuple[Sample, dict[str, Any]]]:
-        return [self.read(index, epoch) for index in indices]
+        return [self.read(index, epoch) for index in indices if not self._closed]
 
     def read(self, index: int, epoch: int | None) -> tuple[Sample, dict[str, Any]]:
         """Returns one sample, raw and transformed."""

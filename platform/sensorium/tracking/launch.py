@@ -23,6 +23,7 @@ def main() -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # so that nobody who reads what the training says waits for this
     # Importing MLflow alone takes seconds: it has what the training leaves, where cores are few.
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

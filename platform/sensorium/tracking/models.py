@@ -150,14 +150,14 @@ def _download(uri: str, folder: Path) -> str:
     return str(folder)
 
 
-def fail(run: Run, error: str) -> None:
-    """Ends the record of a run whose workers could not do so themselves."""
+def end(run: Run, status: str, error: str = "") -> None:
+    """Ends the record of a run whose workers could not do so themselves, as FAILED or KILLED."""
     from sensorium.tracking import records
 
     try:
         record = records.find(run.tracking["uri"], run.name)
         if record is not None:
-            records.end(record, "FAILED", error)
+            records.end(record, status, error)
     except records.FAULTS as cause:
         print(f"The record of {run.name} could not be ended: {cause}")
 

@@ -1,13 +1,16 @@
 """Jobs against a cluster that is made up: what is sent, what is shown, and how it ends."""
 
 import json
+import shlex
 import zipfile
 from types import SimpleNamespace
 
 import pytest
 
+from sensorium import runs
 from sensorium.commands import jobs as commands
 from sensorium.errors import SensoriumError, UserError
+from sensorium.experiment import load
 from sensorium.runtime import jobs as module
 from sensorium.runtime.jobs import Job, Jobs, exit_status
 
@@ -210,8 +213,30 @@ def test_a_resumed_run_is_looked_for_before_it_travels(made_up, sensorium, train
     answer = sensorium("submit", "--", "train", "--resume", trained.result["run"])
     assert answer.status == 0, answer
     ((command, _, files),) = made_up.sent
-    assert f"run.storage={trained.folder}/runs" in command
+    folder = f"{trained.folder}/runs/{trained.result['run']}"
+    assert command.endswith(f"run.storage={trained.folder}/runs --resume {folder} --address auto")
     assert not any(name.startswith("runs/") for name in files)
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_what_is_resumed_is_found_from_the_jobs_folder(made_up, sensorium, tmp_path, monkeypatch, command):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    options = ["run.storage=kept", "search.space={training.optimizer.lr: {log_uniform: [1e-4, 1e-2]}}", "search.metric=recall"]
+    experiment = load("clip", options).plain()
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    files = {"train": ("run.json", {"tracking": {"uri": uri}}), "tune": ("search.json", {"uri": uri})}
+    name, told = files[command]
+    runs.write("kept/mine", name, json.dumps({"name": "mine", "experiment": experiment, "learnt": {}, **told}))
+    answer = sensorium("submit", "--", command, "--resume", "kept/mine")
+    assert answer.status == 0, answer
+    ((sent, _, _),) = made_up.sent
+    options = jobs_options(sent)
+    assert options["resume"] == f"{tmp_path}/kept/mine", "the last one counts"
+    assert options["address"] == "auto"
+
+
+def jobs_options(command):
+    return commands._parsed(shlex.split(command))
 
 
 def test_a_module_that_plugins_names_travels(made_up, sensorium, tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ def test_outputs_are_text_unless_they_are_media():
 def test_a_run_without_a_record_fails_quietly(trained, capsys):
     from sensorium import Run
 
-    models.fail(Run(name="nobody", folder="x", experiment={}, seed=0, tracking={"uri": trained.uri}), "lost")
+    models.end(Run(name="nobody", folder="x", experiment={}, seed=0, tracking={"uri": trained.uri}), "FAILED", "lost")
     assert capsys.readouterr().out == ""
 
 
