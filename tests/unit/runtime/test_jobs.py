@@ -221,7 +221,11 @@ def test_a_resumed_run_is_looked_for_before_it_travels(made_up, sensorium, train
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_what_is_resumed_is_found_from_the_jobs_folder(made_up, sensorium, tmp_path, monkeypatch, command):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    options = ["run.storage=kept", "search.space={training.optimizer.lr: {log_uniform: [1e-4, 1e-2]}}", "search.metric=recall"]
+    options = [
+        "run.storage=kept",
+        "search.space={training.optimizer.lr: {log_uniform: [1e-4, 1e-2]}}",
+        "search.metric=recall",
+    ]
     experiment = load("clip", options).plain()
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     files = {"train": ("run.json", {"tracking": {"uri": uri}}), "tune": ("search.json", {"uri": uri})}
