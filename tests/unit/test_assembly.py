@@ -13,7 +13,10 @@ import torch
 
 import sensorium_clip
 from sensorium.assembly import assemble, load_model, open_split
+from sensorium.builtin.modalities.video import Video
+from sensorium.contracts.run import Run
 from sensorium.errors import MediaError, UserError
+from sensorium.execution import execute
 from sensorium.experiment import load
 from sensorium.plugins import Plugins
 
@@ -23,6 +26,11 @@ TEXT = "model.encoders.text={name: text_transformer, dim: 8, depth: 1, heads: 1}
 IMAGES = ("model.encoders.image={name: convnet, widths: [4], dim: 8}", TEXT, "model.fusion.dim=4")
 SOUNDS = (
     "model.encoders={audio: {name: convnet, widths: [4], dim: 8}, text: {name: rnn, dim: 8}}",
+    "model.fusion.dim=4",
+)
+
+FILMS = (
+    "model.encoders={video: {name: frames, encoder: {name: convnet, widths: [4], dim: 8}}, text: {name: rnn, dim: 8}}",
     "model.fusion.dim=4",
 )
 
@@ -45,12 +53,16 @@ def manifest(folder, field, files, name="train"):
             (folder / file).write_bytes(content)
         rows.append({"id": file, field: file, "text": f"the {number}. file"})
     (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    reader = {"image": "{name: image, size: 8, channels: 1}", "audio": "{name: audio, n_mels: 16}"}[field]
+    reader = {
+        "image": "{name: image, size: 8, channels: 1}",
+        "audio": "{name: audio, n_mels: 16}",
+        "video": "{name: video, size: 8, channels: 1, seconds: 0.2, frame_rate: 10}",
+    }[field]
     return (
         f"dataset={{name: manifest, fields: {{{field}: {field}, text: text}}, train: {folder}/{name}.jsonl}}",
         f"modalities={{{field}: {reader}, text: {{name: text, tokenizer: words}}}}",
         *SMALL,
-        *(IMAGES if field == "image" else SOUNDS),
+        *{"image": IMAGES, "audio": SOUNDS, "video": FILMS}[field],
     )
 
 
@@ -173,6 +185,23 @@ def test_broken_media_are_skipped_and_counted_when_the_experiment_says_so(tmp_pa
         assert cause in why
     split = assembly.splits["train"]
     assert [split[i]["id"] for i in range(len(split))] == list(photographs)
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_a_training_over_hostile_files_goes_on_without_them(kind, tmp_path, data, photographs):
+    hostile = {file.name: file.read_bytes() for file in sorted((data / "hostile").glob("*.bin"))}
+    assert len(hostile) >= 4
+    whole = photographs
+    if kind == "video":
+        film = Video.Config(size=8, channels=1, seconds=0.2, frame_rate=10).build()
+        whole = {f"{seed}.mp4": film.example(torch.Generator().manual_seed(seed)) for seed in range(4)}
+    options = manifest(tmp_path, kind, {**hostile, **whole})
+    assembly = clip(*options, "dataset.broken=skip", "training.epochs=1")
+    assert [why.split(",")[0] for _, why in assembly.skipped["train"]] == [f"Sample {name}" for name in hostile]
+    folder = tmp_path / "run"
+    folder.mkdir()
+    outcome = execute(assembly, Run("clip", str(folder), assembly.loaded.plain(), 0, 0, 1))
+    assert outcome.model is not None
 
 
 def test_a_split_of_broken_media_alone_is_empty(tmp_path):
