@@ -33,5 +33,22 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def as_interrupts() -> Iterator[None]:
+    """Has what a library makes of Ctrl-C and SIGTERM, the end of the process, be an interrupt again.
+
+    Raises:
+        KeyboardInterrupt: It wanted to end the process.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as cause:
+        raise (Terminated if cause.code in (signal.SIGTERM, 128 + signal.SIGTERM) else KeyboardInterrupt) from cause
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import TINY
 from sensorium.engine.checkpoint import Store
-from sensorium.interrupts import terminable
+from sensorium.interrupts import Terminated, as_interrupts, terminable
 from sensorium.tracking import records
 
 
@@ -62,3 +62,12 @@ def test_sigterm_is_an_interrupt_for_a_while():
             raise
     assert (ended.value.code, cleaned) == (143, [True])
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("code", "kind"), [(0, KeyboardInterrupt), (15, Terminated), (143, Terminated)])
+def test_a_library_that_ends_the_process_interrupts_it(code, kind):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(kind), as_interrupts():  # noqa: PT012
+        signal.signal(signal.SIGINT, lambda *_: None)
+        sys.exit(code)
+    assert signal.getsignal(signal.SIGINT) is before

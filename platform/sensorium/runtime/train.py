@@ -15,6 +15,7 @@ from sensorium.errors import SensoriumError, UserError
 from sensorium.execution import execute, plain
 from sensorium.experiment import check
 from sensorium.hookspecs import hookimpl
+from sensorium.interrupts import as_interrupts
 from sensorium.modules import advice
 from sensorium.plugins import Plugins
 from sensorium.runtime import package
@@ -39,6 +40,7 @@ def train(
     Raises:
         UserError: The cluster cannot give the resources; said at once.
         SensoriumError: The training failed.
+        KeyboardInterrupt: It was interrupted.
     """
     settings = assembly.loaded.experiment.run
     for variable in ("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"):
@@ -84,7 +86,8 @@ def train(
             ),
         )
         try:
-            result = trainer.fit()
+            with as_interrupts():  # Ray has taken both signals over
+                result = trainer.fit()
         except TrainingFailedError as cause:
             with_plugins = advice(assembly.loaded.plugins.modules)
             raise SensoriumError(
