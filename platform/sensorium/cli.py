@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from sensorium import __version__
 from sensorium.commands import cluster, index, jobs, look, plugin, predict, serve, train, tune
 from sensorium.errors import SensoriumError
 
@@ -29,6 +30,7 @@ for command in (
     predict.predict,
     index.index,
     serve.serve,
+    look.models,
     look.doctor,
     jobs.submit,
     jobs.jobs,
@@ -43,8 +45,17 @@ app.add_typer(plugin.app, name="plugin")
 _debug = False
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"sensorium {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Train models that see, hear and read, on Ray."""

@@ -253,4 +253,6 @@ def _called(plugin: object) -> str:
 
 
 def _first_line(doc: str | None) -> str:
-    return doc.strip().splitlines()[0] if doc and doc.strip() else ""
+    """Returns the first sentence of a docstring's first line."""
+    line = doc.strip().splitlines()[0] if doc and doc.strip() else ""
+    return f"{line.partition('. ')[0].rstrip('.')}." if line else ""

@@ -22,7 +22,7 @@ DRAWN = 2
 
 
 class ShowAttendAndTell(ShowAndTell):
-    """A sentence for a picture, and for each of its words where the picture was looked at."""
+    """A sentence for a picture, and where each word looked."""
 
     experiment: ClassVar[str] = "show_attend_and_tell.yaml"
 

@@ -32,7 +32,7 @@ from sensorium_clip.report import examples, pictures
 
 
 class Clip(Task):
-    """Two modalities in one space: search both ways, recognise what was never labelled."""
+    """Two modalities in one space, for search and recognition."""
 
     class Config(Task.Config):
         """The parts, and how classes are put into words."""

@@ -24,7 +24,7 @@ from sensorium_dalle2.sampling import Sampler, closest, slerp, steered
 
 
 class Dalle2(Task):
-    """Draws pictures of a sentence, variations of a picture, and what lies between two pictures."""
+    """Pictures of a sentence, like a picture, or between two."""
 
     exportable = False  # a picture follows from the sample's id, which is no tensor
 

@@ -23,7 +23,7 @@ LETTERS = ("a", "b")
 
 
 class Separation(Task):
-    """A mixture and two faces -> the voice of each, and its spectrogram."""
+    """Two voices apart, by the faces of who speaks."""
 
     class Config(Task.Config):
         """The streams, and the spectrogram that they work on."""

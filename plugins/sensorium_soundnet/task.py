@@ -33,7 +33,10 @@ HEADS = ("object", "scene")
 
 
 class Distilled(Task):
-    """Sound that is recognised by what pictures taught: stages `object`, `scene`, `student`, `classifier`."""
+    """Sound that is recognised by what pictures taught.
+
+    Stages: `object`, `scene`, `student`, `classifier`.
+    """
 
     objective = "student"
 

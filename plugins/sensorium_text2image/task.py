@@ -26,7 +26,7 @@ TWICE = 0.25
 
 
 class TextToImage(Task):
-    """Draws pictures of what a sentence says, another one for each seed."""
+    """Pictures of a sentence, another one for each seed."""
 
     optional = frozenset({"seed"})
     exportable = False  # a picture follows from the sample's id, which is no tensor

@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from sensorium import __version__
 from sensorium.commands.options import print_json
 from sensorium.plugins import Plugins
 
@@ -99,12 +100,13 @@ def test_schema_is_json(sensorium):
         (["train", "nowhere.yaml"], "The experiment file 'nowhere.yaml' does not exist."),
         (["train", "clip", "plugins=[nowhere]"], "The plugin module 'nowhere' cannot be imported"),
         (["train", "--resume", "clip-1999"], "There is no run 'clip-1999'. Runs in runs: none."),
-        (["show", "clip", "training.epochs"], "'training.epochs' is no override."),
+        (["show", "clip", "training.epochs"], "'training.epochs' is not an override."),
         (
             ["evaluate", "nowhere"],
             "nowhere is no folder. A model is a checkpoint folder, runs:/… or models:/name@alias.",
         ),
         (["predict", "nowhere", "image=x.png"], "nowhere is no folder."),
+        (["predict", "nowhere"], "nowhere is no folder."),
         (["predict", "gs3://bucket/model", "image=x.png"], "The model 'gs3://bucket/model' cannot be read"),
     ],
 )
@@ -124,7 +126,6 @@ def test_a_mistake_is_one_paragraph_and_nothing_is_begun(sensorium, folder, argu
         (["train"], "give a TASK or FILE, or --resume RUN"),
         (["train", "clip", "--resume", "x"], "give a TASK or FILE, or --resume RUN"),
         (["train", "clip", "--workers", "two"], "valid integer"),
-        (["predict", "model"], "give FIELD=VALUE, or --input"),
         ([], "Usage"),
     ],
 )
@@ -201,6 +202,7 @@ def untrained(monkeypatch):
             "metrics": {"accuracy": 0.5},
             "examples": ["An example."],
             "tracking_uri": "sqlite:///x.db",
+            "model_uri": "models:/digits/3",
         }
 
     monkeypatch.setattr("sensorium.session.Session.train", train)
@@ -221,12 +223,25 @@ def test_train_says_what_to_do_next(sensorium, untrained):
         "run      r",
         "model    m",
         "speed    12 samples/s",
-        f"  {'accuracy':44} 0.5000",
+        "  metric     value",
+        "  accuracy  0.5000",
         "An example.",
         "record   sqlite:///x.db, MLflow run i",
         "look at  mlflow ui --backend-store-uri sqlite:///x.db",
-        "go on    sensorium evaluate m",
+        "predict  sensorium predict models:/digits/3 image=…",
+        "serve    sensorium serve models:/digits/3",
     ]
+
+
+def test_the_end_of_a_training_fits_a_screen(trained):
+    """What `make demo` ends with, as 24 lines of 80 columns."""
+    from sensorium.commands.report import next_steps, table
+
+    result = trained.result
+    steps = next_steps(result["model_uri"], ["image", "text"], frozenset({"image", "text"}), result["model_uri"], "")
+    lines = [*table(result["metrics"]), *steps]
+    assert max(map(len, lines)) <= 80
+    assert len(lines) + len(result["examples"]) + 5 <= 24
 
 
 def test_what_is_skipped_is_told_before_training(sensorium, untrained, folder, data):
@@ -262,7 +277,7 @@ def test_evaluate_gives_the_figures_of_training(sensorium, trained):
     assert answer.json["metrics"] == trained.result["metrics"]
     assert answer.json["split"] == "test"
     lines = sensorium("evaluate", trained.result["model"], "--split", "train", "dataset.limit.train=40").out
-    assert lines.startswith("image_to_text_r1")
+    assert lines.splitlines()[1].startswith("  image_to_text_r1")
     assert "Retrieval: " in lines
     wrong = sensorium("evaluate", trained.result["model"], "--split", "tset")
     assert wrong.status == 2
@@ -287,7 +302,7 @@ def test_predict_answers_about_a_picture(sensorium, trained, png, asked):
     ("fields", "text"),
     [
         (["picture=x.png"], "There is no input 'picture'."),
-        (["image"], "'image' is no input."),
+        (["image"], "'image' is not an input."),
         (["image=nowhere.png"], "Input 'image': nowhere.png: cannot be opened"),
     ],
 )
@@ -341,3 +356,41 @@ def test_what_is_no_number_is_null_in_json(capsys):
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
         "metrics": {"stoi": None, "far": [None, 1.5]}
     }
+
+
+def test_a_model_says_what_it_takes(sensorium, trained):
+    answer = sensorium("predict", trained.result["model"])
+    assert answer.status == 2
+    assert "takes image (image file, optional), text (text, optional), plus" in answer.err
+    assert "Such as: sensorium predict" in answer.err
+
+
+def test_what_is_registered_is_listed(sensorium, trained, monkeypatch):
+    from mlflow import MlflowClient
+
+    trained.at(monkeypatch)
+    client = MlflowClient(trained.uri)
+    client.set_registered_model_alias("tiny", "champion", "1")
+    try:
+        assert sensorium("models").out == f"models:/tiny/1  clip  {trained.result['run']}  @champion\n"
+        (found,) = sensorium("models", "--json").json
+    finally:
+        client.delete_registered_model_alias("tiny", "champion")
+    assert found == {
+        "name": "tiny",
+        "version": "1",
+        "aliases": ["champion"],
+        "task": "clip",
+        "run": trained.result["run"],
+    }
+
+
+def test_the_version_is_told(sensorium):
+    assert sensorium("--version").out == f"sensorium {__version__}\n"
+
+
+def test_summaries_fit_a_line(sensorium, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ((), ("cluster",), ("plugin",)):
+        assert "..." not in sensorium(*command, "--help").out.partition("Commands:")[2]
+    assert max(map(len, sensorium("tasks").out.splitlines())) <= 80

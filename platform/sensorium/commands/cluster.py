@@ -17,7 +17,10 @@ app = typer.Typer(
 
 @app.command()
 def up(file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as clusters/laptop.yaml.")]) -> None:
-    """Start the cluster that a file describes; only who has its token can use it."""
+    """Start the cluster that a file describes.
+
+    Only who has its token can use it. Such as: sensorium cluster up clusters/laptop.yaml
+    """
     from sensorium.runtime import description, laptop
 
     cluster = laptop.start(description.read(file))

@@ -20,7 +20,10 @@ def index(
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
-    """Index the embeddings of a dataset for `search` of `sensorium serve`."""
+    """Index the embeddings of a dataset, to be searched.
+
+    Such as: sensorium index models:/digits/1 digits:test --field image --output index
+    """
     from sensorium.bulk import plan
     from sensorium.index import make
     from sensorium.prediction import Predictor

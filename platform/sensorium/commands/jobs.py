@@ -31,7 +31,10 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would travel, and ask no cluster.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a command of Sensorium on a cluster, with the files of this folder."""
+    """Run a command on a cluster, with the files of this folder.
+
+    Such as: sensorium submit -- train clip --workers 4
+    """
     from sensorium.runtime import package
     from sensorium.runtime.address import is_here
     from sensorium.runtime.jobs import Jobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -25,7 +26,7 @@ def tasks(as_json: Json = False) -> None:
 
 
 def plugins(as_json: Json = False) -> None:
-    """List the plugins, what each registers, and which could not be loaded."""
+    """List the plugins, and what each registers."""
     from sensorium.plugins import KINDS, Plugins
 
     loaded = Plugins()
@@ -53,7 +54,10 @@ def show(
     comments: Annotated[bool, typer.Option("--comments", help="Say above each option what it means.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print a whole experiment with every default; or the options of a part, such as `show encoder convnet`."""
+    """Print an experiment with every default, or a part's options.
+
+    Such as: sensorium show clip; sensorium show encoder convnet
+    """
     import yaml
 
     from sensorium.plugins import KINDS
@@ -85,8 +89,6 @@ def _show_parts(kind: str, given: list[str], as_json: bool) -> None:
         summaries = {name: loaded.entries[kind][name].summary() for name in loaded.names(kind)}
         print_json(summaries) if as_json else print("\n".join(f"{n:24} {text}" for n, text in summaries.items()))
         return
-    from dataclasses import asdict
-
     from sensorium.explain import options
 
     parts = {name: options(kind, name, loaded) for name in names}
@@ -102,11 +104,29 @@ def _show_parts(kind: str, given: list[str], as_json: bool) -> None:
 
 
 def schema() -> None:
-    """Print the JSON Schema of the experiment file, for an editor to complete and check it."""
+    """Print the JSON Schema of the experiment file.
+
+    An editor completes and checks a file by it. Such as: sensorium schema > schema.json
+    """
     from sensorium.plugins import Plugins
     from sensorium.schema import schema as schema_of
 
     print(json.dumps(schema_of(Plugins()), indent=1))
+
+
+def models(as_json: Json = False) -> None:
+    """List the registered models, with their versions and aliases."""
+    from sensorium.tracking.models import registered
+
+    found = registered()
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    if not found:
+        warn("No model is registered. `sensorium train TASK tracking.register=NAME` registers one.")
+    for each in found:
+        aliases = f"  @{' @'.join(each.aliases)}" if each.aliases else ""
+        print(f"models:/{each.name}/{each.version}  {each.task}  {each.run}{aliases}")
 
 
 def doctor(address: Address = None, as_json: Json = False) -> None:

@@ -37,7 +37,10 @@ def check(
     module: Annotated[list[str] | None, typer.Option(help="Further module to load; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold a plugin to its contract: shapes, gradients, seeds, saving, workers, learning, prediction."""
+    """Hold a plugin to its contract, and print a table.
+
+    Such as: sensorium plugin check sensorium_digit_reader
+    """
     from sensorium.conformance import examine
 
     findings = examine(name, tuple(module or ()), lambda component, check: warn(f"{component}: {check} …"))

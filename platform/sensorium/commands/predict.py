@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -27,16 +27,18 @@ def predict(
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
-    """Ask a trained model about one example, or about each of many."""
+    """Ask a trained model about one example, or about each of many.
+
+    Such as: sensorium predict models:/digits/1 image=digit.png
+    """
     if source is not None:
         _ask_many(model, source, fields or [], output, batch, workers, address, as_json)
         return
-    if not fields:
-        raise typer.BadParameter("give FIELD=VALUE, or --input")
     from sensorium.prediction import Predictor
     from sensorium.tracking.models import fetch
 
-    answer = Predictor.load(fetch(model)).ask(fields)
+    predictor = Predictor.load(fetch(model))
+    answer = predictor.ask(fields or _nothing_given(model, predictor))
     shown = {name: _medium(name, value, output) for name, value in answer.items()}
     if as_json:
         print_json(shown)
@@ -44,6 +46,26 @@ def predict(
     for name, value in shown.items():
         text = json.dumps(value, ensure_ascii=False)
         print(f"{name:20} {text if len(text) < 200 else text[:200] + ' …'}")
+
+
+def _nothing_given(model: str, predictor: Any) -> NoReturn:
+    """Says which inputs a model takes.
+
+    Raises:
+        UserError: Always.
+    """
+    from sensorium.errors import UserError
+
+    task = predictor.model.task
+    taken = []
+    for name, modality in task.inputs.items():
+        kind = predictor.model.loaded.plugins.name_of(type(modality))
+        taken.append(f"{name} ({kind}{' file' * bool(modality.accepts)}{', optional' * (name in task.optional)})")
+    needed = [name for name in task.inputs if name not in task.optional] or list(task.inputs)[:1]
+    asked = " ".join(f"{name}=VALUE" for name in needed)
+    raise UserError(
+        "No input was given.", f"{model} takes {', '.join(taken)}.", f"Such as: sensorium predict {model} {asked}"
+    )
 
 
 def _ask_many(

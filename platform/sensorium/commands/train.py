@@ -19,7 +19,11 @@ def train(
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
-    """Train a task, or the experiment in a file, and record the run."""
+    """Train a task, or the experiment in a file, and record the run.
+
+    Such as: sensorium train clip training.epochs=5 tracking.register=digits
+    """
+    from sensorium.commands.report import next_steps, table
     from sensorium.interrupts import terminable
     from sensorium.modules import advice
     from sensorium.session import resumed, started
@@ -46,14 +50,14 @@ def train(
     print(f"run      {result['run']}")
     print(f"model    {result['model']}")
     print(f"speed    {result['samples_per_second']:.0f} samples/s")
-    for name, value in result["metrics"].items():
-        print(f"  {name:44} {value:.4f}")
+    print(*table(result["metrics"]), sep="\n")
     for sentence in result["examples"]:
         print(sentence)
     if result["tracking_uri"]:
         print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
         print(f"look at  mlflow ui --backend-store-uri {result['tracking_uri']}")
-    print(f"go on    sensorium evaluate {result['model']}{with_plugins}")
+    task = session.assembly.task
+        print(*next_steps(result["model"], list(task.inputs), task.optional, _registered(result), with_plugins), sep="\n")
 
 
 def evaluate(
@@ -65,7 +69,11 @@ def evaluate(
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a trained model on a split of its dataset, or of another dataset by overrides."""
+    """Measure a trained model on a split of its dataset.
+
+    Such as: sensorium evaluate models:/digits/1 --split validation
+    """
+    from sensorium.commands.report import table
     from sensorium.prediction import evaluate as measure
     from sensorium.tracking.models import fetch
 
@@ -73,10 +81,15 @@ def evaluate(
     if as_json:
         print_json({"model": model, "split": evaluation.split, "metrics": dict(evaluation.metrics)})
         return
-    for name, value in evaluation.metrics.items():
-        print(f"{name:46} {value:.4f}")
+    print(*table(evaluation.metrics), sep="\n")
     for sentence in evaluation.examples:
         print(sentence)
+
+
+def _registered(result: dict[str, Any]) -> str:
+    """Returns the URI of the registered model; empty where only the run holds it."""
+    uri = str(result["model_uri"] or "")
+    return uri if uri.startswith("models:/") else ""
 
 
 def _warn_skipped(assembly: Any, shown: int = 5) -> None:

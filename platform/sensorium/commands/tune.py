@@ -25,7 +25,10 @@ def tune(
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
-    """Search the space of a task, or of the experiment in a file, for its best options."""
+    """Search the options of a task, or of a file, for the best.
+
+    Such as: sensorium tune clip --trials 4 --method asha
+    """
     from sensorium.interrupts import terminable
     from sensorium.modules import advice
     from sensorium.tuning import resumed, started

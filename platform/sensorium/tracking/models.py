@@ -31,6 +31,57 @@ class Stored:
     model_uri: str
 
 
+@dataclass(frozen=True)
+class Registered:
+    """A version of a registered model.
+
+    Attributes:
+        name: Of the model.
+        version: Its number.
+        aliases: What stands for this version now.
+        task: What it was trained for; empty where its run is gone.
+        run: The run that it came from.
+    """
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    task: str
+    run: str
+
+
+def registered() -> list[Registered]:
+    """Returns all versions of all registered models, by name, the newest first.
+
+    Raises:
+        UserError: The registry cannot be asked.
+    """
+    from mlflow import MlflowClient
+
+    from sensorium.tracking.records import FAULTS
+    from sensorium.tracking.uri import default_uri
+
+    client = MlflowClient(default_uri())
+    try:
+        names = {model.name: model.aliases for model in client.search_registered_models(max_results=1000)}
+        versions = [version for name in names for version in client.search_model_versions(_named(name))]
+        runs = {version.run_id: client.get_run(version.run_id).data for version in versions if version.run_id}
+    except FAULTS as cause:
+        raise UserError(f"The registry cannot be asked: {_first(cause)}", hint="Check MLFLOW_TRACKING_URI.") from cause
+    found = []
+    for each in versions:
+        aliases = tuple(sorted(alias for alias, of in names[each.name].items() if str(of) == str(each.version)))
+        data = runs.get(each.run_id)
+        task, run = (data.params.get("task", ""), data.tags.get("mlflow.runName", "")) if data else ("", "")
+        found.append(Registered(each.name, str(each.version), aliases, task, run))
+    return sorted(found, key=lambda each: (each.name, -int(each.version)))
+
+
+def _named(name: str) -> str:
+    quoted = name.replace("'", "\\'")
+    return f"name='{quoted}'"
+
+
 def fetch(model: str) -> str:
     """Returns the local folder of MODEL: the folder itself, or a download of a URI, `runs:/…` or `models:/…`.
 
