@@ -15,7 +15,7 @@ def train(
     workers: Annotated[int | None, typer.Option(help="Number of workers; two and more run on Ray.")] = None,
     local: Annotated[bool, typer.Option("--local", help="One worker in this process, for debugging.")] = False,
     address: Address = None,
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run, by name or folder.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume a run, by name or folder.")] = None,
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +57,8 @@ def train(
         print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
         print(f"look at  mlflow ui --backend-store-uri {result['tracking_uri']}")
     task = session.assembly.task
-        print(*next_steps(result["model"], list(task.inputs), task.optional, _registered(result), with_plugins), sep="\n")
+    steps = next_steps(result["model"], list(task.inputs), task.optional, _registered(result), with_plugins)
+    print(*steps, sep="\n")
 
 
 def evaluate(
