@@ -56,8 +56,8 @@ def train(
     if result["tracking_uri"]:
         print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
         print(f"look at  mlflow ui --backend-store-uri {result['tracking_uri']}")
-    task = session.assembly.task
-    steps = next_steps(result["model"], list(task.inputs), task.optional, _registered(result), with_plugins)
+    model = session.assembly.task
+    steps = next_steps(result["model"], list(model.inputs), model.optional, _registered(result), with_plugins)
     print(*steps, sep="\n")
 
 
