@@ -66,7 +66,7 @@ def test_a_value_may_hold_an_equals_sign(predictor):
     [
         (["picture=x.png"], "There is no input 'picture'. Known: image, minus, plus, text."),
         (["imge=x.png"], "Did you mean 'image'?"),
-        (["x.png"], "'x.png' is no input. Inputs have the form field=value or field=path."),
+        (["x.png"], "'x.png' is not an input. Inputs have the form field=value or field=path."),
         ([], "Missing: an input. Inputs are image, text, plus, minus. Give field=value."),
         (["plus=three"], "There is nothing to move by words."),
     ],

@@ -275,11 +275,6 @@ def sensorium_metrics():
 
 
 @hookimpl
-def sensorium_step_finished(run, step):
-    raise RuntimeError(f"no ear for step {step.number}")
-
-
-@hookimpl
 def sensorium_modalities():
     return {"jittery": Jittery, "longer": Longer, "wrong_mask": WrongMask, "forgetful": Forgetful}
 

@@ -64,8 +64,11 @@ def test_an_undeclared_output_is_found(findings):
     assert "`outputs` declares label" in predict.text
 
 
-def test_an_event_that_fails_is_found(findings):
-    (event,) = [found for found in findings if found.check == "events"]
+def test_an_event_that_fails_is_found(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.chdir(tmp_path)
+    (event,) = [found for found in examine("defective_events") if found.check == "events"]
+    sys.modules.pop("defective_events", None)
     assert event.ok is False
     assert "no ear for step 1" in event.text
 

@@ -55,7 +55,7 @@ def test_evaluation_has_no_augmentation():
 def test_an_error_names_sample_field_and_cause(threads):
     broken = [dict(sample) for sample in SPLIT]
     broken[6]["y"] = [1.0, 2.0]
-    with pytest.raises(MediaError, match=r"Sample train/6, field 'y': A vector has the shape \(2,\)\. \(1,\) was exp"):
+    with pytest.raises(MediaError, match=r"Sample train/6, field 'y': A vector holds 2 items\. 1 were expected"):
         read([(0, [1, 2]), (0, [3, 6, 7])], threads, split=broken)
 
 

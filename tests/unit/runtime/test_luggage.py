@@ -44,9 +44,10 @@ def test_an_installed_plugin_takes_its_metadata_along(installed, tmp_path):
 
 
 def test_modules_that_an_experiment_names_travel_as_they_are(tmp_path, monkeypatch):
-    (tmp_path / "single.py").write_text("")
+    hook = "from sensorium import hookimpl\n\n\n@hookimpl\ndef sensorium_losses():\n    return {}\n"
+    (tmp_path / "single.py").write_text(hook)
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "__init__.py").write_text("")
-    (tmp_path / "parts" / "one.py").write_text("")
+    (tmp_path / "parts" / "one.py").write_text(hook)
     monkeypatch.syspath_prepend(tmp_path)
     assert luggage(Plugins(("single", "parts.one"))) == [str(tmp_path / "parts"), str(tmp_path / "single.py")]
