@@ -15,7 +15,7 @@ from sensorium.contracts.data import Batch, map_tensors
 from sensorium.contracts.run import Evaluation
 from sensorium.engine.evaluation import evaluate as measure
 from sensorium.engine.loader import Loader
-from sensorium.errors import MediaError, UserError, unknown
+from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.execution import device
 from sensorium.experiment import check, override
 from sensorium.rows import Alone
@@ -108,6 +108,12 @@ class Predictor:
             batch.fields[name] = task.inputs[name].collate([each.values[name] for each in prepared])
         with Alone():
             outputs = task.predict(batch.to(self.device))
+        undeclared = [name for name in outputs if name not in task.outputs]
+        if undeclared or not outputs:
+            raise SensoriumError(
+                f"The task {type(task).__name__} answers {', '.join(undeclared) or 'nothing'};"
+                f" `outputs` declares {', '.join(task.outputs) or 'nothing'}."
+            )
         return [
             {
                 name: task.outputs[name].encode(map_tensors(values, lambda t, row=row: t[row].cpu()))

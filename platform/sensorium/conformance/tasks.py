@@ -276,10 +276,6 @@ def answers_by_its_declared_inputs(subject: Subject) -> str:
     examples = [{name: task.inputs[name].example(random) for name in names} for _ in range(3)]
     together = predictor(examples)
     for example, answer in zip(examples, together, strict=True):
-        undeclared = sorted(set(answer) - set(task.outputs))
-        if undeclared or not answer:
-            said, declared = ", ".join(undeclared) or "nothing", ", ".join(task.outputs) or "nothing"
-            raise ContractError(f"It answers {said}; `outputs` declares {declared}.")
         if predictor([example])[0].keys() != answer.keys():
             raise ContractError("It answers one example with other outputs than several.")
         for value in answer.values():
