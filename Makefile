@@ -17,9 +17,13 @@ BIN := .venv/bin
 demo: .venv/ready  ## Train CLIP on real digits with WORKERS workers, and ask the model.
 	$(BIN)/sensorium train clip --workers $(WORKERS)
 
+test: export SENSORIUM_TEST_SKIPPED = .venv/skipped
 test: .venv/ready  ## Run all tests but those of `cluster` and `criteria`.
+	@$(BIN)/python tests/needs.py set-up
+	@rm -f $(SENSORIUM_TEST_SKIPPED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ray and not cluster and not criteria" -n 2 --dist loadfile
 	$(BIN)/python -m pytest -m "ray and not cluster and not criteria"
+	@$(BIN)/python tests/needs.py told $(SENSORIUM_TEST_SKIPPED)
 
 cluster: .venv/ready  ## Run the tests on real clusters, of searches and endpoints.
 	$(BIN)/python -m pytest -m cluster

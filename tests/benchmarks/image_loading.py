@@ -121,8 +121,10 @@ def main() -> None:
     parser.add_argument("--train", action="store_true", help="crop and mirror at random, as for training")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Path(os.environ.get("SENSORIUM_TEST_DATA", ROOT.parent / "shared" / "data")) / "tiny_coco" / "train2017"
+    data = Path(os.environ.get("SENSORIUM_TEST_DATA", "")) / "tiny_coco" / "train2017"
     paths = sorted(data.glob("*.jpg"))
+    if not paths:
+        parser.error(f"no pictures in {data}: set SENSORIUM_TEST_DATA to the folder of real data")
     files = Files(paths, BATCH * options.batches)
     threads = Run().threads
     augmented = Image.Config(size=224, crop_scale=0.08, flip=0.5)
