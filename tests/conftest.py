@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import needs
 import pytest
+
+import needs
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault(
