@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sensorium.assembly import Assembly, assemble
+from sensorium.assembly.build import Assembly, assemble
+from sensorium.assembly.loading import load
 from sensorium.contracts import workers
 from sensorium.contracts.run import Evaluation, Outcome, Run, Step
 from sensorium.engine.state import weights
-from sensorium.execution import execute
-from sensorium.experiment import load
 from sensorium.hookspecs import hookimpl
 from sensorium.plugins import Plugins
+from sensorium.training.execution import execute
 
 
 def build(task: str, *overrides: str) -> Assembly:

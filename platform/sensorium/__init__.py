@@ -14,9 +14,6 @@ from sensorium.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from sensorium.builtin.decoders.words import WordDecoder as WordDecoder
-    from sensorium.builtin.diffusion import Diffusion as Diffusion
-    from sensorium.builtin.diffusion import guided as guided
-    from sensorium.builtin.diffusion import waves as waves
     from sensorium.builtin.encoders.transformer import TransformerBlock as TransformerBlock
     from sensorium.builtin.losses.si_sdr import sdr as sdr
     from sensorium.builtin.losses.si_sdr import si_sdr as si_sdr
@@ -53,6 +50,9 @@ if TYPE_CHECKING:
     from sensorium.contracts.task import Objective as Objective
     from sensorium.contracts.task import Stage as Stage
     from sensorium.contracts.task import Task as Task
+    from sensorium.ops.diffusion import Diffusion as Diffusion
+    from sensorium.ops.diffusion import guided as guided
+    from sensorium.ops.diffusion import waves as waves
 
 __version__ = "0.1.0"
 

@@ -35,7 +35,7 @@ KINDS = {
 }
 """Kind of component -> the hook that registers it."""
 
-OWN = {"builtin": "sensorium.builtin", "mlflow": "sensorium.tracking", "progress": "sensorium.progress"}
+OWN = {"builtin": "sensorium.builtin", "mlflow": "sensorium.tracking", "progress": "sensorium.training.progress"}
 """Plugins that are always there, registered through the same hooks as everybody else's."""
 
 

@@ -19,10 +19,10 @@ from pyarrow import parquet
 from timing import ratio, show, take_turns, verdict
 from torch.utils.data import DataLoader, Dataset
 
-from sensorium import bulk
 from sensorium.contracts.data import Batch
+from sensorium.inference import bulk
+from sensorium.inference.predictor import Predictor
 from sensorium.plugins import Plugins
-from sensorium.prediction import Predictor
 from sensorium.runtime import bulk as on_ray
 from sensorium.runtime.connection import joined
 

@@ -27,7 +27,7 @@ from timing import rate, ratio, show, take_turns, verdict
 from torch.nn import functional as F
 
 from sensorium import hookimpl
-from sensorium.assembly import assemble
+from sensorium.assembly.build import assemble
 from sensorium.contracts.run import Outcome, Run, Step
 from sensorium.engine.checkpoint import Store
 from sensorium.engine.loader import Loader

@@ -28,7 +28,7 @@ from torchvision.transforms import v2
 from sensorium import Image, Sample
 from sensorium.contracts.modality import Modality
 from sensorium.engine.loader import Loader
-from sensorium.experiment import Run
+from sensorium.experiment.settings import Run
 
 BATCH = 64
 SKIPPED = 2

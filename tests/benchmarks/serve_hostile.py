@@ -148,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300)
     options = parser.parse_args()
-    from sensorium.prediction import Predictor
+    from sensorium.inference.predictor import Predictor
 
     with workplace() as folder:
         model = train(folder, TINY)

@@ -43,7 +43,7 @@ def question(model: str) -> dict[str, str]:
     """Returns a question about one picture."""
     import torch
 
-    from sensorium.prediction import Predictor
+    from sensorium.inference.predictor import Predictor
 
     made = Predictor.load(model).model.task.inputs["image"].example(torch.Generator().manual_seed(0))
     return {"image": base64.b64encode(made).decode()}

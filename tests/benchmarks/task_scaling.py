@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sensorium.assembly import assemble
-from sensorium.experiment import load
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks"))
 from shortened import tasks

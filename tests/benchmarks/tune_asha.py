@@ -16,7 +16,8 @@ from typing import Any
 
 from timing import ratio, show, take_turns, verdict
 
-from sensorium.tuning import started
+from sensorium.runtime import tune
+from sensorium.tuning.session import started
 
 
 def search(method: str, concurrent: int | None, trials: int, epochs: int, folder: str) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def search(method: str, concurrent: int | None, trials: int, epochs: int, folder
         ],
     )
     begin = time.monotonic()
-    result = tuning.search()
+    result = tuning.search(tune.search)
     return {**result, "took": time.monotonic() - begin}
 
 

@@ -25,9 +25,9 @@ from timing import WARM, ratio, show, take_turns, verdict
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from sensorium import runs
-from sensorium.assembly import assemble
+from sensorium.assembly.build import assemble
 from sensorium.engine.loader import Loader
+from sensorium.training import runs
 
 HERE = Path(__file__).parent
 THREADS = 4

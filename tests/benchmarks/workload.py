@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from sensorium import Batch, Dataset, Modality, Rows, Sample, Task, hookimpl
 from sensorium.contracts.run import Outcome, Run, Step
-from sensorium.experiment import Loaded, check
+from sensorium.experiment.reading import check
+from sensorium.experiment.settings import Loaded
 from sensorium.plugins import Plugins
 
 SIZE = 128

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sensorium import runs
-from sensorium.assembly import assemble
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
 from sensorium.conformance.tasks import Shuffled
-from sensorium.execution import execute
-from sensorium.experiment import load
+from sensorium.training import runs
+from sensorium.training.execution import execute
 
 
 class Figures(Mapping[str, float]):

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
-from sensorium.prediction import Predictor
+from sensorium.inference.predictor import Predictor
 from sensorium.serving.application import application
 from sensorium.serving.description import Description, Input, Output
 from sensorium.serving.served import Local, load

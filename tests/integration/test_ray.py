@@ -14,8 +14,9 @@ import torch
 
 from sensorium.engine.checkpoint import open_checkpoint
 from sensorium.errors import SensoriumError, UserError
-from sensorium.prediction import Predictor
-from sensorium.session import Session, resumed, started
+from sensorium.inference.predictor import Predictor
+from sensorium.runtime.train import train as on_ray
+from sensorium.training.session import Session, resumed, started
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -65,15 +66,15 @@ def recorded_steps(result: dict[str, Any], store: str) -> list[int]:
 
 def test_workers_change_nothing_and_lost_ones_neither(run: Any, cluster: None, tmp_path: Path, store: str) -> None:
     alone = run("alone", 1, "model.dropout=0").train()
-    together = run("together", 2, "model.dropout=0").train()
+    together = run("together", 2, "model.dropout=0").train(on_ray)
     for name, tensor in weights(alone).items():
         assert torch.allclose(tensor, weights(together)[name], rtol=1e-4, atol=1e-6), name
     assert ids_by_step(tmp_path / "ids-alone") == ids_by_step(tmp_path / "ids-together")
     assert together["metrics"]["count"] == 96
     assert recorded_steps(together, store) == list(range(1, 33))
 
-    undisturbed = run("undisturbed", 2).train()
-    disturbed = run("disturbed", 2, kill=[[1, 10], [0, 20]], kill_writing=27).train()
+    undisturbed = run("undisturbed", 2).train(on_ray)
+    disturbed = run("disturbed", 2, kill=[[1, 10], [0, 20]], kill_writing=27).train(on_ray)
     for name, tensor in weights(undisturbed).items():
         assert torch.equal(tensor, weights(disturbed)[name]), name
     kills = sorted(path.name for path in (tmp_path / "ids-disturbed").glob("killed-*"))
@@ -88,14 +89,14 @@ def test_more_workers_than_the_cluster_has_are_refused_at_once(run: Any, cluster
     session = run("many", 9, "training.global_batch=90")
     begin = time.monotonic()
     with pytest.raises(UserError, match="9 workers of 1 CPU each need 9 CPU; the cluster has 4"):
-        session.train()
+        session.train(on_ray)
     assert time.monotonic() - begin < 10
 
 
 def test_a_loss_that_is_not_finite_is_not_tried_again(run: Any, cluster: None) -> None:
     session = run("poisoned", 2, poison="train7")
     with pytest.raises(SensoriumError, match=r"'main/square' is not finite at step \d+, for the samples train7\."):
-        session.train()
+        session.train(on_ray)
 
 
 def test_a_finished_run_can_be_resumed_and_changes_nothing(run: Any, tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ import pytest
 import torch
 
 from sensorium.errors import SensoriumError, UserError
-from sensorium.prediction import Predictor
-from sensorium.session import started
+from sensorium.inference.predictor import Predictor
+from sensorium.training.session import started
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -12,12 +12,12 @@ import pytest
 from server import Server
 
 from sensorium import Step, hookimpl
-from sensorium.experiment import load
+from sensorium.assembly.loading import load
+from sensorium.inference.predictor import evaluate
 from sensorium.plugins import Plugins
-from sensorium.prediction import evaluate
-from sensorium.session import started
 from sensorium.tracking import records
 from sensorium.tracking.models import fetch
+from sensorium.training.session import started
 
 STEPS = 60
 HUNG = 25.0

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from sensorium.experiment import load
-from sensorium.session import started as training
-from sensorium.tuning import Tuning, resumed, started
+from sensorium.assembly.loading import load
+from sensorium.runtime.tune import search
+from sensorium.training.session import started as training
+from sensorium.tuning.session import Tuning, resumed, started
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(600)]
 HERE = Path(__file__).parent
@@ -67,7 +68,7 @@ def test_random_trials_are_runs_and_the_best_can_be_trained(line: Any, cluster: 
 
     tuning = begun(line())
     told: list[int] = []
-    result = tuning.search(tell=lambda trial: told.append(trial.number))
+    result = tuning.search(search, tell=lambda trial: told.append(trial.number))
     assert sorted(told) == [0, 1, 2]
     rows = {row["trial"]: row for row in result["trials"]}
     assert [row["status"] for row in rows.values()] == ["finished"] * 3
@@ -105,7 +106,7 @@ def test_random_trials_are_runs_and_the_best_can_be_trained(line: Any, cluster: 
 def test_trials_of_two_workers_on_three_cpus_wait_for_one_another(line: Any, cluster: None, store: str) -> None:
     """Two at a time would hold a CPU and a half each, for ever."""
     tuning = begun(line("run.workers=2", "training.epochs=2", "evaluation.epochs=1", trials=2))
-    result = tuning.search()
+    result = tuning.search(search)
     assert [row["status"] for row in result["trials"]] == ["finished"] * 2
     (first, second) = (tuning.trials.all[number].history for number in range(2))
     assert [epoch for _, epoch, _ in first] == [1, 2]
@@ -115,7 +116,7 @@ def test_trials_of_two_workers_on_three_cpus_wait_for_one_another(line: Any, clu
 
 def test_asha_stops_the_worse_and_says_so(line: Any, cluster: None, store: str) -> None:
     tuning = begun(line("training.epochs=9", "training.schedule.name=constant", trials=5, method="asha", concurrent=2))
-    result = tuning.search()
+    result = tuning.search(search)
     rows = {row["trial"]: row for row in result["trials"]}
     stopped = [number for number, row in rows.items() if row["status"] == "stopped"]
     finished = [number for number, row in rows.items() if row["status"] == "finished"]
@@ -131,7 +132,7 @@ def test_asha_stops_the_worse_and_says_so(line: Any, cluster: None, store: str) 
 def test_optuna_asks_for_better_ones(line: Any, cluster: None) -> None:
     pytest.importorskip("optuna")
     space = {**LR, "model.dropout": {"choice": [0.0, 0.1]}}
-    result = begun(line(trials=4, method="optuna", concurrent=1, space=space)).search()
+    result = begun(line(trials=4, method="optuna", concurrent=1, space=space)).search(search)
     assert [row["status"] for row in result["trials"]] == ["finished"] * 4
     for row in result["trials"]:
         assert 1e-4 <= row["parameters"]["training.optimizer.lr"] <= 1e-1
@@ -147,7 +148,7 @@ def test_a_population_goes_on_from_copies_of_its_best(
     monkeypatch.setenv("SENSORIUM_TEST_FAULTS", str(plan))
     tuning = begun(line("training.epochs=8", "training.schedule.name=constant", trials=2, method="pbt"))
     tuning.trials.draw = lambda number: {"training.optimizer.lr": (1e-4, 1e-1)[number]}  # type: ignore[method-assign]
-    result = tuning.search()
+    result = tuning.search(search)
     rows = {row["trial"]: row for row in result["trials"]}
     assert [row["status"] for row in rows.values()] == ["finished"] * 2
     assert rows[0]["copies"], "trial 0 learns nothing by itself"
@@ -161,7 +162,7 @@ def test_a_mistake_in_a_trial_is_a_failed_trial_with_its_sentence(line: Any, clu
 
     tuning = begun(line(metric="eror", trials=2))
     with pytest.raises(SensoriumError, match=r"No trial came to a figure; trial 0: There is no figure 'eror'"):
-        tuning.search()
+        tuning.search(search)
     parent = next(iter({run.data.tags["mlflow.parentRunId"] for run in all_of(store, tuning.run.name)}))
     assert {run.info.status for run in children(store, parent)} == {"FAILED"}
 
@@ -207,7 +208,7 @@ def test_an_interrupted_search_goes_on_without_repeating(
 
     tuning = resumed(folder.name, [f"run.storage={tmp_path}"])
     assert tuning.trials.left()[0] > 0
-    result = tuning.search()
+    result = tuning.search(search)
     rows = {row["trial"]: row for row in result["trials"]}
     assert [row["status"] for row in rows.values()] == ["finished"] * 3
     assert tuning.trials.all[0].history == [tuple(point) for point in before[0]["history"]], "not done again"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from sensorium.assembly import assemble
-from sensorium.experiment import load
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
 from sensorium.plugins import Plugins
 
 BATCH = 16

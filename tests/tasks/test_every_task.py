@@ -17,10 +17,10 @@ from shortened import HELD, shortened, tasks
 
 from gloo import together
 from sensorium import hookimpl
-from sensorium.assembly import open_split
+from sensorium.assembly.build import open_split
 from sensorium.engine.evaluation import gather
 from sensorium.engine.loader import Loader
-from sensorium.prediction import Predictor
+from sensorium.inference.predictor import Predictor
 from sensorium.serving.application import application
 from sensorium.serving.served import Local, load
 from sensorium.serving.settings import Limits

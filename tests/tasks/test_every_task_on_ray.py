@@ -19,9 +19,11 @@ import torch
 from shortened import shortened, tasks
 from test_every_task import STEPS, as_json, real_question
 
-from sensorium.prediction import Predictor
-from sensorium.session import started as training
-from sensorium.tuning import started as searching
+from sensorium.inference.predictor import Predictor
+from sensorium.runtime.train import train as on_ray
+from sensorium.runtime.tune import search
+from sensorium.training.session import started as training
+from sensorium.tuning.session import started as searching
 
 pytestmark = [pytest.mark.ray, pytest.mark.criteria, pytest.mark.timeout(1800)]
 
@@ -80,10 +82,10 @@ def points(run: str) -> dict[str, dict[int, float]]:
 @pytest.mark.parametrize("task", tasks())
 def test_two_ray_workers_of_which_one_is_killed_have_the_losses_of_one(task: str, cluster: None, place: Path) -> None:
     options = shortened(task, STEPS, "training.checkpoints.steps=10")
-    one = training(task, options).train(local=True)
+    one = training(task, options).train()
     session = training(task, [*options, "run.workers=2"])
     killed = kill_a_worker_once(session.run.folder)
-    two = session.train()
+    two = session.train(on_ray)
     assert killed.is_set(), "no worker was killed"
     alone, together = points(one["run_id"]), points(two["run_id"])
     assert set(alone) == set(together)
@@ -115,6 +117,6 @@ def kill_a_worker_once(folder: str) -> Any:
 def test_its_space_is_searched(task: str, cluster: None, place: Path) -> None:
     result = searching(
         task, [*shortened(task, 20, "dataset.limit.train=400"), "search.trials=3", "search.concurrent=1"]
-    ).search(None)
+    ).search(search)
     assert [row["status"] for row in result["trials"]] == ["finished"] * 3
     assert len({json.dumps(row["parameters"]) for row in result["trials"]}) == 3

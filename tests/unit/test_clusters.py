@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 
-from sensorium.cli import app
+from sensorium.cli.main import app
 from sensorium.runtime import description
 from sensorium.serving import settings
 

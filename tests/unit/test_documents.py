@@ -6,9 +6,9 @@ import time
 import pytest
 
 from sensorium import Label, Tags, Text, UserError
-from sensorium.assembly import restore
+from sensorium.assembly.build import restore
 from sensorium.engine.checkpoint import Checkpoint
-from sensorium.yamls import parse_yaml
+from sensorium.experiment.yamls import parse_yaml
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
@@ -49,7 +49,7 @@ def test_a_state_of_another_type_is_refused(config, state):
 
 
 def test_a_mapping_of_many_keys_is_read_in_time_that_grows_with_it():
-    from sensorium.yamls import _Loader
+    from sensorium.experiment.yamls import _Loader
 
     class Key(str):
         compared = 0
@@ -72,7 +72,7 @@ def test_a_mapping_of_many_keys_is_read_in_time_that_grows_with_it():
 @pytest.mark.parametrize("value", [None, 1, [], "x", {"a": {"b": 1}}])
 @pytest.mark.parametrize("key", ["task", "modalities", "model"])
 def test_a_trained_model_whose_experiment_is_of_another_type_is_refused(key, value, tmp_path, monkeypatch):
-    from sensorium import trained
+    from sensorium.assembly import trained
     from sensorium.plugins import Plugins
 
     whole = {"task": "lines", "modalities": {}, "model": {}}

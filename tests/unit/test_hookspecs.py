@@ -10,7 +10,7 @@ from sensorium import hookspecs
 from sensorium.contracts.component import Component
 from sensorium.contracts.run import Evaluation, Outcome, Run, Step
 from sensorium.plugins import KINDS, Plugins
-from sensorium.session import started
+from sensorium.training.session import started
 
 HOOKS = {name: value for name, value in vars(hookspecs).items() if name.startswith("sensorium_")}
 EVENTS = {name for name, hook in HOOKS.items() if inspect.signature(hook).parameters}
@@ -77,8 +77,8 @@ _lines = []
 def started_lines():
     """The task `lines`, put together once."""
     if not _lines:
-        from sensorium.assembly import assemble
-        from sensorium.experiment import load
+        from sensorium.assembly.build import assemble
+        from sensorium.assembly.loading import load
 
         _lines.append(assemble(load("lines", plugins=Plugins(["every_hook"]))))
     return _lines[0]
@@ -87,8 +87,8 @@ def started_lines():
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory):
     """What happens in a run of 8 steps that is not recorded."""
-    from sensorium import runs
-    from sensorium.execution import execute
+    from sensorium.training import runs
+    from sensorium.training.execution import execute
 
     assembly = started_lines()
     storage = tmp_path_factory.mktemp("lines")

@@ -80,6 +80,39 @@ def test_a_library_is_imported_in_one_place(library, home):
     assert any(module.split(".")[0] == library for path in below(home) for module, _ in imports(path))
 
 
+ORDER = (
+    {"errors", "hookspecs"},
+    {"modules", "secrets"},
+    {"contracts"},
+    {"engine", "ops", "plugins"},
+    {"builtin", "experiment"},
+    {"tracking"},
+    {"assembly"},
+    {"training", "inference"},
+    {"tuning", "serving"},
+    {"runtime"},
+    {"conformance", "scaffold"},
+    {"cli"},
+)
+"""The folders and modules of the core; each imports what stands above it, and nothing else."""
+
+
+def test_no_import_points_upwards():
+    ranks = {folder: rank for rank, folders in enumerate(ORDER) for folder in folders}
+    there = {name_of(path).split(".")[1] for path in CORE if name_of(path) != "sensorium"}
+    assert there == set(ranks), "each folder has its place"
+    upwards = []
+    for path in CORE:
+        own, *_ = name_of(path).split(".")[1:] or [""]
+        for module, name in imports(path):
+            parts = [*module.split("."), name or ""]
+            if parts[0] != "sensorium" or not own or parts[1] not in ranks or parts[1] == own:
+                continue
+            if ranks[parts[1]] >= ranks[own]:
+                upwards.append(f"{name_of(path)} imports {module}")
+    assert upwards == []
+
+
 def test_nothing_in_the_core_imports_a_plugin():
     packages = {path.name for path in PLUGINS.iterdir()}
     users = [name_of(path) for path in CORE for module, _ in imports(path, True) if module.split(".")[0] in packages]

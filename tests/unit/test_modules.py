@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from sensorium import runs
-from sensorium.assembly import assemble, load_model
+from sensorium.assembly.build import assemble, load_model
+from sensorium.assembly.loading import load
 from sensorium.engine.checkpoint import MANIFEST
 from sensorium.errors import UserError
-from sensorium.execution import execute
-from sensorium.experiment import load
 from sensorium.modules import ALLOW, advice, allow, allowing, nowhere, permitted
 from sensorium.plugins import Plugins
 from sensorium.runtime import connection
+from sensorium.training import runs
+from sensorium.training.execution import execute
 
 EVIL = "import pathlib; pathlib.Path('was-here').touch()\n"
 FOREIGN = ("evil", "os", "this", "evil.inner", "sensorium_clip.plugins", "json.tool", "évil")

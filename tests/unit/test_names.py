@@ -12,16 +12,18 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param_name,
 from starlette.datastructures import Headers
 from torch import nn
 
-from sensorium import NamedModules, Run, keypath
-from sensorium.assembly import assemble, load_model
-from sensorium.execution import execute
-from sensorium.experiment import load, override
+from sensorium import NamedModules, Run
+from sensorium.assembly.build import assemble, load_model
+from sensorium.assembly.loading import load
+from sensorium.experiment import keypath
+from sensorium.experiment.overrides import override
+from sensorium.inference.predictor import Predictor
 from sensorium.plugins import Plugins
-from sensorium.prediction import Predictor
 from sensorium.serving.question import _form
 from sensorium.serving.settings import Limits
 from sensorium.tracking.keys import key
 from sensorium.tracking.records import flat
+from sensorium.training.execution import execute
 
 NAMES = (
     "type",

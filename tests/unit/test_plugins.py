@@ -241,7 +241,7 @@ def test_every_component_that_comes_along_has_a_summary():
 def test_help_tasks_and_plugins_import_nothing_heavy():
     program = """
 import contextlib, io, sys
-from sensorium import cli
+from sensorium.cli import main as cli
 for arguments in (["--help"], ["train", "--help"], ["tasks"], ["plugins"]):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         cli.app(arguments, standalone_mode=False)

@@ -93,10 +93,10 @@ def sensorium_datasets() -> dict[str, str]:
 def sensorium_metrics() -> dict[str, str]:
     """Figures over a whole split."""
     return {
-        "retrieval": f"{HERE}.metrics:Retrieval",
-        "accuracy": f"{HERE}.metrics:Accuracy",
-        "average_precision": f"{HERE}.metrics:AveragePrecision",
-        "captions": f"{HERE}.captioning:Captions",
-        "diversity": f"{HERE}.diversity:Diversity",
-        "answers": f"{HERE}.answers:Answers",
+        "retrieval": f"{HERE}.metrics.retrieval:Retrieval",
+        "accuracy": f"{HERE}.metrics.classification:Accuracy",
+        "average_precision": f"{HERE}.metrics.classification:AveragePrecision",
+        "captions": f"{HERE}.metrics.captions:Captions",
+        "diversity": f"{HERE}.metrics.diversity:Diversity",
+        "answers": f"{HERE}.metrics.answers:Answers",
     }

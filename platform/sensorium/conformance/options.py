@@ -6,14 +6,16 @@ from typing import Any
 
 import yaml
 
+from sensorium.assembly.loading import load
 from sensorium.conformance.finding import ContractError, InapplicableError
 from sensorium.contracts.component import Component
 from sensorium.contracts.task import Task
 from sensorium.errors import UserError
-from sensorium.experiment import check, dump, load, parse
+from sensorium.experiment.parsing import dump, parse
+from sensorium.experiment.reading import check
+from sensorium.experiment.schema import field_docs
+from sensorium.experiment.yamls import parse_yaml
 from sensorium.plugins import Plugins
-from sensorium.schema import field_docs
-from sensorium.yamls import parse_yaml
 
 
 def probed(component: type[Component], plugins: Plugins, **more: Any) -> Any:

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sensorium import runs
-from sensorium.assembly import Assembly, assemble, build_task
+from sensorium.assembly.build import Assembly, assemble, build_task
+from sensorium.assembly.loading import load
 from sensorium.conformance import modules
 from sensorium.conformance.finding import ContractError
 from sensorium.conformance.processes import difference, on_two_workers
@@ -29,10 +29,10 @@ from sensorium.engine.loader import collate, transform
 from sensorium.engine.order import Order
 from sensorium.engine.settings import Optimizer, Plan, Training
 from sensorium.engine.step import Stepper, parameters_of, total
-from sensorium.execution import execute
-from sensorium.experiment import load
+from sensorium.inference.predictor import Predictor
 from sensorium.plugins import Plugins
-from sensorium.prediction import Predictor
+from sensorium.training import runs
+from sensorium.training.execution import execute
 
 STEPS = 100
 """Optimizer steps of each stage of the training that has to beat its ablation, about; whole epochs are trained."""

@@ -27,6 +27,11 @@ class Calls(nn.Module):
         return function(*args)
 
 
+def device() -> torch.device:
+    """Returns the GPU that this process is to use, else the processor."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def replicate(task: Task, device: torch.device) -> nn.Module:
     """Returns the task with gradients averaged over workers by DDP.
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sensorium.bulk import Asker, Folder, Plan
+from sensorium.inference.bulk import Asker, Folder, Plan
+from sensorium.inference.predictor import Predictor
 from sensorium.modules import allowed
 from sensorium.plugins import Plugins
-from sensorium.prediction import Predictor
 from sensorium.runtime.connection import joined
 from sensorium.tracking.models import fetch
 

@@ -13,7 +13,7 @@ from sensorium.modules import STARTED_IN
 from sensorium.plugins import Plugins
 from sensorium.runtime import package
 from sensorium.runtime.address import join
-from sensorium.runtime.luggage import luggage
+from sensorium.runtime.modules import luggage
 
 _IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Variable that Ray sets where a job runs; what travels with it came with its files."""

@@ -78,7 +78,7 @@ def read(path: Path) -> Description:
     Raises:
         UserError: There is no such file, or something in it does not fit; says where.
     """
-    from sensorium.yamls import parse_yaml
+    from sensorium.experiment.yamls import parse_yaml
 
     try:
         text = path.read_text(encoding="utf-8")

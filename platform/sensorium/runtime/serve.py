@@ -126,7 +126,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Any:
         """Returns the endpoint."""
-        from sensorium.index import Index
+        from sensorium.inference.index import Index
         from sensorium.serving.application import application
 
         backends = {name: Remote(handle) for name, handle in self.models.items()}

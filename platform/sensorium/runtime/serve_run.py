@@ -59,7 +59,7 @@ def check_indexes(settings: Settings) -> None:
     Raises:
         UserError: One was not, or is not whole.
     """
-    from sensorium.index import Index
+    from sensorium.inference.index import Index
     from sensorium.tracking.models import fetch
 
     for served in settings.models.values():

@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sensorium import runs
-from sensorium.assembly import Assembly, assemble
+from sensorium.assembly.build import Assembly, assemble
 from sensorium.contracts.run import Evaluation, Outcome, Run
 from sensorium.errors import SensoriumError, UserError
-from sensorium.execution import execute, plain
-from sensorium.experiment import check
+from sensorium.experiment.reading import check
 from sensorium.hookspecs import hookimpl
-from sensorium.interrupts import as_interrupts
 from sensorium.modules import advice
 from sensorium.plugins import Plugins
 from sensorium.runtime import package
 from sensorium.runtime.connection import joined, variables
+from sensorium.training import runs
+from sensorium.training.execution import execute, plain
+from sensorium.training.interrupts import as_interrupts
 
 _SNAPSHOT = "checkpoint_manager_snapshot.json"
 """What Ray notes of an earlier execution's checkpoints; it would refuse to go on where our store has pruned them."""
@@ -28,7 +28,7 @@ _SNAPSHOT = "checkpoint_manager_snapshot.json"
 def train(
     assembly: Assembly, run: Run, address: str | None = None, listener: Callable[[dict[str, Any]], None] | None = None
 ) -> Outcome:
-    """Trains on Ray workers.
+    """Trains on Ray workers, and ends the run's record where they could not do so themselves.
 
     Args:
         assembly: What to work on, as this process has checked it; workers assemble their own.
@@ -42,6 +42,21 @@ def train(
         SensoriumError: The training failed.
         KeyboardInterrupt: It was interrupted.
     """
+    from sensorium.tracking import models
+
+    try:
+        return _train(assembly, run, address, listener)
+    except (KeyboardInterrupt, SystemExit):
+        models.end(run, "KILLED")
+        raise
+    except BaseException as error:
+        models.end(run, "FAILED", str(error))
+        raise
+
+
+def _train(
+    assembly: Assembly, run: Run, address: str | None, listener: Callable[[dict[str, Any]], None] | None
+) -> Outcome:
     settings = assembly.loaded.experiment.run
     for variable in ("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"):
         os.environ.setdefault(variable, str(settings.timeout))

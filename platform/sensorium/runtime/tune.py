@@ -9,15 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sensorium import runs
-from sensorium.experiment import Loaded
+from sensorium.experiment.search import Distribution, Search, seconds
+from sensorium.experiment.settings import Loaded
 from sensorium.runtime import package
 from sensorium.runtime.connection import joined
 from sensorium.runtime.train import _resources
 from sensorium.runtime.tune_resources import concurrency
-from sensorium.runtime.tune_trial import Plan, work
-from sensorium.search import Distribution, Search, seconds
-from sensorium.trials import Trial, Trials
+from sensorium.runtime.tune_trial import work
+from sensorium.training import runs
+from sensorium.tuning.plan import Plan
+from sensorium.tuning.trials import Trial, Trials
 
 REDUCTION = 3
 """Of so many trials, ASHA lets one go on (Li et al. 2020, eta)."""
@@ -26,7 +27,12 @@ FOLDER = "ray"
 
 
 def search(
-    plan: Plan, loaded: Loaded, trials: Trials, epochs: int, address: str | None, tell: Callable[[Trial], None]
+    plan: Plan,
+    loaded: Loaded,
+    trials: Trials,
+    epochs: int,
+    tell: Callable[[Trial], None],
+    address: str | None = None,
 ) -> None:
     """Does what is left of a search.
 
@@ -35,8 +41,8 @@ def search(
         loaded: The experiment of the trials, without their parameters.
         trials: What is known of them; noted down here as they go.
         epochs: Epochs of a trial.
-        address: Cluster to join; None starts one on this machine for the time of the search.
         tell: Called when a trial is over.
+        address: Cluster to join; None starts one on this machine for the time of the search.
 
     Raises:
         UserError: The cluster has no room for one trial; said at once.
@@ -49,7 +55,7 @@ def search(
         os.environ.setdefault(variable, "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables even when it is to be silent
     with joined(address, loaded.plugins):
-        _search(plan, loaded, trials, epochs, tell)
+        _search(replace(plan, variables=package.variables()), loaded, trials, epochs, tell)
 
 
 def _search(plan: Plan, loaded: Loaded, trials: Trials, epochs: int, tell: Callable[[Trial], None]) -> None:

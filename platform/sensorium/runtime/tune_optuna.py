@@ -8,8 +8,8 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from sensorium.errors import UserError
-from sensorium.search import Distribution
-from sensorium.trials import Trials
+from sensorium.experiment.search import Distribution
+from sensorium.tuning.trials import Trials
 
 
 class Parzen(Searcher):  # type: ignore[misc]

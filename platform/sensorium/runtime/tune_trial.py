@@ -10,51 +10,25 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sensorium import runs
-from sensorium.assembly import Assembly, assemble
+from sensorium.assembly.build import Assembly, assemble
 from sensorium.contracts.run import Evaluation, Outcome, Run
 from sensorium.engine.checkpoint import Store
 from sensorium.errors import SensoriumError, UserError
-from sensorium.execution import execute
-from sensorium.experiment import check, override
+from sensorium.experiment.overrides import override
+from sensorium.experiment.reading import check
 from sensorium.hookspecs import hookimpl
 from sensorium.plugins import Plugins
 from sensorium.runtime.tune_reports import Judge, Report
+from sensorium.training import runs
+from sensorium.training.execution import execute
+from sensorium.tuning.plan import Plan, epochs
 
 DONOR = "trial.json"
 ATTEMPTS = 5
 """Tries to copy a checkpoint of a trial that removes its old ones meanwhile."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What every trial of a search needs to know.
-
-    Attributes:
-        name: Name of the search.
-        folder: Its folder or URI; runs lie below it.
-        experiment: The experiment as plain data, without a trial's parameters.
-        learnt: What the modalities learnt; None where the parameters may change that.
-        tracking: What the tracking plugin needs, with the search's record as `parent`.
-        metric: Figure that trials are judged by.
-        population: Whether trials go on from copies of others.
-        place: Working folder of the command.
-        variables: Environment variables that travel.
-    """
-
-    name: str
-    folder: str
-    experiment: Mapping[str, Any]
-    learnt: Mapping[str, Any] | None
-    tracking: Mapping[str, Any]
-    metric: str
-    population: bool
-    place: str
-    variables: Mapping[str, str]
 
 
 def work(config: dict[str, Any], plan: Plan, credentials: Mapping[str, str]) -> None:
@@ -98,12 +72,6 @@ def _assemble(plan: Plan, parameters: Mapping[str, Any]) -> Assembly:
     changes = [f"{key}={json.dumps(value)}" for key, value in parameters.items()]
     data = override(plan.experiment, changes)
     return assemble(check(data, Plugins(tuple(data["plugins"]))), plan.learnt)
-
-
-def epochs(assembly: Assembly) -> int:
-    """Returns the epochs of all stages of a training."""
-    training = assembly.loaded.experiment.training
-    return sum(training.plan(stage.name).epochs for stage in assembly.task.stages())
 
 
 class _Told:

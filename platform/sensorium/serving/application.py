@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sensorium.index import Index
+from sensorium.inference.index import Index
 from sensorium.serving.guard import Guard
 from sensorium.serving.openapi import document
 from sensorium.serving.page import add_page

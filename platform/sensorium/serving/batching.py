@@ -1,10 +1,10 @@
-"""Requests computed together, where that gives each the digits it would have had alone."""
+"""Requests that wait for one another: those of one shape are computed together."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,82 +13,10 @@ from torch import Tensor
 
 from sensorium.contracts.data import map_tensors
 from sensorium.errors import UserError
-from sensorium.prediction import Predictor, Prepared
+from sensorium.inference.exact import Answered, Exact, shape
+from sensorium.inference.predictor import Prepared
 from sensorium.serving.memory import HEAVY, Memory, Share
 from sensorium.serving.settings import Limits
-
-TRIALS = 2
-"""Batches of one shape and size that must give the digits of single answers before they are trusted."""
-
-Said = dict[str, Any] | UserError
-
-
-class Exact:
-    """Answers several examples of one shape, in batches only where these change no digit.
-
-    How a processor adds up a matrix product may depend on the number of rows. So the first batches of
-    each shape and size are computed both ways and compared. A size that differs is never used again
-    for that shape.
-    """
-
-    def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
-        self._trials: dict[tuple[Hashable, int], int] = {}
-
-    def __call__(self, prepared: Sequence[Prepared], largest: int) -> tuple[list[Said], list[int]]:
-        """Returns what is said to each, and the size of the batch in which each was computed."""
-        said: list[Said] = []
-        sizes: list[int] = []
-        while len(said) < len(prepared):
-            left = prepared[len(said) :]
-            size = self._size(left, largest)
-            answers, used = self._part(left[:size])
-            said += answers
-            sizes += [used] * size
-        return said, sizes
-
-    def _size(self, left: Sequence[Prepared], largest: int) -> int:
-        size = 1
-        while 2 * size <= min(len(left), largest):
-            size *= 2
-        while size > 1 and self._trials.get((shape(left[0]), size), 0) < 0:
-            size //= 2
-        return size
-
-    def _part(self, part: Sequence[Prepared]) -> tuple[list[Said], int]:
-        size, key = len(part), (shape(part[0]), len(part))
-        if size > 1 and self._trials.get(key, 0) >= TRIALS:
-            try:
-                return list(self.predictor.answer(part)), size
-            except UserError:
-                return [self._one(each) for each in part], 1
-        alone = [self._one(each) for each in part]
-        if size > 1 and not any(isinstance(each, UserError) for each in alone):
-            same = list(self.predictor.answer(part)) == alone
-            self._trials[key] = self._trials.get(key, 0) + 1 if same else -1
-        return alone, 1
-
-    def _one(self, each: Prepared) -> Said:
-        try:
-            return self.predictor.answer([each])[0]
-        except UserError as error:
-            return error
-
-
-def shape(prepared: Prepared) -> Hashable:
-    """Returns what examples share that may be computed together: fields, and the shapes of their values."""
-
-    def sizes(value: Any) -> Hashable:
-        found: list[tuple[int, ...]] = []
-
-        def note(tensor: Tensor) -> Tensor:
-            found.append(tuple(tensor.shape))
-            return tensor
-
-        map_tensors(value, note)
-        return tuple(found)
-
-    return tuple((name, sizes(value)) for name, value in prepared.values.items())
 
 
 def weight(prepared: Prepared) -> int:
@@ -194,7 +122,7 @@ class Batcher:
     async def _at_once(self, exact: Exact, example: dict[str, Any]) -> tuple[dict[str, Any], int] | int:
         """Decodes and computes in one go, as there is nobody to do it with; returns the cost of what is too heavy."""
 
-        def both() -> tuple[list[Said], list[int]] | int:
+        def both() -> tuple[list[Answered], list[int]] | int:
             found = _light(exact, example)
             return found if isinstance(found, int) else exact([found], 1)
 

@@ -11,7 +11,7 @@ import torch
 
 from sensorium.contracts.modality import Modality
 from sensorium.errors import UserError
-from sensorium.prediction import Predictor
+from sensorium.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sensorium.errors import SensoriumError, UserError
-from sensorium.index import fingerprint
-from sensorium.prediction import Predictor, Prepared
-from sensorium.serving.batching import TRIALS, Batcher, Exact
+from sensorium.inference.exact import TRIALS, Exact
+from sensorium.inference.index import fingerprint
+from sensorium.inference.predictor import Predictor, Prepared
+from sensorium.serving.batching import Batcher
 from sensorium.serving.description import Description, describe, probe
 from sensorium.serving.refusal import Refusal
 from sensorium.serving.service import Answer

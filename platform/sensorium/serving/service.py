@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sensorium.errors import unknown
-from sensorium.index import Index
+from sensorium.inference.index import Index
 from sensorium.serving.answer import respond, wanted
 from sensorium.serving.body import Bodies
 from sensorium.serving.description import Description

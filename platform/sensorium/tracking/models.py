@@ -173,7 +173,7 @@ def _store(run: Run, model: str, task: Task) -> Stored:
             warnings.filterwarnings("ignore", ".*An input example was not provided")
             info = mlflow.pyfunc.log_model(
                 name=FOLDER,
-                loader_module="sensorium.tracking.pyfunc",
+                loader_module="sensorium.inference.pyfunc",
                 data_path=local,
                 signature=_signature(task),
                 pip_requirements=["sensorium"],

@@ -28,7 +28,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.contracts.run import Run
-from sensorium.keypath import quoted
+from sensorium.experiment.keypath import quoted
 from sensorium.tracking.keys import key
 
 FAULTS = (MlflowException, requests.RequestException, OSError, SQLAlchemyError)

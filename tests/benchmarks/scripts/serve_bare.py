@@ -7,7 +7,7 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 
-from sensorium.assembly import load_model
+from sensorium.assembly.build import load_model
 from sensorium.contracts.data import Batch
 
 torch.set_num_threads(1)

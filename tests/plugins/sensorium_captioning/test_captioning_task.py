@@ -9,13 +9,13 @@ import torch
 from PIL import Image as Pillow
 
 from sensorium import Audio, Batch, Heat, Heatmaps, Image, MediaError, Tags, Text, UserError
-from sensorium.builtin.captioning import Captions
 from sensorium.builtin.datasets.coco import CocoCaptions
 from sensorium.builtin.decoders.attention_lstm import AttentionLSTM
 from sensorium.builtin.decoders.lstm import LSTM
 from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
+from sensorium.builtin.metrics.captions import Captions
 from sensorium_captioning.attend import ShowAttendAndTell
 from sensorium_captioning.report import captioned
 from sensorium_captioning.task import ShowAndTell

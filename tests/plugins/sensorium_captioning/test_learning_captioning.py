@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from sensorium import runs
-from sensorium.assembly import assemble
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
 from sensorium.conformance.tasks import Shuffled
-from sensorium.execution import execute
-from sensorium.experiment import load
+from sensorium.training import runs
+from sensorium.training.execution import execute
 from sensorium_worlds.scene import COLOURS, DIGITS
 
 pytestmark = [pytest.mark.learn, pytest.mark.timeout(900)]

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from sensorium import Batch, Features, UserError
-from sensorium.assembly import assemble
-from sensorium.experiment import load
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
 from sensorium_dalle2.decoder import Decoder
 from sensorium_dalle2.prior import Prior, Sentence
 from sensorium_dalle2.sampling import Sampler, closest, slerp, steered

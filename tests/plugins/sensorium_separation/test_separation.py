@@ -13,9 +13,9 @@ import torch
 
 import sensorium_separation
 from sensorium import Audio, Batch, Features, Video
-from sensorium.assembly import assemble
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
 from sensorium.errors import MediaError, UserError
-from sensorium.experiment import load
 from sensorium_separation.grid import Clip, GridMixtures, Pairs
 from sensorium_separation.measures import figures
 from sensorium_separation.network import Joining, Joint, VisualStream, Watching

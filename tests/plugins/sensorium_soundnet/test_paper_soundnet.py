@@ -9,13 +9,15 @@ import soundfile
 import torch
 
 import sensorium_soundnet
-from sensorium import hookimpl, runs
-from sensorium.assembly import assemble
+from sensorium import hookimpl
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
 from sensorium.engine.loader import collate, transform
 from sensorium.errors import MediaError, UserError
-from sensorium.execution import execute
-from sensorium.experiment import load, parse
+from sensorium.experiment.parsing import parse
 from sensorium.plugins import Plugins
+from sensorium.training import runs
+from sensorium.training.execution import execute
 from sensorium_soundnet.flickr import FlickrSounds
 
 PAPER = Path(sensorium_soundnet.__file__).parent / "experiments/paper.yaml"

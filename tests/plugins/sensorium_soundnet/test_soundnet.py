@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from sensorium import Audio, Batch, Features
-from sensorium.assembly import assemble
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
 from sensorium.builtin.losses.kl_divergence import KLDivergence
 from sensorium.errors import UserError
-from sensorium.experiment import load
 from sensorium_soundnet.clusters import Clusters, Mixture
 from sensorium_soundnet.network import Block, Heads, Layer, SoundNet
 from sensorium_soundnet.report import confusion

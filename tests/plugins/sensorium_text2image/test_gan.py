@@ -14,8 +14,9 @@ from PIL import Image as Pillow
 from torch import nn
 
 from sensorium import Batch, UserError, workers
-from sensorium.assembly import assemble
-from sensorium.experiment import load, parse
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
+from sensorium.experiment.parsing import parse
 from sensorium.plugins import Plugins
 from sensorium_text2image.networks import Discriminator, Generator, halvings
 from sensorium_text2image.photographs import DescribedPhotographs

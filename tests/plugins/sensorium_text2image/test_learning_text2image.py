@@ -2,10 +2,10 @@
 
 import pytest
 
-from sensorium import runs
-from sensorium.assembly import assemble
-from sensorium.execution import execute
-from sensorium.experiment import load
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
+from sensorium.training import runs
+from sensorium.training.execution import execute
 
 pytestmark = [pytest.mark.learn, pytest.mark.timeout(600)]
 

@@ -10,7 +10,7 @@ from sensorium.builtin.encoders.rnn import RNN
 from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.fusions import Bilinear, Concatenation, Product, Projection, Sum
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
-from sensorium.builtin.metrics import Accuracy
+from sensorium.builtin.metrics.retrieval import Accuracy
 from sensorium_recognition.task import Recognition
 from sensorium_vqa.task import VQA
 

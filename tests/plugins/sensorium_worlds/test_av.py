@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sensorium.errors import MediaError, UserError
-from sensorium.experiment import parse
+from sensorium.experiment.parsing import parse
 from sensorium.plugins import Plugins
 from sensorium_worlds.av import DigitsAV
 from sensorium_worlds.formants import RATE, VOICES, say

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sensorium.errors import UserError
-from sensorium.experiment import parse
+from sensorium.experiment.parsing import parse
 from sensorium.plugins import Plugins
 from sensorium_worlds import canvas, words
 from sensorium_worlds.canvas import DigitsCanvas

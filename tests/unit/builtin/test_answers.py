@@ -3,7 +3,7 @@
 import pytest
 
 from sensorium import UserError
-from sensorium.builtin.answers import Answers, agreement, normalised
+from sensorium.builtin.metrics.answers import Answers, agreement, normalised
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from sensorium import UserError
-from sensorium.builtin.captioning import Captions, bleu, cider_d, longest_common, pictures, rouge_l
-from sensorium.builtin.treebank import words
+from sensorium.builtin.metrics.captions import Captions, bleu, cider_d, longest_common, pictures, rouge_l
+from sensorium.builtin.metrics.treebank import words
 
 # What `java -cp stanford-corenlp-3.4.1.jar edu.stanford.nlp.process.PTBTokenizer -lowerCase` makes of them, without
 # the punctuation that the reference scorer leaves out.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium import UserError
-from sensorium.builtin.diversity import Diversity, apart
+from sensorium.builtin.metrics.diversity import Diversity, apart
 
 
 def pictures(*values):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium import UserError
-from sensorium.builtin.metrics import BLOCK, Accuracy, Retrieval
+from sensorium.builtin.metrics.retrieval import BLOCK, Accuracy, Retrieval
 
 retrieval = Retrieval.Config().build()
 accuracy = Accuracy.Config().build()

@@ -8,7 +8,7 @@ import torch
 
 from sensorium import MediaError, Number, Tags, UserError
 from sensorium.builtin.losses.binary_cross_entropy import BinaryCrossEntropy
-from sensorium.builtin.metrics import AveragePrecision
+from sensorium.builtin.metrics.retrieval import AveragePrecision
 
 
 @pytest.fixture

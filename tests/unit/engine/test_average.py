@@ -6,7 +6,7 @@ from torch import nn
 
 from gloo import together
 from sensorium import UserError, hookimpl
-from sensorium.assembly import load_model
+from sensorium.assembly.build import load_model
 from sensorium.engine.average import Average
 from training import build, train
 

@@ -4,7 +4,7 @@ from gloo import together
 from sensorium import hookimpl
 from sensorium.contracts import workers
 from sensorium.contracts.run import Run
-from sensorium.execution import execute
+from sensorium.training.execution import execute
 from training import build
 
 OPTIONS = ("training.epochs=3", "training.checkpoints.epochs=9", "training.checkpoints.keep=9")

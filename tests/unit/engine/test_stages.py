@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from sensorium import UserError, runs
-from sensorium.assembly import assemble
+from sensorium import UserError
+from sensorium.assembly.build import assemble
+from sensorium.assembly.loading import load
 from sensorium.contracts.run import Run
-from sensorium.execution import execute
-from sensorium.experiment import load
+from sensorium.training import runs
+from sensorium.training.execution import execute
 from training import build, train
 
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from sensorium import runs
-from sensorium.commands import jobs as commands
+from sensorium.assembly.loading import load
+from sensorium.cli import jobs as commands
 from sensorium.errors import SensoriumError, UserError
-from sensorium.experiment import load
 from sensorium.runtime import jobs as module
 from sensorium.runtime.jobs import Job, Jobs, exit_status
+from sensorium.training import runs
 
 
 class Cluster:

@@ -9,8 +9,8 @@ import soundfile
 from PIL import Image as Pillow
 
 from sensorium import Audio, Image, Padded, Task, Text, Vector
-from sensorium.prediction import Predictor
-from sensorium.serving.batching import Exact
+from sensorium.inference.exact import Exact
+from sensorium.inference.predictor import Predictor
 from sensorium.serving.description import describe
 from sensorium.serving.served import Curve, Local, Ready, lower
 from sensorium.serving.settings import Limits

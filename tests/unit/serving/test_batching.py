@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from sensorium.errors import SensoriumError, UserError
-from sensorium.prediction import Predictor
-from sensorium.serving.batching import TRIALS, Batcher, Exact, shape
+from sensorium.inference.exact import TRIALS, Exact, shape
+from sensorium.inference.predictor import Predictor
+from sensorium.serving.batching import Batcher
 from sensorium.serving.memory import HEAVY
 from sensorium.serving.refusal import Refusal
 from sensorium.serving.served import choose, load, measure

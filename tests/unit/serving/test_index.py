@@ -9,11 +9,11 @@ import pytest
 from PIL import Image as Pillow
 from starlette.testclient import TestClient
 
-from sensorium import index as indexing
-from sensorium.bulk import plan
 from sensorium.errors import UserError
-from sensorium.index import Index, make
-from sensorium.prediction import Predictor
+from sensorium.inference import index as indexing
+from sensorium.inference.bulk import plan
+from sensorium.inference.index import Index, make
+from sensorium.inference.predictor import Predictor
 from sensorium.serving.application import application
 from sensorium.serving.served import Local, load
 from sensorium.serving.settings import Limits

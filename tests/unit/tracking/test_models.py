@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sensorium.errors import UserError
-from sensorium.prediction import Predictor
+from sensorium.inference.predictor import Predictor
 from sensorium.tracking import models
 from sensorium.tracking.uri import check_uri, default_uri
 

@@ -45,7 +45,7 @@ def test_parameters_are_the_whole_experiment(record):
 
 
 def test_the_experiment_file_can_be_trained_again(trained, client, record):
-    from sensorium.experiment import check
+    from sensorium.experiment.reading import check
     from sensorium.plugins import Plugins
 
     path = client.download_artifacts(record.info.run_id, "experiment.yaml")

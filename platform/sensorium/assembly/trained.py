@@ -1,0 +1,114 @@
+"""Trained models that a training starts from: their options, what their modalities learnt, their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sensorium.contracts.component import Config
+from sensorium.contracts.dataset import Dataset
+from sensorium.contracts.parts import Encoder
+from sensorium.contracts.task import Task
+from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
+from sensorium.engine.state import load_weights
+from sensorium.errors import UserError
+from sensorium.experiment.parsing import component
+
+if TYPE_CHECKING:
+    from sensorium.plugins import Plugins
+
+
+def completed(data: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
+    """Returns an experiment in which each task with `weights` has the options of the trained model.
+
+    An alias becomes the version that it stands for now, so that the run can be told again.
+
+    Raises:
+        UserError: There is no such model, or it is one of another task.
+    """
+    result = dict(data)
+    if isinstance(data.get("model"), Mapping):
+        result["model"] = _completed({**data["model"], "name": data.get("task")}, result, plugins)
+        result["model"].pop("name", None)
+    return result
+
+
+def _completed(node: Any, experiment: dict[str, Any], plugins: Plugins) -> Any:
+    if isinstance(node, (list, tuple)):
+        return [_completed(item, experiment, plugins) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    inner = {key: _completed(item, experiment, plugins) for key, item in node.items()}
+    name, weights = node.get("name"), node.get("weights")
+    if not isinstance(weights, str) or (name is not None and name not in plugins.names("task")):
+        return inner
+    from sensorium.tracking.models import resolve
+
+    source = resolve(weights)
+    task, modalities, options = (
+        _model(source).entry("experiment", *each) for each in (("task", str), ("modalities", dict), ("model", dict))
+    )
+    if name not in (None, task):
+        raise UserError(
+            f"{weights} is a model of the task {task}.",
+            f"Weights for {name} were expected.",
+            "Take another model.",
+        )
+    own = experiment.get("modalities") or {}
+    if not isinstance(own, Mapping):
+        return inner  # which is refused in its place
+    experiment["modalities"] = {**_readable(modalities, experiment, plugins), **own}
+    place = str(Path(source).resolve()) if Path(source).is_dir() else source
+    return {"name": task, **options, **inner, "weights": place}
+
+
+def _readable(modalities: Mapping[str, Any], experiment: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
+    """Returns the trained model's modalities of the fields that the dataset has."""
+    # Of an instance: which fields a manifest has, its options say.
+    there = component(Dataset, experiment.get("dataset"), plugins, "dataset").build().fields
+    return {field: modality for field, modality in modalities.items() if field in there}
+
+
+def learnt(model: Task.Config) -> dict[str, Any]:
+    """Returns field -> state of the modalities of all trained models that an experiment starts from."""
+    return {
+        field: state for source in _sources(model) for field, state in _model(source).document("modalities").items()
+    }
+
+
+def initialise(task: Task) -> None:
+    """Gives a new model the weights that parts of it start from.
+
+    Raises:
+        UserError: They do not fit.
+    """
+    for module in task.modules():
+        if isinstance(module, Encoder):
+            module.initialise()
+    for module in task.modules():
+        if isinstance(module, Task) and module.config.weights is not None:
+            load_weights(module, _model(module.config.weights).tensors("model"), module.config.weights)
+
+
+def _sources(node: Any) -> Iterator[str]:
+    if isinstance(node, Task.Config) and node.weights is not None:
+        yield node.weights
+    if isinstance(node, Config) and is_dataclass(node):
+        for entry in fields(node):
+            yield from _sources(getattr(node, entry.name))
+    elif isinstance(node, Mapping):
+        for item in node.values():
+            yield from _sources(item)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _sources(item)
+
+
+@lru_cache(maxsize=4)
+def _model(source: str) -> Checkpoint:
+    from sensorium.tracking.models import fetch
+
+    return open_checkpoint(fetch(source))

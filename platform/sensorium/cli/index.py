@@ -1,0 +1,40 @@
+"""Embeddings of a dataset, made ready to be searched."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sensorium.cli.options import Allowed, Json, ModelName, Overrides, print_json, warn
+
+
+def index(
+    model: ModelName,
+    source: Annotated[str, typer.Argument(help="NAME:SPLIT of a dataset, or files such as 'photos/*.jpg'.")],
+    output: Annotated[Path, typer.Option(help="New folder for the index.")],
+    options: Overrides = None,
+    field: Annotated[str | None, typer.Option(help="Field to index, where there is a choice.")] = None,
+    plugins: Allowed = None,
+    as_json: Json = False,
+) -> None:
+    """Index the embeddings of a dataset, to be searched.
+
+    Such as: sensorium index models:/digits/1 digits:test --field image --output index
+    """
+    from sensorium.inference.bulk import plan
+    from sensorium.inference.index import make
+    from sensorium.inference.predictor import Predictor
+    from sensorium.tracking.models import fetch
+
+    predictor = Predictor.load(fetch(model))
+    made = make(predictor, plan(model, predictor, source, options or []), field, output)
+    if made.errors:
+        warn(f"{len(made.errors)} could not be read, the first is {made.errors[0]}")
+    if as_json:
+        print_json({"output": str(output), "errors": len(made.errors), **asdict(made.about)})
+    else:
+        about = made.about
+        print(f"{about.rows} embeddings of {about.dim} numbers of `{about.field}` in {output}")

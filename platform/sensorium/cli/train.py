@@ -1,0 +1,117 @@
+"""Training, and the figures of what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from sensorium.cli.options import Address, Allowed, Json, ModelName, Overrides, print_json, warn
+
+
+def train(
+    task: Annotated[str | None, typer.Argument(metavar="TASK|FILE")] = None,
+    overrides: Overrides = None,
+    workers: Annotated[int | None, typer.Option(help="Number of workers; two and more run on Ray.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="One worker in this process, for debugging.")] = False,
+    address: Address = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume a run, by name or folder.")] = None,
+    plugins: Allowed = None,
+    as_json: Json = False,
+) -> None:
+    """Train a task, or the experiment in a file, and record the run.
+
+    Such as: sensorium train clip training.epochs=5 tracking.register=digits
+    """
+    from sensorium.cli.report import next_steps, table
+    from sensorium.modules import advice
+    from sensorium.training.interrupts import terminable
+    from sensorium.training.session import resumed, started
+
+    if (task is None) == (resume is None):
+        raise typer.BadParameter("give a TASK or FILE, or --resume RUN")
+    extra = [*(overrides or ())]
+    if local:
+        extra.append("run.workers=1")
+    elif workers is not None:
+        extra.append(f"run.workers={workers}")
+    with terminable():
+        session = started(task, extra) if task is not None else resumed(str(resume), extra)
+        _warn_skipped(session.assembly)
+        with_plugins = advice(session.assembly.loaded.plugins.modules)
+        try:
+            result = session.train(_executor(session.assembly.loaded.experiment.run.workers, local, address))
+        except KeyboardInterrupt:
+            warn(f"Stopped. Resume with `sensorium train --resume {session.name}{with_plugins}`.")
+            raise
+    if as_json:
+        print_json(result)
+        return
+    print(f"run      {result['run']}")
+    print(f"model    {result['model']}")
+    print(f"speed    {result['samples_per_second']:.0f} samples/s")
+    print(*table(result["metrics"]), sep="\n")
+    for sentence in result["examples"]:
+        print(sentence)
+    if result["tracking_uri"]:
+        print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
+        print(f"look at  mlflow ui --backend-store-uri {result['tracking_uri']}")
+    model = session.assembly.task
+    steps = next_steps(result["model"], list(model.inputs), model.optional, _registered(result), with_plugins)
+    print(*steps, sep="\n")
+
+
+def evaluate(
+    model: ModelName,
+    split: Annotated[
+        str | None, typer.Option(help="train, validation or test; as after training if not given.")
+    ] = None,
+    overrides: Overrides = None,
+    plugins: Allowed = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a trained model on a split of its dataset.
+
+    Such as: sensorium evaluate models:/digits/1 --split validation
+    """
+    from sensorium.cli.report import table
+    from sensorium.inference.predictor import evaluate as measure
+    from sensorium.tracking.models import fetch
+
+    evaluation = measure(fetch(model), split, overrides or ())
+    if as_json:
+        print_json({"model": model, "split": evaluation.split, "metrics": dict(evaluation.metrics)})
+        return
+    print(*table(evaluation.metrics), sep="\n")
+    for sentence in evaluation.examples:
+        print(sentence)
+
+
+def _executor(workers: int | tuple[int, int], local: bool, address: str | None) -> Callable[..., Any]:
+    """Returns what trains: this process where one worker is enough, else Ray, on this machine or at an address."""
+    if address is None and (local or workers == 1):
+        from sensorium.training.execution import execute
+
+        return execute
+    from sensorium.runtime.train import train
+
+    return partial(train, address=address)
+
+
+def _registered(result: dict[str, Any]) -> str:
+    """Returns the URI of the registered model; empty where only the run holds it."""
+    uri = str(result["model_uri"] or "")
+    return uri if uri.startswith("models:/") else ""
+
+
+def _warn_skipped(assembly: Any, shown: int = 5) -> None:
+    for split, left_out in assembly.skipped.items():
+        if left_out:
+            total = len(assembly.splits[split]) + len(left_out)
+            warn(f"{split}: {len(left_out)} of {total} samples are left out, as broken:")
+            for _, why in left_out[:shown]:
+                warn(f"  {why}")
+            if len(left_out) > shown:
+                warn(f"  and {len(left_out) - shown} more; all are listed in the run's run.json")

@@ -1,0 +1,4 @@
+"""A trained model put to use: predictor, answers in batches without another digit, bulk, index.
+
+Imports assembly, engine and tracking.
+"""

@@ -1,0 +1,4 @@
+"""Plain functions on tensors that several plugins share. Public.
+
+Imports torch alone.
+"""

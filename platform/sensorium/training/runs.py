@@ -1,0 +1,169 @@
+"""Runs on storage: a folder each, with what it takes to go on after everything else is gone."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sensorium.assembly.build import Assembly
+from sensorium.contracts.run import Run
+from sensorium.errors import SensoriumError, UserError
+
+RECORD = "run.json"
+FAILURE = "failure.json"
+
+
+def new_name(task: str) -> str:
+    """Returns a name that no other run or search has."""
+    return f"{task}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def place(storage: str, name: str) -> str:
+    """Returns the folder or URI of what bears a name below a storage."""
+    return f"{storage.rstrip('/')}/{name}" if "://" in storage else str(Path(storage).expanduser().resolve() / name)
+
+
+def create(assembly: Assembly, tracking: Mapping[str, Any], name: str | None = None) -> Run:
+    """Returns a new run, of a new name if none is given, and writes its record into its folder."""
+    experiment = assembly.loaded.experiment
+    name = name or new_name(experiment.task)
+    folder = place(experiment.run.storage, name)
+    run = Run(
+        name=name,
+        folder=folder,
+        experiment=assembly.loaded.plain(),
+        seed=experiment.run.seed,
+        workers=experiment.run.workers if isinstance(experiment.run.workers, int) else experiment.run.workers[1],
+        tracking=tracking,
+    )
+    record = {"name": name, "experiment": run.experiment, "learnt": assembly.learnt(), "tracking": dict(tracking)}
+    write(folder, RECORD, json.dumps(record, indent=1))
+    return run
+
+
+def reopen(run: str, storage: str, record_file: str = RECORD) -> dict[str, Any]:
+    """Returns the record of a run, or of a search, by its name or folder, with `folder` added.
+
+    Raises:
+        UserError: There is no such run; says which there are.
+    """
+    folder = run if "://" in run or Path(run).is_dir() else f"{storage.rstrip('/')}/{run}"
+    if "://" not in folder:
+        folder = str(Path(folder).resolve())
+    try:
+        record: dict[str, Any] = json.loads(read(folder, record_file))
+    except (FileNotFoundError, NotADirectoryError) as cause:
+        raise UserError(
+            f"There is no run {run!r}.",
+            f"Runs in {storage}: {', '.join(_names(storage)) or 'none'}.",
+            "Give one of them.",
+        ) from cause
+    return {**record, "folder": folder}
+
+
+def remember_failure(folder: str, error: SensoriumError) -> None:
+    """Writes down an error that a restart would only meet again."""
+    content = {"sentences": [error.wrong, error.expected, error.hint], "exit_status": error.exit_status}
+    write(folder, FAILURE, json.dumps(content))
+
+
+def failure(folder: str) -> dict[str, Any] | None:
+    """Returns what `remember_failure` wrote, or None."""
+    try:
+        content: dict[str, Any] = json.loads(read(folder, FAILURE))
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def forget_failure(folder: str) -> None:
+    """Lets a run be tried again after its mistake was mended."""
+    remove(folder, FAILURE)
+
+
+def remove(folder: str, name: str) -> None:
+    """Removes a file of a run's folder, if it is there.
+
+    Raises:
+        UserError: The storage cannot be written.
+    """
+    import fsspec
+
+    try:
+        files, root = fsspec.core.url_to_fs(folder)
+        if files.exists(f"{root}/{name}"):
+            files.rm(f"{root}/{name}")
+    except FileNotFoundError:  # another process was faster
+        return
+    except (OSError, ValueError, ImportError) as cause:
+        raise _read_only(folder, cause) from cause
+
+
+def write(folder: str, name: str, content: str | bytes) -> None:
+    """Writes a file of a run's folder, which a process that is killed meanwhile leaves as it was.
+
+    Raises:
+        UserError: The storage cannot be written.
+    """
+    import fsspec
+
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        files, root = fsspec.core.url_to_fs(folder)
+        files.makedirs(root, exist_ok=True)
+        if "://" in folder:
+            files.pipe_file(f"{root}/{name}", data)
+        else:
+            partial = Path(root) / f".{name}.partial"
+            partial.write_bytes(data)
+            partial.replace(Path(root) / name)
+    except (OSError, ValueError, ImportError) as cause:
+        raise _read_only(folder, cause) from cause
+
+
+def write_new(folder: str, name: str, content: str) -> bool:
+    """Writes a file of a run's folder if there is none, and returns whether it did.
+
+    Raises:
+        UserError: The storage cannot be written.
+    """
+    import fsspec
+
+    try:
+        files, root = fsspec.core.url_to_fs(folder)
+        files.makedirs(root, exist_ok=True)
+        try:
+            files.pipe_file(f"{root}/{name}", content.encode(), mode="create")
+        except NotImplementedError:  # a store that knows no such mode
+            if files.exists(f"{root}/{name}"):
+                return False
+            files.pipe_file(f"{root}/{name}", content.encode())
+    except FileExistsError:
+        return False
+    except (OSError, ValueError, ImportError) as cause:
+        raise _read_only(folder, cause) from cause
+    return True
+
+
+def _read_only(folder: str, cause: Exception) -> UserError:
+    return UserError(f"The storage {folder} cannot be written: {cause}.", hint="Set run.storage to a folder that can.")
+
+
+def read(folder: str, name: str) -> str:
+    """Returns what a file of a run's folder holds; FileNotFoundError if there is none."""
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(folder)
+    text: str = files.cat_file(f"{root}/{name}").decode()
+    return text
+
+
+def _names(storage: str) -> list[str]:
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(storage)
+    return sorted(Path(path).name for path in files.ls(root, detail=False)) if files.isdir(root) else []
