@@ -114,7 +114,7 @@ class Toy(Task):
         """Returns predictions and targets."""
         return {"found": outputs, "right": batch["y"]}
 
-    def figures(self, rows: Rows) -> dict[str, float]:
+    def metrics(self, rows: Rows) -> dict[str, float]:
         """Returns the error, and the number of samples."""
         if not rows["found"].isfinite().all():
             raise ValueError("the figures cannot be computed of NaN")

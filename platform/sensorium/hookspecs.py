@@ -73,7 +73,7 @@ def sensorium_datasets() -> Mapping[str, type[Dataset] | str]:
 
 @hookspec
 def sensorium_metrics() -> Mapping[str, type[Metric] | str]:
-    """Returns metrics: the rows of a whole split -> figures by name."""
+    """Returns metrics: the rows of a whole split -> metrics by name."""
     raise NotImplementedError
 
 
@@ -108,7 +108,7 @@ def sensorium_step_finished(run: Run, step: Step) -> None:
 
 @hookspec
 def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
-    """Fires after each pass over a split, with figures over all workers' samples."""
+    """Fires after each pass over a split, with metrics over all workers' samples."""
 
 
 @hookspec

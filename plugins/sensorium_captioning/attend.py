@@ -80,9 +80,9 @@ class ShowAttendAndTell(ShowAndTell):
             )
         return features.grid[0], features.grid[1]
 
-    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns also where a few sentences looked."""
-        drawn = super().pictures(rows, split)
+        drawn = super().plots(rows, split)
         training = self.training
         with torch.no_grad():
             answer = self.eval().predict(self.asked([split[i] for i in range(min(DRAWN, len(split)))]))

@@ -71,7 +71,7 @@ class ShowAndTell(Task):
         length_power: float = 0.7
         """A sentence is valued by its log probability over its length to this power."""
         keep: list[str] = field(default_factory=list)
-        """Raw fields of the samples that figures read, as rows `sample.<field>`."""
+        """Raw fields of the samples that metrics read, as rows `sample.<field>`."""
 
         def __post_init__(self) -> None:
             if (self.encoder is None) == (self.recognition is None):
@@ -180,7 +180,7 @@ class ShowAndTell(Task):
         features = self.look(batch)
         return self.decoder.say(features, self.config.beam, self.config.length_power), features
 
-    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns the first pictures with what was said of them; none of what is heard."""
         image = self.modalities[self.config.image]
         if not isinstance(image, Image):

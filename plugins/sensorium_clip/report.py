@@ -17,7 +17,7 @@ from sensorium import Image, Modality, Rows, Split
 SHOWN = 8
 
 
-def pictures(
+def plots(
     rows: Rows, split: Split, modalities: Mapping[str, Modality], fields: tuple[str, str | None]
 ) -> dict[str, bytes]:
     """Returns `similarity.png`, and `retrieval.png` where pictures are searched by words.

@@ -28,7 +28,7 @@ from sensorium import (
     UserError,
     Vector,
 )
-from sensorium_clip.report import examples, pictures
+from sensorium_clip.report import examples, plots
 
 
 class Clip(Task):
@@ -118,9 +118,9 @@ class Clip(Task):
             rows["target.zero_shot"] = batch[self.label]
         return rows
 
-    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns the similarity matrix, and what is found for a few queries."""
-        return pictures(rows, split, self.modalities, (self.seen, self.language))
+        return plots(rows, split, self.modalities, (self.seen, self.language))
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns one recognition and one search, in words."""

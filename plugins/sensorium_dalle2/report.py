@@ -17,7 +17,7 @@ SHOWN = 8
 """Columns of a sheet."""
 
 
-def figures(rows: Rows) -> dict[str, float]:
+def metrics(rows: Rows) -> dict[str, float]:
     """Returns the shares that the judge finds right, and the mean cosines."""
     return {
         name.replace(".", "_"): float(values.double().mean())

@@ -198,11 +198,11 @@ class Dalle2(Task):
                 rows[f"{kind}.all"] = torch.stack(list(right.values())).all(0)
         return rows
 
-    def figures(self, rows: Rows) -> dict[str, float]:
+    def metrics(self, rows: Rows) -> dict[str, float]:
         """Returns `judge_*`, `variation_*` and `ceiling_*`, shares of 1, and mean cosines; `metrics` add to them."""
-        return {**super().figures(rows), **report.figures(rows)}
+        return {**super().metrics(rows), **report.metrics(rows)}
 
-    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns a sheet of sentences with pictures drawn of them, and one of variations."""
         return report.sheets(rows, self.outputs[self.config.image])
 

@@ -54,7 +54,7 @@ def rows(
     return found | {"sound": torch.cat([mixture[:, None], own, voices], 1)}
 
 
-def figures(rows: Rows) -> dict[str, float]:
+def metrics(rows: Rows) -> dict[str, float]:
     """Returns the mean of each row; speech too short for STOI does not count there, and there alone."""
     found = {
         name: value[value.isfinite()] if name.startswith("stoi") else value

@@ -14,7 +14,7 @@ from sensorium_separation.spectra import Spectra
 NAMES = ("mixture", "voice a, separated", "voice b, separated", "voice a", "voice b")
 
 
-def pictures(rows: Rows, spectra: Spectra) -> dict[str, bytes]:
+def plots(rows: Rows, spectra: Spectra) -> dict[str, bytes]:
     """Returns `spectrograms.png` of the first mixture: as it is, separated, and in truth."""
     from matplotlib.figure import Figure
 

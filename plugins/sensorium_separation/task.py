@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from sensorium import Audio, Batch, Encoder, Modality, Rows, Split, Task, UserError
-from sensorium_separation.measures import figures, rows
+from sensorium_separation.measures import metrics, rows
 from sensorium_separation.network import AudioStream, Joining, Joint, Listening, VisualStream, Watching
-from sensorium_separation.report import examples, pictures
+from sensorium_separation.report import examples, plots
 from sensorium_separation.spectra import Spectra
 
 LETTERS = ("a", "b")
@@ -158,13 +158,13 @@ class Separation(Task):
             self.inputs["mixture"].config.sample_rate,  # type: ignore[attr-defined]
         )
 
-    def figures(self, rows: Rows) -> dict[str, float]:
+    def metrics(self, rows: Rows) -> dict[str, float]:
         """Returns means over the split, in dB where the name does not say otherwise."""
-        return figures(rows) | super().figures(rows)
+        return metrics(rows) | super().metrics(rows)
 
-    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns the spectrograms of one mixture, of what was made of it, and of the truth."""
-        return pictures(rows, self.spectra)
+        return plots(rows, self.spectra)
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns how well the first mixture was separated, and who spoke."""

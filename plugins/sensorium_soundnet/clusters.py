@@ -98,7 +98,7 @@ class Clusters(Task):
         """Returns the posterior of each clip."""
         return {"posterior": outputs["cluster"].softmax(-1)}
 
-    def figures(self, rows: Rows) -> dict[str, float]:
+    def metrics(self, rows: Rows) -> dict[str, float]:
         """Returns how many clusters are used, as the exponential of the entropy of their mean posterior."""
         share = rows["posterior"].mean(0)
         return {"clusters_used": float((-(share * share.clamp(min=1e-9).log()).sum()).exp())}

@@ -161,7 +161,7 @@ class Distilled(Task):
                 rows |= {f"logits.{name}_agreement": outputs[name], f"target.{name}_agreement": said.argmax(-1)}
         return rows
 
-    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns what is taken for what, and the first layer's filters."""
         names = self.label.names
         weights = self.network.blocks[0].conv.weight

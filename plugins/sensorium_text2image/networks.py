@@ -1,6 +1,6 @@
 """Generator and discriminator, each told what the picture should show.
 
-Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016, section 4.1 and figure 2. Neither
+Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016, section 4.1 and metric 2. Neither
 normalises over the batch, so that what a sample gets does not depend on its neighbours.
 
 Shapes: B samples, C channels of the picture, H = W its side, S channels of the sentence, Z of the code,

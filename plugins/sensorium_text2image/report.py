@@ -20,7 +20,7 @@ DRAWN, REAL = 6, 3
 """Pictures in a row."""
 
 
-def figures(rows: Rows) -> dict[str, float]:
+def metrics(rows: Rows) -> dict[str, float]:
     """Returns the shares that the judge finds right, the area under the curve of matching."""
     found = {
         name.replace(".", "_"): float(right.double().mean())

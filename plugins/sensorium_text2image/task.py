@@ -183,11 +183,11 @@ class TextToImage(Task):
                 rows[f"{kind}.all"] = torch.stack(list(right.values())).all(0)
         return rows
 
-    def figures(self, rows: Rows) -> dict[str, float]:
+    def metrics(self, rows: Rows) -> dict[str, float]:
         """Returns `judge_*` and `ceiling_*`, shares of 1, and `match_auc`; `metrics` add to them."""
-        return {**super().figures(rows), **report.figures(rows)}
+        return {**super().metrics(rows), **report.metrics(rows)}
 
-    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns a sheet of sentences, pictures drawn of each, and real ones."""
         return {"drawn.png": report.sheet(rows, self.outputs[self.config.image])}
 

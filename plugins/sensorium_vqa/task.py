@@ -175,7 +175,7 @@ class VQA(Task):
     def _named(self, logits: Tensor) -> list[str]:
         return [self.label.names[index] for index in logits.argmax(1).tolist()]
 
-    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns the first pictures with question and answer."""
         image = self.modalities[self.config.image]
         if not isinstance(image, Image):

@@ -40,15 +40,15 @@ class SceneWords(Metric):
             exact += _words(said) in [_words(each) for each in right]
             truth = triples(right[0])
             found, there = found + len(truth & triples(said)), there + len(truth)
-        figures = {"exact": exact / len(rows["generated"])}
+        metrics = {"exact": exact / len(rows["generated"])}
         if not there:  # scenes of one cell name no places
-            return figures
-        figures["triples"] = found / there
+            return metrics
+        metrics["triples"] = found / there
         if all(name in rows for name in ("peaks", "sample.scene", "sample.boxes")):
             columns = zip(rows["peaks"], rows["sample.scene"], rows["sample.boxes"], strict=True)
             looks = [hit for row in columns for hit in pointed(*row)]
-            figures["pointing"] = sum(looks) / max(1, len(looks))
-        return figures
+            metrics["pointing"] = sum(looks) / max(1, len(looks))
+        return metrics
 
 
 def pointed(

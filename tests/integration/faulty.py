@@ -86,7 +86,7 @@ class Line(Task):
     def rows(self, outputs: Tensor, batch: Batch) -> Rows:
         return {"error": (outputs - batch["y"]).abs().mean(1)}
 
-    def figures(self, rows: Rows) -> dict[str, float]:
+    def metrics(self, rows: Rows) -> dict[str, float]:
         return {"error": float(rows["error"].mean()), "count": float(len(rows["error"]))}
 
     def predict(self, batch: Batch) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def test_a_mistake_in_a_trial_is_a_failed_trial_with_its_sentence(line: Any, clu
     from sensorium.errors import SensoriumError
 
     tuning = begun(line(metric="eror", trials=2))
-    with pytest.raises(SensoriumError, match=r"No trial came to a figure; trial 0: There is no figure 'eror'"):
+    with pytest.raises(SensoriumError, match=r"No trial reached an evaluation; trial 0: There is no metric 'eror'"):
         tuning.search(search)
     parent = next(iter({run.data.tags["mlflow.parentRunId"] for run in all_of(store, tuning.run.name)}))
     assert {run.info.status for run in children(store, parent)} == {"FAILED"}

@@ -91,7 +91,7 @@ def sensorium_datasets() -> dict[str, str]:
 
 @hookimpl
 def sensorium_metrics() -> dict[str, str]:
-    """Figures over a whole split."""
+    """Metrics over a whole split."""
     return {
         "retrieval": f"{HERE}.metrics.retrieval:Retrieval",
         "accuracy": f"{HERE}.metrics.classification:Accuracy",

@@ -1,4 +1,4 @@
-"""Training, and the figures of what was trained."""
+"""Training, and the metrics of what was trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of a metric: figures by name, the same whatever the order of the rows.
+"""Checks of a metric: metrics by name, the same whatever the order of the rows.
 
 Shapes: N samples, C classes, D channels.
 """
@@ -20,7 +20,7 @@ from sensorium.plugins import Plugins
 COUNT, CLASSES, CHANNELS = 24, 4, 8
 """N, C and D of the made-up rows."""
 TOLERANCE = 1e-6
-"""Largest difference of a figure between two orders of the rows, relative to it."""
+"""Largest difference of a metric between two orders of the rows, relative to it."""
 
 
 class Subject:
@@ -34,21 +34,21 @@ class Subject:
         )
         if strange or not self.metric.needs:
             text = f"It reads {', '.join(strange) or 'what `needs` does not say'}"
-            raise InapplicableError(f"{text}, which is a task's own; its figures are checked there.")
+            raise InapplicableError(f"{text}, which is a task's own; its metrics are checked there.")
         self.rows = rows
 
 
-def gives_figures(subject: Subject) -> str:
+def gives_metrics(subject: Subject) -> str:
     """Checks that it returns numbers by name."""
-    figures = subject.metric(subject.rows)
-    wrong = [name for name, value in figures.items() if not isinstance(value, (int, float))]
-    if wrong or not figures:
-        raise ContractError(f"Not a number: {', '.join(wrong)}." if wrong else "It gives no figure.")
-    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    metrics = subject.metric(subject.rows)
+    wrong = [name for name, value in metrics.items() if not isinstance(value, (int, float))]
+    if wrong or not metrics:
+        raise ContractError(f"Not a number: {', '.join(wrong)}." if wrong else "It gives no metric.")
+    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
 
 
 def heeds_no_order(subject: Subject) -> str:
-    """Checks that rows in another order give the same figures: workers gather them in any."""
+    """Checks that rows in another order give the same metrics: workers gather them in any."""
     order = list(reversed(range(COUNT)))
     turned = {name: _ordered(value, order) for name, value in subject.rows.items()}
     before, after = subject.metric(subject.rows), subject.metric(turned)
@@ -78,4 +78,4 @@ def _rows() -> dict[str, Any]:
     return rows
 
 
-CHECKS = {"figures": gives_figures, "order of rows": heeds_no_order}
+CHECKS = {"metrics": gives_metrics, "order of rows": heeds_no_order}

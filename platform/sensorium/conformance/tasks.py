@@ -37,7 +37,7 @@ from sensorium.training.execution import execute
 STEPS = 100
 """Optimizer steps of each stage of the training that has to beat its ablation, about; whole epochs are trained."""
 MARGIN = 1 / 3
-"""Least lead over the ablation, as a share of the larger figure: half as good again, which is more than a few
+"""Least lead over the ablation, as a share of the larger metric: half as good again, which is more than a few
 held-out samples and another seed bring about by chance."""
 DRAWS = 10
 """Passes that a parameter has to get a gradient in."""
@@ -80,7 +80,7 @@ class Subject:
         )
 
     def train(self, shuffled: bool) -> Mapping[str, float]:
-        """Returns the figures after a training of seconds, on the right pairs or on shuffled ones."""
+        """Returns the metrics after a training of seconds, on the right pairs or on shuffled ones."""
         assembly = _assembled(self.name, self.plugins, *self._brief())
         train = assembly.splits["train"]
         if shuffled:
@@ -244,7 +244,7 @@ def beats_its_ablation(subject: Subject) -> str:
     """Checks that a training of seconds does better on held-out samples than one on shuffled pairs."""
     metric, mode = subject.search.metric, subject.search.mode
     if not metric:
-        raise ContractError("The default experiment names no figure: add `search: {metric: …, mode: max}`.")
+        raise ContractError("The default experiment names no metric: add `search: {metric: …, mode: max}`.")
     right, wrong = (subject.train(shuffled=shuffled) for shuffled in (False, True))
     if metric not in right:
         raise ContractError(f"search.metric is {metric!r}; the evaluation gives {', '.join(sorted(right))}.")
@@ -254,13 +254,13 @@ def beats_its_ablation(subject: Subject) -> str:
             f"{metric} is {one:.3f}, and {other:.3f} with shuffled pairs: a lead of a third of the larger one was"
             f" expected after about {STEPS} steps of each stage. Set training.optimizer.lr, training.epochs or"
             " training.global_batch in `experiment`, lighter data or a smaller model in `probe`, or as search.metric a"
-            " figure that tells more."
+            " metric that tells more."
         )
     return f"{metric} {one:.3f}, with shuffled pairs {other:.3f}"
 
 
 def leads(right: float, shuffled: float, mode: str) -> bool:
-    """Says whether a figure is clearly better than the one with shuffled pairs."""
+    """Says whether a metric is clearly better than the one with shuffled pairs."""
     lead = right - shuffled if mode == "max" else shuffled - right
     return lead > MARGIN * max(abs(right), abs(shuffled))
 

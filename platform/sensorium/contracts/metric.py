@@ -1,4 +1,4 @@
-"""Metric: figures over a whole split."""
+"""A metric: numbers over a whole split."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from sensorium.contracts.component import Component
 from sensorium.contracts.data import Rows
 
 LESS_IS_BETTER = ("rank", "loss", "error", "distance", "perplexity")
-"""How names of figures end of which less is better; of all others more is."""
+"""How names of metrics end of which less is better; of all others more is."""
 
 
 def less_is_better(name: str) -> bool:
-    """Tells whether a smaller value of a figure is the better one, which its name says."""
+    """Tells whether a smaller value of a metric is the better one, which its name says."""
     return name.endswith(LESS_IS_BETTER)
 
 
 class Metric(Component):
     """A function of the rows of a whole split, gathered from all workers, each sample once.
 
-    Names of figures of which less is better end in one of LESS_IS_BETTER.
+    Names of metrics of which less is better end in one of LESS_IS_BETTER.
 
     Attributes:
         needs: Names of the rows that it reads.
@@ -30,5 +30,5 @@ class Metric(Component):
         self.config = config
 
     def __call__(self, rows: Rows) -> dict[str, float]:
-        """Returns the figures by name."""
+        """Returns the metrics by name."""
         raise NotImplementedError

@@ -67,15 +67,15 @@ class Evaluation:
     Attributes:
         step: Optimizer steps done before it.
         split: Name of the split.
-        metrics: Name -> figure over the whole split.
-        pictures: File name -> PNG bytes.
+        metrics: Name -> value over the whole split.
+        plots: File name -> PNG bytes.
         examples: Sentences that show what the model does on a few samples.
     """
 
     step: int
     split: str
     metrics: Mapping[str, float]
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    plots: Mapping[str, bytes] = field(default_factory=dict)
     examples: Sequence[str] = ()
 
 
@@ -85,7 +85,7 @@ class Outcome:
 
     Attributes:
         status: `finished`, `failed`, or `stopped` before its end: by a search, or by the user.
-        metrics: Figures of the final evaluation.
+        metrics: Metrics of the final evaluation.
         model: Folder or URI of the model; empty unless the run finished.
         checkpoint: Folder or URI of the last checkpoint; empty when there is none.
         samples_per_second: Samples trained on a second in steady state, over all workers.

@@ -50,7 +50,7 @@ class Stage:
 
 
 class Task(Component, nn.Module):
-    """A model with its losses, figures and predictions. Its direct submodules are its parts.
+    """A model with its losses, metrics and predictions. Its direct submodules are its parts.
 
     The usual task has one stage with one objective: `forward` and `losses` are all it writes.
 
@@ -75,7 +75,7 @@ class Task(Component, nn.Module):
         """Options that every task has."""
 
         metrics: list[Metric.Config] = field(default_factory=list)
-        """Figures of an evaluation."""
+        """Metrics of an evaluation."""
 
         weights: str | None = None
         """Folder or URI of a trained model of this task that the training starts from. Options that are left
@@ -85,7 +85,7 @@ class Task(Component, nn.Module):
         super().__init__()
         self.config = config
         self.modalities = modalities
-        self.metrics: list[Metric] = [metric.build() for metric in config.metrics]
+        self._metrics: list[Metric] = [metric.build() for metric in config.metrics]
 
     def stages(self) -> Sequence[Stage]:
         """Returns what is trained, in order."""
@@ -124,15 +124,15 @@ class Task(Component, nn.Module):
         raise NotImplementedError
 
     def rows(self, outputs: Any, batch: Batch) -> Rows:
-        """Returns what the figures need of each sample: name -> tensor (B, ...) or list of B."""
+        """Returns what the metrics need of each sample: name -> tensor (B, ...) or list of B."""
         raise NotImplementedError
 
-    def figures(self, rows: Rows) -> dict[str, float]:
-        """Returns the figures over a whole split, from the rows of all N samples."""
-        return {name: value for metric in self.metrics for name, value in metric(rows).items()}
+    def metrics(self, rows: Rows) -> dict[str, float]:
+        """Returns the metrics over a whole split, from the rows of all N samples."""
+        return {name: value for metric in self._metrics for name, value in metric(rows).items()}
 
-    def pictures(self, rows: Rows, split: Split) -> dict[str, bytes]:
-        """Returns pictures of an evaluation: file name -> PNG. Row i belongs to sample i of the split."""
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
+        """Returns plots of an evaluation: file name -> PNG. Row i belongs to sample i of the split."""
         return {}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:

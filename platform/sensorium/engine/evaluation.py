@@ -27,9 +27,9 @@ def evaluate(
     batch: int,
     step: int = 0,
     contributions: bool = False,
-    pictures: bool = True,
+    plots: bool = True,
 ) -> Evaluation:
-    """Returns the figures of a split.
+    """Returns the metrics of a split.
 
     Args:
         task: The model; put into evaluation mode for the pass.
@@ -38,9 +38,9 @@ def evaluate(
         device: Where the model lies.
         batch: Samples of a forward pass, over all workers.
         step: Optimizer steps done so far.
-        contributions: Whether to tell, for each of several inputs, by how much the figures fall
-            when that field's values are dealt out to other samples: `contribution.<field>.<figure>`.
-        pictures: Whether to draw any.
+        contributions: Whether to tell, for each of several inputs, by how much the metrics fall
+            when that field's values are dealt out to other samples: `contribution.<field>.<metric>`.
+        plots: Whether to draw any.
     """
     modes = {name: module.training for name, module in task.named_modules()}
     task.eval()
@@ -54,12 +54,12 @@ def evaluate(
         module.training = modes[name]
     result: list[Any] = [None]
     if workers.rank() == 0:
-        figures = task.figures(rows)
+        metrics = task.metrics(rows)
         for field, others in shuffled.items():
-            without = task.figures(others)
-            figures |= {f"contribution.{field}.{name}": figures[name] - without[name] for name in without}
-        drawn = task.pictures(rows, loader.split) if pictures else {}
-        result = [Evaluation(step, split, figures, drawn, task.examples(rows, loader.split))]
+            without = task.metrics(others)
+            metrics |= {f"contribution.{field}.{name}": metrics[name] - without[name] for name in without}
+        drawn = task.plots(rows, loader.split) if plots else {}
+        result = [Evaluation(step, split, metrics, drawn, task.examples(rows, loader.split))]
     if workers.size() > 1:
         torch.distributed.broadcast_object_list(result, src=0)
     evaluation: Evaluation = result[0]

@@ -46,7 +46,7 @@ class Position:
     done: int = 0
     """Steps done in the epoch under way."""
     best: float | None = None
-    """Best figure so far of early stopping."""
+    """Best metric so far of early stopping."""
     best_step: int | None = None
     """Step at which it was seen."""
     worse: int = 0
@@ -184,7 +184,7 @@ class Loop:
         self.position.done = 0
         every = self.work.evaluation.epochs
         if every and self.position.epoch % every == 0 and "validation" in self.work.splits:
-            self._judge(self.evaluate("validation", pictures=self.work.evaluation.pictures), steppers)
+            self._judge(self.evaluate("validation", plots=self.work.evaluation.plots), steppers)
         if self.position.epoch < self.plan.epochs and self.position.epoch % self.work.training.checkpoints.epochs == 0:
             self._save(steppers)
 
@@ -243,7 +243,7 @@ class Loop:
             means += some
         return dict(zip(losses, means, strict=True))
 
-    def evaluate(self, split: str, contributions: bool = False, pictures: bool = True) -> Evaluation:
+    def evaluate(self, split: str, contributions: bool = False, plots: bool = True) -> Evaluation:
         """Measures the model on a split and tells the plugins."""
         self.watch.check()
         with self.clock.paused(), self._averaged(), self._loader(split) as loader:
@@ -255,7 +255,7 @@ class Loop:
                 self.work.evaluation.batch,
                 self.position.step,
                 contributions,
-                pictures,
+                plots,
             )
             self.hook.sensorium_evaluated(run=self.run, evaluation=evaluation)
         return evaluation
@@ -309,7 +309,7 @@ class Loop:
         if rule.metric not in evaluation.metrics:
             known = ", ".join(sorted(evaluation.metrics))
             raise SensoriumError(
-                f"Early stopping looks for the figure {rule.metric!r}, which there is not.", f"Known: {known}."
+                f"Early stopping looks for the metric {rule.metric!r}, which there is not.", f"Known: {known}."
             )
         value = evaluation.metrics[rule.metric]
         best = self.position.best

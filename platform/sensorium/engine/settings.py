@@ -90,14 +90,14 @@ class Checkpoints(Config):
 
 
 class EarlyStopping(Config):
-    """Stops when a figure no longer gets better, and keeps the model that was best."""
+    """Stops when a metric no longer gets better, and keeps the model that was best."""
 
     metric: str
-    """Figure of the validation split."""
+    """Metric of the validation split."""
     mode: Literal["max", "min"] = "max"
     """Whether larger or smaller is better."""
     patience: int = 5
-    """Evaluations without a better figure before the stage ends."""
+    """Evaluations without a better metric before the stage ends."""
 
 
 class Training(Config):
@@ -173,10 +173,10 @@ class Evaluation(Config):
     """Split of the final evaluation."""
     batch: int = 256
     """Samples of a forward pass, over all workers."""
-    pictures: bool = True
-    """Whether evaluations between epochs draw pictures too; the final one always does."""
+    plots: bool = True
+    """Whether evaluations between epochs draw plots too; the final one always does."""
     contributions: bool = True
-    """Whether the final evaluation also tells what each input contributes: the figures with the
+    """Whether the final evaluation also tells what each input contributes: the metrics with the
     field's values dealt out to other samples, for tasks of more than one input."""
 
     def __post_init__(self) -> None:

@@ -59,7 +59,7 @@ class Search(Config):
     """Option, as `key.path` of the experiment -> where its values come from: `{uniform: [a, b]}`,
     `{log_uniform: [a, b]}`, `{integer: [a, b]}` with both ends, or `{choice: [...]}`."""
     metric: str | None = None
-    """Figure of the validation split that tells good trials from bad ones."""
+    """Metric, of the validation split, by which trials are compared."""
     mode: Literal["max", "min"] = "max"
     """Whether larger or smaller is better."""
     method: Literal["random", "asha", "optuna", "pbt"] = "random"

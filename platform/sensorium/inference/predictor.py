@@ -1,4 +1,4 @@
-"""A trained model put to use: one answer, or the figures of a split."""
+"""A trained model put to use: one answer, or the metrics of a split."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Predictor:
 
 
 def evaluate(folder: str | Path, split: str | None = None, overrides: Sequence[str] = ()) -> Evaluation:
-    """Returns the figures of a model on a split of its dataset; overrides may name another dataset.
+    """Returns the metrics of a model on a split of its dataset; overrides may name another dataset.
 
     Without a name it is the split that was measured at the end of the training.
 

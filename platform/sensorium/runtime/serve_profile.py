@@ -19,7 +19,7 @@ PORTS = {
 """Ports beside the endpoint's own; another is taken where one is in use."""
 
 SCRIPT = """#!/bin/sh
-# Called by Ray Serve as `haproxy -db -f CONFIG …`. Ray's configuration opens its figures to every
+# Called by Ray Serve as `haproxy -db -f CONFIG …`. Ray's configuration opens its metrics to every
 # address and lets a connection say nothing for ever: both are mended before HAProxy reads it.
 sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:\\({stats}\\|{metrics}\\)$/\\1127.0.0.1:\\2/' \\
     -e 's/^defaults$/&\\n    timeout http-request {headers}s/' "$3"

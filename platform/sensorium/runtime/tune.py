@@ -176,7 +176,7 @@ def _listener(trials: Trials, tell: Callable[[Trial], None]) -> Any:
             number = int(str(trial))
             if copied := result.get("copied"):
                 known.copy(number, *copied)
-            known.report(number, result["epoch"], result["objective"], result["figures"])
+            known.report(number, result["epoch"], result["objective"], result["metrics"])
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             number = int(str(trial))

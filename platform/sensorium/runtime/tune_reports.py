@@ -17,7 +17,7 @@ class Judge:
     there would lose its model for nothing.
 
     Args:
-        metric: Figure that the trial is judged by.
+        metric: Metric that the trial is judged by.
         epochs: Epochs of the whole trial.
         after_checkpoint: Whether a report waits until a checkpoint holds what was evaluated, so
             that a trial that is paused or copied on it has lost nothing.
@@ -31,7 +31,7 @@ class Judge:
         """Returns what to report of an evaluation now.
 
         Raises:
-            UserError: There is no such figure.
+            UserError: There is no such metric.
         """
         if split != "validation" or step >= steps:
             return None
@@ -48,11 +48,11 @@ class Judge:
         return covered[-1] if covered else None
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> Report:
-        """Returns the report of figures that were seen after so many epochs.
+        """Returns the report of metrics that were seen after so many epochs.
 
         Raises:
-            UserError: The figure that the trial is judged by is not among them.
+            UserError: The metric that the trial is judged by is not among them.
         """
         if self.metric not in metrics:
-            raise unknown("figure", self.metric, metrics, "search.metric")
-        return {"epoch": epoch, "objective": float(metrics[self.metric]), "figures": dict(metrics)}
+            raise unknown("metric", self.metric, metrics, "search.metric")
+        return {"epoch": epoch, "objective": float(metrics[self.metric]), "metrics": dict(metrics)}

@@ -34,7 +34,7 @@ def sensorium_step_finished(run: Run, step: Step) -> None:
 
 @hookimpl
 def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
-    """Puts figures and pictures into the buffer."""
+    """Puts metrics and pictures into the buffer."""
     if recorder := _recorders.get(run.name):
         recorder.evaluation(evaluation)
 

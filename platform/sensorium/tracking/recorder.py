@@ -58,10 +58,10 @@ class Recorder:
             self._take(values, step.number)
 
     def evaluation(self, evaluation: Evaluation) -> None:
-        """Takes down the figures and pictures of an evaluation."""
+        """Takes down the metrics and pictures of an evaluation."""
         self._take({f"{evaluation.split}/{name}": value for name, value in evaluation.metrics.items()}, evaluation.step)
-        folder = f"pictures/{evaluation.split}/step-{evaluation.step:08d}"
-        for name, png in evaluation.pictures.items():
+        folder = f"plots/{evaluation.split}/step-{evaluation.step:08d}"
+        for name, png in evaluation.plots.items():
             self._send({"picture": f"{folder}/{name}", "png": base64.b64encode(png).decode()})
 
     def flush(self) -> None:

@@ -110,7 +110,7 @@ def histories(record: Record) -> dict[str, list[tuple[int, float]]]:
     return {name: sorted((point.step, point.value) for point in of_name) for name, of_name in points.items()}
 
 
-def add_picture(record: Record, name: str, png: bytes) -> None:
+def add_plot(record: Record, name: str, png: bytes) -> None:
     """Stores a PNG as the artifact of that path."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(name).name
@@ -125,7 +125,7 @@ def end(record: Record, status: str, error: str = "") -> None:
     record.client.set_terminated(record.run_id, status)
 
 
-def system_figures(record: Record) -> Callable[[], dict[str, float]]:
+def system_metrics(record: Record) -> Callable[[], dict[str, float]]:
     """Returns a function that samples processor, memory, disk, network and GPUs, under MLflow's names.
 
     MLflow's own thread is not started: it ends for good when the store is away once.
@@ -136,10 +136,10 @@ def system_figures(record: Record) -> Callable[[], dict[str, float]]:
 
     def sample() -> dict[str, float]:
         monitor.collect_metrics()
-        figures = monitor.aggregate_metrics()
+        metrics = monitor.aggregate_metrics()
         for each in monitor.monitors:
             each.clear_metrics()
-        return {f"system/{name}": float(value) for name, value in figures.items()}
+        return {f"system/{name}": float(value) for name, value in metrics.items()}
 
     return sample
 

@@ -59,7 +59,7 @@ class Writer:
             self._write_points(record, [point for point in points if self._is_new(point)])
             self._persist(lambda s=step: kept.drop(run.folder, s))  # type: ignore[misc]
         if run.tracking.get("system"):
-            sample = records.system_figures(record)
+            sample = records.system_metrics(record)
             step = 1 + max((last for name, last in self.last.items() if name.startswith("system/")), default=-1)
             self._sample(sample, step)  # so that a run of a second has one as well
             threading.Thread(target=self._watch, args=(sample, step + 1), daemon=True).start()
@@ -69,7 +69,7 @@ class Writer:
             for message in messages:
                 if "picture" in message:
                     png = base64.b64decode(message["png"])
-                    self._persist(lambda m=message, p=png: records.add_picture(record, m["picture"], p))  # type: ignore[misc]
+                    self._persist(lambda m=message, p=png: records.add_plot(record, m["picture"], p))  # type: ignore[misc]
                 if "kept" in message:
                     self._persist(lambda m=message: kept.drop(run.folder, m["kept"]))  # type: ignore[misc]
                 if "finish" in message:
@@ -89,7 +89,7 @@ class Writer:
     def _end(self, record: records.Record, message: Mapping[str, Any]) -> None:
         losses = {name: points for name, points in self.written.items() if name.startswith("train/")}
         if losses:
-            self._persist(lambda: records.add_picture(record, "pictures/loss.png", curves(losses)))
+            self._persist(lambda: records.add_plot(record, "plots/loss.png", curves(losses)))
         status = {"finished": "FINISHED", "stopped": "KILLED"}.get(message["finish"], "FAILED")
         self._persist(lambda: records.end(record, status, message["error"]))
 

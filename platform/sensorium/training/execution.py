@@ -79,7 +79,7 @@ def execute(
 
 
 def _measured(loop: Loop, model: str) -> Evaluation:
-    """Returns the final figures, and writes the model; first without them, so that it outlives a fault in them.
+    """Returns the final metrics, and writes the model; first without them, so that it outlives a fault in them.
 
     Raises:
         SensoriumError: It cannot be measured; names the model.

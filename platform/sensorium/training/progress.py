@@ -66,10 +66,10 @@ def sensorium_step_finished(run: Run, step: Step) -> None:
 
 @hookimpl
 def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
-    """Prints the figures of an evaluation in a line."""
+    """Prints the metrics of an evaluation in a line."""
     if run.rank == 0:
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items() if "." not in name)
-        _say(f"{evaluation.split} at step {evaluation.step}: {figures}")
+        metrics = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items() if "." not in name)
+        _say(f"{evaluation.split} at step {evaluation.step}: {metrics}")
 
 
 @hookimpl

@@ -19,7 +19,7 @@ class Plan:
         experiment: The experiment as plain data, without a trial's parameters.
         learnt: What the modalities learnt; None where the parameters may change that.
         tracking: What the tracking plugin needs, with the search's record as `parent`.
-        metric: Figure that trials are judged by.
+        metric: Metric that trials are judged by.
         population: Whether trials go on from copies of others.
         place: Working folder of the command.
         variables: Environment variables that travel.

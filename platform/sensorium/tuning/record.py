@@ -49,7 +49,7 @@ def end(run: Run, status: str, best: tuple[str, float] | None = None, files: Map
     Args:
         run: The search.
         status: FINISHED, FAILED or KILLED.
-        best: Name and value of the figure of the best trial.
+        best: Name and value of the metric of the best trial.
         files: File name -> content, to be kept with it.
     """
     record = records.find(run.tracking["uri"], run.name)
@@ -57,5 +57,5 @@ def end(run: Run, status: str, best: tuple[str, float] | None = None, files: Map
     if best is not None:
         records.add_metrics(record, [(f"best/{best[0]}", best[1], time.time(), 0)])
     for name, content in (files or {}).items():
-        records.add_picture(record, name, content)
+        records.add_plot(record, name, content)
     records.end(record, status)

@@ -62,7 +62,7 @@ class Tuning:
             tell: Called when a trial is over.
 
         Raises:
-            SensoriumError: No trial came to a figure.
+            SensoriumError: No trial reached an evaluation.
         """
         from sensorium.tuning import record as searches
 
@@ -112,8 +112,8 @@ class Tuning:
             runs.write(self.run.folder, name, png)
         texts = {name: runs.read(self.run.folder, name).encode() for name in (BEST, "trials.json")}
         assert best.value is not None
-        figure = (str(chosen.metric), best.value)
-        searches.end(self.run, "FINISHED", figure, {**pictures, **texts})
+        found = (str(chosen.metric), best.value)
+        searches.end(self.run, "FINISHED", found, {**pictures, **texts})
         return {
             "name": self.run.name,
             "folder": self.run.folder,
@@ -162,7 +162,7 @@ class Tuning:
         failed = next((trial for trial in self.trials.listed() if trial.status == "failed"), None)
         why = f"trial {failed.number}: {failed.error}" if failed else "the time ran out before the first evaluation."
         return SensoriumError(
-            f"No trial came to a figure; {why}",
+            f"No trial reached an evaluation; {why}",
             "Their runs lie in the search's folder.",
             f"Mend it and go on with `sensorium tune --resume {self.run.name}`.",
         )
@@ -233,7 +233,7 @@ def adapt(loaded: Loaded, folder: str) -> tuple[Loaded, list[str]]:
     """
     settings, search = loaded.experiment, loaded.experiment.search
     changes, notes = [f"run.storage={json.dumps(folder)}", "evaluation.split=validation"], []
-    changes.append("evaluation.pictures=false")  # drawing them takes longer than an epoch of a small model
+    changes.append("evaluation.plots=false")  # drawing them takes longer than an epoch of a small model
     if "validation" not in settings.dataset.build().splits and not settings.dataset.holdout:
         changes.append(f"dataset.holdout={HOLDOUT}")
         notes.append(
@@ -241,7 +241,7 @@ def adapt(loaded: Loaded, folder: str) -> tuple[Loaded, list[str]]:
         )
     if search.method in ("asha", "pbt") and not settings.evaluation.epochs:
         changes.append("evaluation.epochs=1")
-        notes.append(f"{search.method} needs figures on the way: each epoch is evaluated (evaluation.epochs=1).")
+        notes.append(f"{search.method} needs metrics on the way: each epoch is evaluated (evaluation.epochs=1).")
     if search.method == "pbt" and settings.training.checkpoints.epochs != 1:
         changes.append("training.checkpoints.epochs=1")
         notes.append("pbt copies checkpoints: there is one each epoch (training.checkpoints.epochs=1).")
@@ -260,7 +260,7 @@ def check_space(loaded: Loaded) -> None:
         what = "search.space is empty" if not search.space else "search.metric is missing"
         raise UserError(
             f"There is nothing to search: {what}.",
-            "search.space maps options to distributions; search.metric names a figure of the validation split.",
+            "search.space maps options to distributions; search.metric names a metric of the validation split.",
             "Example: search.space={training.optimizer.lr: {log_uniform: [1e-4, 1e-2]}} search.metric=accuracy.",
         )
     for key, distribution in search.distributions().items():

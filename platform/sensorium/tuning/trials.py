@@ -25,10 +25,10 @@ class Trial:
         run: Name of its run.
         parameters: Option -> value.
         status: `waiting`, `running`, `finished`, `stopped` or `failed`.
-        value: The last figure that it is judged by; None before the first.
+        value: The last metric that it is judged by; None before the first.
         history: [seconds since the search began, epochs done, value] of each evaluation.
         seconds: Time that it took, its interruptions left out.
-        figures: All figures of the last evaluation.
+        metrics: All metrics of the last evaluation.
         model: Folder or URI of its model; empty unless it finished.
         copies: [epochs done, number of the trial] of each copy that it went on from.
         error: Sentence that says why it failed.
@@ -41,7 +41,7 @@ class Trial:
     value: float | None = None
     history: list[tuple[float, int, float]] = field(default_factory=list)
     seconds: float = 0.0
-    figures: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
     model: str = ""
     copies: list[tuple[int, int]] = field(default_factory=list)
     error: str = ""
@@ -113,12 +113,12 @@ class Trials:
         self._write()
         return trial
 
-    def report(self, number: int, epoch: int, value: float, figures: Mapping[str, float]) -> Trial:
+    def report(self, number: int, epoch: int, value: float, metrics: Mapping[str, float]) -> Trial:
         """Notes an evaluation."""
         trial = self.all[number]
         if not trial.history or epoch > trial.epoch:  # a restart goes through some epochs once more
             trial.history.append((round(self.elapsed, 3), epoch, value))
-        trial.value, trial.figures = value, dict(figures)
+        trial.value, trial.metrics = value, dict(metrics)
         self._write()
         return trial
 

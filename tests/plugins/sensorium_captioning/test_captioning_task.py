@@ -84,7 +84,7 @@ def test_whatever_an_encoder_reads_is_told(modalities, batch):
     asked = Batch(samples, {**batch.fields, "sound": values}, seed=3)
     assert task(asked)["words"].isfinite().all()
     assert task.predict(asked)["caption"].shape[0] == 3
-    assert task.pictures({}, samples) == {}
+    assert task.plots({}, samples) == {}
 
 
 def test_looks_of_padded_steps_cost_nothing(modalities, batch):
@@ -189,7 +189,7 @@ def test_predict_gives_a_map_for_each_word(modalities, batch):
 def test_a_report_shows_sentences_and_looks(modalities, batch):
     task = built(ShowAttendAndTell, modalities)
     rows = {**task.rows(task(batch), batch), "id": batch.ids}
-    assert set(task.pictures(rows, batch.samples)) == {"captions.png", "attention_0.png", "attention_1.png"}
+    assert set(task.plots(rows, batch.samples)) == {"captions.png", "attention_0.png", "attention_1.png"}
     assert "people say 'a red three'" in task.examples(rows, batch.samples)[0]
 
 

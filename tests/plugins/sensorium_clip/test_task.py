@@ -160,7 +160,7 @@ def test_recognition_follows_the_weights(task, modalities, samples):
         seen.append(rows["logits.zero_shot"].clone())
         return {}
 
-    task.figures = figures
+    task.metrics = figures
     for change in (0.0, 0.5):
         with torch.no_grad():
             for parameter in task.encoders["text"].parameters():
@@ -327,7 +327,7 @@ def test_examples_are_true(task, rows, samples):
 
 
 def test_pictures_are_drawn(task, rows, samples):
-    pictures = task.pictures(rows, samples)
+    pictures = task.plots(rows, samples)
     assert set(pictures) == {"similarity.png", "retrieval.png"}
     for png in pictures.values():
         with Pillow.open(io.BytesIO(png)) as opened:
@@ -336,13 +336,13 @@ def test_pictures_are_drawn(task, rows, samples):
 
 def test_the_grid_marks_what_is_right(task, rows, samples):
     """Titles are green where the caption found is the picture's own, and red where it is not."""
-    with Pillow.open(io.BytesIO(task.pictures(rows, samples)["retrieval.png"])) as opened:
+    with Pillow.open(io.BytesIO(task.plots(rows, samples)["retrieval.png"])) as opened:
         pixels = np.asarray(opened.convert("RGB")).astype(int)
     red = ((pixels[..., 0] - pixels[..., 1] > 150) & (pixels[..., 2] < 80)).sum()
     green = ((pixels[..., 1] - pixels[..., 0] > 80) & (pixels[..., 2] < 80)).sum()
     assert red > 20
     assert green > 20
     wrong = {**rows, "embedding.text": torch.eye(4, 6)[[1, 2, 3, 0]]}
-    with Pillow.open(io.BytesIO(task.pictures(wrong, samples)["retrieval.png"])) as opened:
+    with Pillow.open(io.BytesIO(task.plots(wrong, samples)["retrieval.png"])) as opened:
         pixels = np.asarray(opened.convert("RGB")).astype(int)
     assert ((pixels[..., 1] - pixels[..., 0] > 80) & (pixels[..., 2] < 80)).sum() == 0

@@ -183,8 +183,8 @@ def test_figures_of_the_truth_and_of_the_wrong_one(assembly):
     task, batch = assembly.task, batch_of(assembly)
     clean = task.spectra.compressed(task.voices(batch) / task.level(batch)[:, None])
     with torch.no_grad():
-        right = task.figures(task.rows({"voices": clean}, batch))
-        wrong = task.figures(task.rows({"voices": clean.flip(1)}, batch))
+        right = task.metrics(task.rows({"voices": clean}, batch))
+        wrong = task.metrics(task.rows({"voices": clean.flip(1)}, batch))
     assert right["right"] == 1
     assert wrong["right"] == 0
     assert right["si_sdri"] > 30

@@ -114,7 +114,7 @@ def test_rows_name_answers_and_types(modalities, batch):
     assert rows["said.answer"] == ["red", "yes", "no"]
     assert rows["answers"] == [["red"] * 9 + ["blue"], ["yes"], ["no"]]
     assert rows["type"] == ["other", "yes/no", "yes/no"]
-    assert set(task.pictures({**rows, "id": batch.ids}, batch.samples)) == {"answers.png"}
+    assert set(task.plots({**rows, "id": batch.ids}, batch.samples)) == {"answers.png"}
     assert "answered 'red'; it is 'red'" in task.examples({**rows, "id": batch.ids}, batch.samples)[0]
 
 
@@ -127,7 +127,7 @@ def test_a_type_that_is_not_there_is_named(modalities, batch):
 def test_dollars_in_a_question_are_no_formulas(modalities, batch):
     task = built(modalities)
     batch.samples[0]["question"] = "is it $5% or $10%?"
-    assert task.pictures(task.rows(task(batch), batch), batch.samples)["answers.png"]
+    assert task.plots(task.rows(task(batch), batch), batch.samples)["answers.png"]
 
 
 def test_predict_gives_chances(modalities, batch):

@@ -102,7 +102,7 @@ def test_pictures_between_epochs_are_drawn_if_asked_for(between, steps, tmp_path
     options = ("dataset.train=32", "training.global_batch=8", "training.epochs=2", "evaluation.epochs=1")
 
     def draws(assembly):
-        assembly.task.pictures = lambda rows, split: {"a.png": b""}
+        assembly.task.plots = lambda rows, split: {"a.png": b""}
 
-    trained = train("toy_regression", tmp_path, *options, f"evaluation.pictures={between}", events=draws)
-    assert [evaluation.step for evaluation in trained.evaluations if evaluation.pictures] == steps
+    trained = train("toy_regression", tmp_path, *options, f"evaluation.plots={between}", events=draws)
+    assert [evaluation.step for evaluation in trained.evaluations if evaluation.plots] == steps

@@ -266,8 +266,8 @@ class Script:
     """Gives each epoch the figure that is written down for it; may end the run before it is over."""
 
     def __init__(self, assembly, trip):
-        self.step, self.trip, self.real = 0, trip, assembly.task.figures
-        assembly.task.figures = self.figures
+        self.step, self.trip, self.real = 0, trip, assembly.task.metrics
+        assembly.task.metrics = self.metrics
 
     @hookimpl
     def sensorium_step_finished(self, step):
@@ -275,7 +275,7 @@ class Script:
         if step.number == self.trip:
             raise RuntimeError("tripped")
 
-    def figures(self, rows):
+    def metrics(self, rows):
         return {**self.real(rows), "scripted": FIGURES[self.step // 4 - 1]}
 
 

@@ -62,7 +62,7 @@ def test_steps_evaluations_and_the_end_are_told(record):
     ]
     assert {name for name, *_ in points} == {"train/main/a", "train/main/b", "learning_rate/main", "test/accuracy"}
     assert all(abs(when - time.time()) < 60 for _, _, when, _ in points)
-    assert [m for m in messages if "picture" in m] == [{"picture": "pictures/test/step-00000003/a.png", "png": "AAE="}]
+    assert [m for m in messages if "picture" in m] == [{"picture": "plots/test/step-00000003/a.png", "png": "AAE="}]
     assert messages[-1] == {"finish": "finished", "error": ""}
 
 

@@ -92,10 +92,10 @@ def test_what_the_machine_did_is_there(client, record):
 
 
 def test_pictures_are_there(client, record):
-    folder = "pictures/test/step-00000012"
+    folder = "plots/test/step-00000012"
     listed = {item.path for item in client.list_artifacts(record.info.run_id, folder)}
     assert listed == {f"{folder}/retrieval.png", f"{folder}/similarity.png"}
-    for name in [*listed, "pictures/loss.png"]:
+    for name in [*listed, "plots/loss.png"]:
         with Image.open(client.download_artifacts(record.info.run_id, name)) as picture:
             assert picture.format == "PNG"
             low, high = picture.convert("L").getextrema()
@@ -172,9 +172,9 @@ def test_pictures_keep_their_place(trained, client):
     record = records.open_record(run(trained, "picture"))
     buffer = io.BytesIO()
     Image.new("L", (3, 2), 99).save(buffer, "PNG")
-    records.add_picture(record, "pictures/test/a.png", buffer.getvalue())
-    records.add_picture(record, "top.png", buffer.getvalue())
-    for name in ("pictures/test/a.png", "top.png"):
+    records.add_plot(record, "plots/test/a.png", buffer.getvalue())
+    records.add_plot(record, "top.png", buffer.getvalue())
+    for name in ("plots/test/a.png", "top.png"):
         with Image.open(client.download_artifacts(record.run_id, name)) as picture:
             assert (picture.size, picture.getpixel((0, 0))) == ((3, 2), 99)
 
@@ -184,7 +184,7 @@ def test_an_unknown_run_has_no_record(trained):
 
 
 def test_figures_of_the_machine(trained):
-    sample = records.system_figures(records.open_record(run(trained, "machine")))
+    sample = records.system_metrics(records.open_record(run(trained, "machine")))
     for _ in range(2):
         figures = sample()
         assert 0 <= figures["system/cpu_utilization_percentage"] <= 100

@@ -42,7 +42,7 @@ class Store:
         assert len(points) <= 1000, "the server takes no more"
         self.points += [tuple(point) for point in points]
 
-    def do_add_picture(self, record, name, png):
+    def do_add_plot(self, record, name, png):
         self.pictures[name] = png
 
     def do_end(self, record, status, error):
@@ -54,7 +54,7 @@ def write(monkeypatch):
     """Has messages written to a store."""
 
     def go(store, *messages, run=RUN):
-        for name in ("open_record", "histories", "add_metrics", "add_picture", "end"):
+        for name in ("open_record", "histories", "add_metrics", "add_plot", "end"):
             monkeypatch.setattr(records, name, getattr(store, name))
         monkeypatch.setattr(writer.time, "sleep", lambda seconds: None)
         monkeypatch.setattr(sys, "stdin", [json.dumps(message) + "\n" for message in ({"run": run}, *messages)])
@@ -94,10 +94,10 @@ def test_everything_arrives_in_order(write):
     "away", [{1}, {2}, {3}, {4}, {5}, {1, 2, 3, 4, 5, 6, 7}, set(range(3, 40)), set(range(1, 60, 2))]
 )
 def test_a_store_that_is_away_loses_nothing(write, away):
-    picture = {"picture": "pictures/a.png", "png": "AAEC"}
+    picture = {"picture": "plots/a.png", "png": "AAEC"}
     store = write(Store(away), points(1, 3), picture, points(4, 2000), FINISH)
     assert [step for *_, step in store.points] == list(range(1, 2001))
-    assert store.pictures["pictures/a.png"] == b"\0\1\2"
+    assert store.pictures["plots/a.png"] == b"\0\1\2"
     assert store.ended == ("FINISHED", "")
 
 
@@ -123,7 +123,7 @@ def test_the_curve_of_the_losses_has_the_steps_before_a_restart(write, monkeypat
     monkeypatch.setattr(writer, "curves", lambda losses: drawn.update(losses) or b"png")
     store = write(Store(before={"train/a": [(1, 9.0)], "test/b": [(1, 1.0)]}), points(2, 3), FINISH)
     assert drawn == {"train/a": [(1, 9.0), (2, 0.2), (3, 0.3)]}
-    assert store.pictures == {"pictures/loss.png": b"png"}
+    assert store.pictures == {"plots/loss.png": b"png"}
 
 
 def test_a_training_that_was_killed_leaves_its_record_open(write):
@@ -161,7 +161,7 @@ def test_patience_ends_some_time_after_the_training(write, monkeypatch):
 
 def test_the_machine_is_sampled_until_the_end_and_counts_on(write, monkeypatch):
     monkeypatch.setitem(RUN["tracking"], "system", True)
-    monkeypatch.setattr(records, "system_figures", lambda record: lambda: {"system/cpu": 5.0})
+    monkeypatch.setattr(records, "system_metrics", lambda record: lambda: {"system/cpu": 5.0})
     monkeypatch.setattr(writer, "SAMPLING", 0.01)
     store = Store(before={"system/cpu": [(0, 1.0), (6, 1.0)]})
     slow = store.do_add_metrics

@@ -64,10 +64,10 @@ def test_a_training_leaves_one_and_takes_it_back_for_the_evaluation(reading, tor
     ],
 )
 def test_what_fails_after_the_training_leaves_the_model_written_and_named(fault, told, tmp_path, monkeypatch):
-    def figures(self, rows):
+    def metrics(self, rows):
         raise fault
 
-    monkeypatch.setattr("toys.Regression.figures", figures)
+    monkeypatch.setattr("toys.Regression.metrics", metrics)
     with pytest.raises(SensoriumError, match="The training is done, but its result cannot be measured") as caught:
         train("toy_regression", tmp_path)
     assert type(caught.value) is (UserError if isinstance(fault, UserError) else SensoriumError)

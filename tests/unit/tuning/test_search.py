@@ -160,9 +160,9 @@ def test_trials_are_judged_by_the_validation_split():
     experiment = adapted.experiment
     assert (experiment.evaluation.split, experiment.evaluation.epochs) == ("validation", 1)
     assert experiment.run.storage == "/folder"
-    assert not experiment.evaluation.pictures
+    assert not experiment.evaluation.plots
     assert experiment.dataset.holdout == 0, "it has a validation split"
-    assert ["asha needs figures on the way" in note for note in notes] == [True]
+    assert ["asha needs metrics on the way" in note for note in notes] == [True]
     assert adapt(toy(space()), "/folder")[1] == []
 
 
@@ -317,7 +317,7 @@ def test_evaluations_on_the_way_are_reported_and_the_last_one_is_not():
     assert judge.evaluated("validation", 5, 20, {"error": 0.5, "count": 3.0}) == {
         "epoch": 1,
         "objective": 0.5,
-        "figures": {"error": 0.5, "count": 3.0},
+        "metrics": {"error": 0.5, "count": 3.0},
     }
     assert judge.evaluated("validation", 20, 20, {"error": 0.5}) is None
     assert judge.evaluated("test", 5, 20, {"error": 0.5}) is None

@@ -104,12 +104,12 @@ class Answers(Metric):
         names = [name.removeprefix("said.") for name in rows if name.startswith("said.")]
         if not names or "answers" not in rows:
             raise absent("answers", "said.<name> and answers", rows)
-        figures = {}
+        metrics = {}
         for name in names:
             scores = [agreement(*pair) for pair in zip(rows[f"said.{name}"], rows["answers"], strict=True)]
-            figures[f"{name}_accuracy"] = sum(scores) / len(scores)
+            metrics[f"{name}_accuracy"] = sum(scores) / len(scores)
             by_type: defaultdict[str, list[float]] = defaultdict(list)
             for kind, value in zip(rows.get("type", ()), scores, strict=False):
                 by_type[kind].append(value)
-            figures |= {f"{name}_accuracy_{kind}": sum(some) / len(some) for kind, some in sorted(by_type.items())}
-        return figures
+            metrics |= {f"{name}_accuracy_{kind}": sum(some) / len(some) for kind, some in sorted(by_type.items())}
+        return metrics

@@ -1,6 +1,6 @@
 """How near sentences come to those that people wrote: BLEU, ROUGE-L and CIDEr-D.
 
-The figures are those of the reference scorer of COCO (X. Chen et al., Microsoft COCO Captions, 2015,
+The metrics are those of the reference scorer of COCO (X. Chen et al., Microsoft COCO Captions, 2015,
 arXiv:1504.00325), its cutting into words included. METEOR is left out: its definition is a Java program.
 
 Rows that are read: `generated`, a list of N strings, `references`, a list of N lists of strings, and, where the task
@@ -58,9 +58,9 @@ class Captions(Metric):
         rouge = [rouge_l(one, some) for one, some in zip(said, right, strict=True)]
         # The reference scorer's BLEU and CIDEr-D cut `1 1/2` in two, its ROUGE-L does not.
         said, right = [_cut(one) for one in said], [[_cut(each) for each in some] for some in right]
-        figures = {f"bleu_{k}": value for k, value in enumerate(bleu(said, right), 1)}
+        metrics = {f"bleu_{k}": value for k, value in enumerate(bleu(said, right), 1)}
         cider = cider_d(said, right)
-        return {**figures, "rouge_l": sum(rouge) / len(rouge), "cider_d": sum(cider) / len(cider)}
+        return {**metrics, "rouge_l": sum(rouge) / len(rouge), "cider_d": sum(cider) / len(cider)}
 
 
 def _cut(sentence: Sequence[str]) -> list[str]:

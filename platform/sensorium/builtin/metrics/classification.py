@@ -34,16 +34,16 @@ class Accuracy(Metric):
         names = [name.removeprefix("logits.") for name in rows if name.startswith("logits.")]
         if not names:
             raise absent("accuracy", "logits.<name> and target.<name>", rows)
-        figures = {}
+        metrics = {}
         for name in names:
             logits, target = rows[f"logits.{name}"], rows[f"target.{name}"]
             known = target >= 0  # others have a class that the training split did not
             right = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, target.clamp(min=0)[:, None], True)
             above = wrong_above(logits, right).where(known, logits.shape[1])
-            figures[f"{name}_accuracy"] = (above < 1).double().mean().item()
+            metrics[f"{name}_accuracy"] = (above < 1).double().mean().item()
             if logits.shape[1] > 10:
-                figures[f"{name}_top5_accuracy"] = (above < 5).double().mean().item()
-        return figures
+                metrics[f"{name}_top5_accuracy"] = (above < 5).double().mean().item()
+        return metrics
 
 
 class AveragePrecision(Metric):
@@ -64,12 +64,12 @@ class AveragePrecision(Metric):
         names = [name.removeprefix("scores.") for name in rows if name.startswith("scores.")]
         if not names:
             raise absent("average_precision", "scores.<name> and truth.<name>", rows)
-        figures = {}
+        metrics = {}
         for name in names:
             columns = zip(rows[f"scores.{name}"].T, rows[f"truth.{name}"].T > 0, strict=True)
             of_tags = [_average_precision(scores, truth) for scores, truth in columns if truth.any()]
-            figures[f"{name}_average_precision"] = sum(of_tags) / len(of_tags) if of_tags else float("nan")
-        return figures
+            metrics[f"{name}_average_precision"] = sum(of_tags) / len(of_tags) if of_tags else float("nan")
+        return metrics
 
 
 def _average_precision(scores: Tensor, truth: Tensor) -> float:

@@ -53,13 +53,13 @@ class Retrieval(Metric):
             raise absent("retrieval", "embedding.<field> for two fields", rows)
         groups = rows["group"].tolist()
         items = {name: distinct(rows[f"embedding.{name}"], rows[f"key.{name}"], groups) for name in fields}
-        figures = {}
+        metrics = {}
         for a, b in permutations(fields, 2):
             found = ranks(items[a], items[b]).double()
             for k in (1, 5, 10):
-                figures[f"{a}_to_{b}_r{k}"] = (found <= k).double().mean().item()
-            figures[f"{a}_to_{b}_median_rank"] = found.quantile(0.5).item()
-        return figures
+                metrics[f"{a}_to_{b}_r{k}"] = (found <= k).double().mean().item()
+            metrics[f"{a}_to_{b}_median_rank"] = found.quantile(0.5).item()
+        return metrics
 
 
 @dataclass(frozen=True)

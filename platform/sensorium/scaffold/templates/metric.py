@@ -24,14 +24,14 @@ class ExampleName(Metric):
         names = [name.removeprefix("logits.") for name in rows if name.startswith("logits.")]
         if not names:
             raise UserError("There are no rows `logits.<name>`.", f"The task gives {', '.join(sorted(rows))}.")
-        figures = {}
+        metrics = {}
         for name in names:
             target, said = rows[f"target.{name}"], rows[f"logits.{name}"].argmax(1)
             right = [(said[target == c] == c) for c in target.unique().tolist()]
             shares = [each.double().mean().item() for each in right if len(each) >= self.config.least]
             if shares:
-                figures[f"{name}_example_name"] = sum(shares) / len(shares)
-        return figures
+                metrics[f"{name}_example_name"] = sum(shares) / len(shares)
+        return metrics
 
 
 @hookimpl
