@@ -15,20 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import (
-    Batch,
-    Dataset,
-    Loss,
-    Modality,
-    Objective,
-    Rows,
-    Run,
-    Stage,
-    Step,
-    Task,
-    Vector,
-    hookimpl,
-)
+from sensorium import Batch, Dataset, Loss, Modality, Objective, Rows, Run, Stage, Step, Task, hookimpl
+from sensorium.builtin.modalities.vector import Vector
 
 DIM = 4
 

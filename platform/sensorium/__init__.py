@@ -1,7 +1,8 @@
 """Sensorium: train models that see, hear and read, on Ray.
 
-The names below are all that a plugin needs. They are imported when first used, so that naming
-plugins and printing help load no torch.
+The names below are the contract: all that a plugin is made of. What plugins share besides lies in
+`sensorium.ops` (functions on tensors) and `sensorium.builtin` (modalities and parts that come along). They are
+imported when first used, so that naming plugins and printing help load no torch.
 """
 
 from __future__ import annotations
@@ -13,20 +14,6 @@ from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from sensorium.builtin.decoders.words import WordDecoder as WordDecoder
-    from sensorium.builtin.encoders.transformer import TransformerBlock as TransformerBlock
-    from sensorium.builtin.losses.si_sdr import sdr as sdr
-    from sensorium.builtin.losses.si_sdr import si_sdr as si_sdr
-    from sensorium.builtin.modalities.audio import Audio as Audio
-    from sensorium.builtin.modalities.heatmaps import Heat as Heat
-    from sensorium.builtin.modalities.heatmaps import Heatmaps as Heatmaps
-    from sensorium.builtin.modalities.image import Image as Image
-    from sensorium.builtin.modalities.label import Label as Label
-    from sensorium.builtin.modalities.number import Number as Number
-    from sensorium.builtin.modalities.tags import Tags as Tags
-    from sensorium.builtin.modalities.text import Text as Text
-    from sensorium.builtin.modalities.vector import Vector as Vector
-    from sensorium.builtin.modalities.video import Video as Video
     from sensorium.contracts.component import Component as Component
     from sensorium.contracts.component import Config as Config
     from sensorium.contracts.data import Batch as Batch
@@ -50,9 +37,6 @@ if TYPE_CHECKING:
     from sensorium.contracts.task import Objective as Objective
     from sensorium.contracts.task import Stage as Stage
     from sensorium.contracts.task import Task as Task
-    from sensorium.ops.diffusion import Diffusion as Diffusion
-    from sensorium.ops.diffusion import guided as guided
-    from sensorium.ops.diffusion import waves as waves
 
 __version__ = "0.1.0"
 
@@ -66,19 +50,6 @@ _HOMES = {
     "contracts.parts": ("Decoder", "Encoder", "Fusion", "Loss"),
     "contracts.run": ("Evaluation", "Outcome", "Run", "Step"),
     "contracts.task": ("Objective", "Stage", "Task"),
-    "builtin.losses.si_sdr": ("sdr", "si_sdr"),
-    "builtin.diffusion": ("Diffusion", "guided", "waves"),
-    "builtin.encoders.transformer": ("TransformerBlock",),
-    "builtin.modalities.audio": ("Audio",),
-    "builtin.decoders.words": ("WordDecoder",),
-    "builtin.modalities.heatmaps": ("Heat", "Heatmaps"),
-    "builtin.modalities.image": ("Image",),
-    "builtin.modalities.label": ("Label",),
-    "builtin.modalities.number": ("Number",),
-    "builtin.modalities.tags": ("Tags",),
-    "builtin.modalities.text": ("Text",),
-    "builtin.modalities.vector": ("Vector",),
-    "builtin.modalities.video": ("Video",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

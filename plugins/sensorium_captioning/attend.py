@@ -14,7 +14,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sensorium import Batch, Features, Heat, Heatmaps, Image, Modality, Padded, Rows, Split, UserError
+from sensorium import Batch, Features, Modality, Padded, Rows, Split, UserError
+from sensorium.builtin.modalities.heatmaps import Heat, Heatmaps
+from sensorium.builtin.modalities.image import Image
 from sensorium_captioning.task import ShowAndTell
 
 DRAWN = 2

@@ -19,7 +19,6 @@ from sensorium import (
     Decoder,
     Encoder,
     Features,
-    Image,
     Loss,
     Modality,
     Objective,
@@ -28,11 +27,12 @@ from sensorium import (
     Split,
     Stage,
     Task,
-    Text,
     UserError,
-    WordDecoder,
     unknown,
 )
+from sensorium.builtin.decoders.words import WordDecoder
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.text import Text
 from sensorium_captioning.report import captioned
 
 SHOWN = 8

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sensorium import Image, Modality, Rows, Split
+from sensorium import Modality, Rows, Split
+from sensorium.builtin.modalities.image import Image
 
 SHOWN = 8
 

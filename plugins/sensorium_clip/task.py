@@ -13,21 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import (
-    Batch,
-    Encoder,
-    Fusion,
-    Label,
-    Loss,
-    Modality,
-    NamedModules,
-    Rows,
-    Split,
-    Task,
-    Text,
-    UserError,
-    Vector,
-)
+from sensorium import Batch, Encoder, Fusion, Loss, Modality, NamedModules, Rows, Split, Task, UserError
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.modalities.vector import Vector
 from sensorium_clip.report import examples, plots
 
 

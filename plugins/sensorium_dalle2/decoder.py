@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Config, waves
+from sensorium import Config
+from sensorium.ops.diffusion import waves
 
 TOKENS = 4
 """Tokens made of the embedding."""

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Config, Features, TransformerBlock, UserError, waves
+from sensorium import Config, Features, UserError
+from sensorium.builtin.encoders.transformer import TransformerBlock
+from sensorium.ops.diffusion import waves
 
 
 @dataclass(frozen=True)

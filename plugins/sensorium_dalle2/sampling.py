@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Batch, Diffusion, guided
+from sensorium import Batch
+from sensorium.ops.diffusion import Diffusion, guided
 
 
 class Sampler:

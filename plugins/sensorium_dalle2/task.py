@@ -16,7 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import Batch, Diffusion, Encoder, Image, Modality, Number, Objective, Rows, Split, Stage, Task, UserError
+from sensorium import Batch, Encoder, Modality, Objective, Rows, Split, Stage, Task, UserError
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.number import Number
+from sensorium.ops.diffusion import Diffusion
 from sensorium_dalle2 import report
 from sensorium_dalle2.decoder import Decoder
 from sensorium_dalle2.prior import Prior, Sentence

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Batch, Encoder, Label, Modality, NamedModules, Rows, Split, Tags, Task, UserError
+from sensorium import Batch, Encoder, Modality, NamedModules, Rows, Split, Task, UserError
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.tags import Tags
 
 
 class Recognition(Task):

@@ -21,7 +21,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium import Dataset, MediaError, Sample, Split, UserError, Video, unknown
+from sensorium import Dataset, MediaError, Sample, Split, UserError, unknown
+from sensorium.builtin.modalities.video import Video
 
 LEVEL = 0.05
 """Root mean square of each voice."""

@@ -11,7 +11,8 @@ import warnings
 import torch
 from torch import Tensor
 
-from sensorium import Rows, sdr, si_sdr
+from sensorium import Rows
+from sensorium.ops.audio import sdr, si_sdr
 from sensorium_separation.spectra import Spectra, complex_mask, ratio_mask
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sensorium import Audio, Batch, Encoder, Modality, Rows, Split, Task, UserError
+from sensorium import Batch, Encoder, Modality, Rows, Split, Task, UserError
+from sensorium.builtin.modalities.audio import Audio
 from sensorium_separation.measures import metrics, rows
 from sensorium_separation.network import AudioStream, Joining, Joint, Listening, VisualStream, Watching
 from sensorium_separation.report import examples, plots

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Audio, Batch, Label, Modality, Rows, Task, UserError, hookimpl
+from sensorium import Batch, Modality, Rows, Task, UserError, hookimpl
+from sensorium.builtin.modalities.audio import Audio
+from sensorium.builtin.modalities.label import Label
 
 BANDS = 40
 """M."""

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sensorium import Batch, Label, Modality, Stage, Task, UserError, Vector, hookimpl
+from sensorium import Batch, Modality, Stage, Task, UserError, hookimpl
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.vector import Vector
 
 
 class SoftTargets(Task):

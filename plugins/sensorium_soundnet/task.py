@@ -13,19 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import (
-    Batch,
-    Encoder,
-    Label,
-    Loss,
-    Modality,
-    Objective,
-    Rows,
-    Split,
-    Stage,
-    Task,
-    UserError,
-)
+from sensorium import Batch, Encoder, Loss, Modality, Objective, Rows, Split, Stage, Task, UserError
+from sensorium.builtin.modalities.label import Label
 from sensorium_soundnet.network import Heads, SoundNet
 from sensorium_soundnet.report import confusion, filters
 

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import Batch, Image, Modality, Number, Objective, Rows, Split, Stage, Task, UserError, workers
+from sensorium import Batch, Modality, Objective, Rows, Split, Stage, Task, UserError, workers
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.number import Number
 from sensorium_text2image import report
 from sensorium_text2image.networks import Discriminator, Generator
 

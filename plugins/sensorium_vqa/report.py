@@ -7,7 +7,8 @@ import textwrap
 
 from PIL import Image as Pillow
 
-from sensorium import Image, Rows, Split
+from sensorium import Rows, Split
+from sensorium.builtin.modalities.image import Image
 
 SHOWN, COLUMNS = 8, 4
 

@@ -21,8 +21,6 @@ from sensorium import (
     Encoder,
     Features,
     Fusion,
-    Image,
-    Label,
     Loss,
     Modality,
     Objective,
@@ -33,6 +31,8 @@ from sensorium import (
     UserError,
     unknown,
 )
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.label import Label
 from sensorium_vqa.report import answered
 
 

@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from sensorium import Image, Sample
+from sensorium import Sample
+from sensorium.builtin.modalities.image import Image
 from sensorium.contracts.modality import Modality
 from sensorium.engine.loader import Loader
 from sensorium.experiment.settings import Run

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium import Batch, Dataset, Modality, Rows, Run, Sample, Step, Task, Vector, hookimpl
+from sensorium import Batch, Dataset, Modality, Rows, Run, Sample, Step, Task, hookimpl
+from sensorium.builtin.modalities.vector import Vector
 from sensorium.engine import checkpoint
 
 SAMPLES = 96

@@ -23,7 +23,7 @@ import pytest
 import torch
 import yaml
 
-from sensorium import Image
+from sensorium.builtin.modalities.image import Image
 from sensorium.scaffold.new import write
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(1500)]

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sensorium import Batch, Task, si_sdr
+from sensorium import Batch, Task
+from sensorium.ops.audio import si_sdr
 
 Check = Callable[[Task, Mapping[str, Any], Mapping[str, Any], Batch], None]
 

@@ -28,9 +28,9 @@ from sensorium import (
     Run,
     Step,
     Task,
-    Vector,
     hookimpl,
 )
+from sensorium.builtin.modalities.vector import Vector
 
 CALLS: list[tuple[str, dict[str, Any]]] = []
 stop_at: int | None = None

@@ -5,8 +5,11 @@ import time
 
 import pytest
 
-from sensorium import Label, Tags, Text, UserError
+from sensorium import UserError
 from sensorium.assembly.build import restore
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.tags import Tags
+from sensorium.builtin.modalities.text import Text
 from sensorium.engine.checkpoint import Checkpoint
 from sensorium.experiment.yamls import parse_yaml
 

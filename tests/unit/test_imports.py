@@ -67,6 +67,10 @@ def test_contracts_and_errors_import_torch_and_one_another():
     assert foreign(below("errors"), (), typing=True) == []
 
 
+def test_ops_imports_torch_alone():
+    assert foreign(below("ops"), ("torch", "scipy", "PIL", "numpy", "sensorium.ops"), typing=True) == []
+
+
 def test_the_engine_knows_contracts_torch_and_storage():
     own = ("torch", "safetensors", "fsspec", "sensorium.contracts", "sensorium.errors", "sensorium.engine")
     assert foreign(below("engine"), own, typing=True) == []
@@ -124,7 +128,8 @@ def test_parts_import_what_sensorium_exports_and_their_own_package(path):
     own = "sensorium.builtin" if path in CORE else name_of(path).split(".")[0]
     for module, name in imports(path, typing=True):
         if module.split(".")[0] == "sensorium" and not f"{module}.".startswith(f"{own}."):
-            allowed = module == "sensorium" and name in sensorium.__all__
+            shared = f"{module}.".startswith(("sensorium.ops.", "sensorium.builtin.")) and not str(name).startswith("_")
+            allowed = (module == "sensorium" and name in sensorium.__all__) or shared
             # The hooks are declared without the names that import torch.
             registering = path.name == "__init__.py" and (module, name) == ("sensorium.hookspecs", "hookimpl")
             assert allowed or registering, f"{module} {name}"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from sensorium import Audio, Batch, Heat, Heatmaps, Image, MediaError, Tags, Text, UserError
+from sensorium import Batch, MediaError, UserError
 from sensorium.builtin.datasets.coco import CocoCaptions
 from sensorium.builtin.decoders.attention_lstm import AttentionLSTM
 from sensorium.builtin.decoders.lstm import LSTM
@@ -16,6 +16,11 @@ from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
 from sensorium.builtin.metrics.captions import Captions
+from sensorium.builtin.modalities.audio import Audio
+from sensorium.builtin.modalities.heatmaps import Heat, Heatmaps
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.tags import Tags
+from sensorium.builtin.modalities.text import Text
 from sensorium_captioning.attend import ShowAttendAndTell
 from sensorium_captioning.report import captioned
 from sensorium_captioning.task import ShowAndTell

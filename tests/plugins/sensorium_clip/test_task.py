@@ -11,12 +11,16 @@ import torch
 from PIL import Image as Pillow
 from torch.nn import functional as F
 
-from sensorium import Audio, Batch, Image, Label, Text, UserError
+from sensorium import Batch, UserError
 from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.rnn import RNN
 from sensorium.builtin.fusions import Concatenation, Projection
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
 from sensorium.builtin.losses.infonce import InfoNCE
+from sensorium.builtin.modalities.audio import Audio
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.text import Text
 from sensorium_clip.task import Clip
 
 CAPTIONS = ["a red square", "a blue square", "a red circle", "a blue circle"]

@@ -12,9 +12,11 @@ import soundfile
 import torch
 
 import sensorium_separation
-from sensorium import Audio, Batch, Features, Video
+from sensorium import Batch, Features
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
+from sensorium.builtin.modalities.audio import Audio
+from sensorium.builtin.modalities.video import Video
 from sensorium.errors import MediaError, UserError
 from sensorium_separation.grid import Clip, GridMixtures, Pairs
 from sensorium_separation.measures import figures

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from sensorium import Audio, Batch, Features
+from sensorium import Batch, Features
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
 from sensorium.builtin.losses.kl_divergence import KLDivergence
+from sensorium.builtin.modalities.audio import Audio
 from sensorium.errors import UserError
 from sensorium_soundnet.clusters import Clusters, Mixture
 from sensorium_soundnet.network import Block, Heads, Layer, SoundNet

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from sensorium import Batch, Image, Label, Tags, Text, UserError
+from sensorium import Batch, UserError
 from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.rnn import RNN
 from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.fusions import Bilinear, Concatenation, Product, Projection, Sum
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
 from sensorium.builtin.metrics.retrieval import Accuracy
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.tags import Tags
+from sensorium.builtin.modalities.text import Text
 from sensorium_recognition.task import Recognition
 from sensorium_vqa.task import VQA
 

@@ -8,11 +8,13 @@ import math
 import pytest
 import torch
 
-from sensorium import Features, Label, Padded, Text, UserError, Vector
+from sensorium import Features, Padded, UserError
 from sensorium.builtin.decoders.attention_lstm import AttentionLSTM
 from sensorium.builtin.decoders.lstm import LSTM
 from sensorium.builtin.decoders.words import WordDecoder
-from sensorium.builtin.modalities.text import BOS, EOS, PAD
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.text import BOS, EOS, PAD, Text
+from sensorium.builtin.modalities.vector import Vector
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from sensorium import Audio, Image, Label, Text, Vector
+from sensorium.builtin.modalities.audio import Audio
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.modalities.vector import Vector
 
 
 def learnt(modality, values):

@@ -17,9 +17,17 @@ import pytest
 import soundfile
 from PIL import Image as Pillow
 
-from sensorium import Audio, Image, Label, MediaError, Number, Tags, Text, Vector, Video
+from sensorium import MediaError
 from sensorium.builtin.modalities import image
+from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.heatmaps import Heatmaps
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.number import Number
+from sensorium.builtin.modalities.tags import Tags
+from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.modalities.vector import Vector
+from sensorium.builtin.modalities.video import Video
 
 SECONDS = float(os.environ.get("SENSORIUM_FUZZ_SECONDS", "10"))
 IMAGE = Image(Image.Config(size=16, max_pixels=1_000_000))

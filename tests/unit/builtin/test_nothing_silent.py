@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from sensorium import Audio, Label, MediaError, Text, UserError, Video
+from sensorium import MediaError, UserError
 from sensorium.builtin.datasets.coco import CocoCaptions
 from sensorium.builtin.datasets.flickr import Flickr
 from sensorium.builtin.datasets.karpathy import CocoKarpathy
 from sensorium.builtin.datasets.manifest import Manifest
 from sensorium.builtin.datasets.webdataset import WebDataset
+from sensorium.builtin.modalities.audio import Audio
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.modalities.video import Video
 
 VIDEO = Video(Video.Config(size=16, channels=1, sample_rate=16000))
 AUDIO = Audio(Audio.Config(view="waveform"))

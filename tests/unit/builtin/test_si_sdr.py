@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sensorium import sdr, si_sdr
 from sensorium.builtin.losses.si_sdr import SISDR
+from sensorium.ops.audio import sdr, si_sdr
 
 
 def noise(*shape, seed=0):

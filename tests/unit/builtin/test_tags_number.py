@@ -6,9 +6,11 @@ Shapes: N samples, C tags.
 import pytest
 import torch
 
-from sensorium import MediaError, Number, Tags, UserError
+from sensorium import MediaError, UserError
 from sensorium.builtin.losses.binary_cross_entropy import BinaryCrossEntropy
 from sensorium.builtin.metrics.retrieval import AveragePrecision
+from sensorium.builtin.modalities.number import Number
+from sensorium.builtin.modalities.tags import Tags
 
 
 @pytest.fixture

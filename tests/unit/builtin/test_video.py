@@ -13,9 +13,10 @@ import pytest
 import torch
 from av.video.reformatter import VideoReformatter
 
-from sensorium import Batch, MediaError, Padded, Video
+from sensorium import Batch, MediaError, Padded
 from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.frames import Frames
+from sensorium.builtin.modalities.video import Video
 from sensorium.contracts.data import map_tensors
 
 

@@ -6,7 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sensorium import Dataset, Encoder, Features, Fusion, Label, Loss, Metric, Task, Text, Vector, hookimpl
+from sensorium import Dataset, Encoder, Features, Fusion, Loss, Metric, Task, hookimpl
+from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.modalities.vector import Vector
 
 
 class Sound(Encoder):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sensorium import Diffusion, guided, waves
+from sensorium.ops.diffusion import Diffusion, guided, waves
 
 B = 5
 

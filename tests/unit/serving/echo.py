@@ -8,7 +8,11 @@ import numpy as np
 import soundfile
 from PIL import Image as Pillow
 
-from sensorium import Audio, Image, Padded, Task, Text, Vector
+from sensorium import Padded, Task
+from sensorium.builtin.modalities.audio import Audio
+from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.modalities.vector import Vector
 from sensorium.inference.exact import Exact
 from sensorium.inference.predictor import Predictor
 from sensorium.serving.description import describe

@@ -17,8 +17,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from sensorium import Image, MediaError, Modality
+from sensorium import MediaError, Modality
 from sensorium.builtin.modalities import film
+from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.source import opened
 
 FILES = (str, Path, bytes, bytearray, memoryview)

@@ -5,7 +5,8 @@ Shapes: B samples, C classes, D channels.
 
 from torch import Tensor, nn
 
-from sensorium import Decoder, Features, Label, Modality, UserError, hookimpl
+from sensorium import Decoder, Features, Modality, UserError, hookimpl
+from sensorium.builtin.modalities.label import Label
 
 
 class ExampleName(Decoder):

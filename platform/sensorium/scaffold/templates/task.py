@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from sensorium import Batch, Encoder, Label, Loss, Modality, Rows, Task, UserError, hookimpl
+from sensorium import Batch, Encoder, Loss, Modality, Rows, Task, UserError, hookimpl
+from sensorium.builtin.modalities.label import Label
 
 
 class ExampleName(Task):
