@@ -5,15 +5,14 @@ Shapes: N samples of a split, D channels of the space.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sensorium import Modality, Rows, Split
 from sensorium.builtin.modalities.image import Image
+from sensorium.ops.plots import Tile, figure, in_rows, png, sheet
 
 SHOWN = 8
 
@@ -75,47 +74,20 @@ def _spread(total: int, count: int) -> Tensor:
 
 
 def _matrix(similarity: Tensor, first: str, second: str) -> bytes:
-    figure, axes = _figure(5, 4.4)
+    drawing = figure(5, 4.4)
+    axes = drawing.add_subplot()
     drawn = axes.imshow(similarity.numpy(), cmap="magma")
     axes.set_ylabel(first.partition(".")[2], parse_math=False)
     axes.set_xlabel(second.partition(".")[2], parse_math=False)
-    figure.colorbar(drawn, label="cosine similarity")
-    return _png(figure)
+    drawing.colorbar(drawn, label="cosine similarity")
+    return png(drawing)
 
 
 def _grid(rows: Rows, split: Split, image: Modality, seen: str, words: str) -> bytes:
-    queries = _spread(len(rows["id"]), SHOWN).tolist()
-    figure, _ = _figure(2.2 * 4, 2.6 * 2, axes=False)
-    for place, query in enumerate(queries):
-        axes = figure.add_subplot(2, 4, place + 1)
-        pixels = _pixels(image, split[query][seen])
-        axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
-        axes.axis("off")
+    tiles = []
+    for query in _spread(len(rows["id"]), SHOWN).tolist():
         best = _search(rows, query, seen, words, 1)[0]
         right = rows["group"][best] == rows["group"][query]
-        title = str(split[best][words])[:40]
-        axes.set_title(title, fontsize=7, color="green" if right else "red", wrap=True, parse_math=False)
-    return _png(figure)
-
-
-def _pixels(image: Modality, raw: Any) -> Any:
-    from PIL import Image as Pictures
-
-    png = image.encode(image.transform(image.decode(raw), None))
-    with Pictures.open(io.BytesIO(png)) as opened:
-        import numpy
-
-        return numpy.asarray(opened)
-
-
-def _figure(width: float, height: float, axes: bool = True) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    return figure, figure.add_subplot() if axes else None
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+        picture = image.encode(image.transform(image.decode(split[query][seen]), None))
+        tiles.append(Tile(picture, str(split[best][words])[:40], "green" if right else "red"))
+    return sheet(in_rows(tiles, 4), (2.2, 2.6))

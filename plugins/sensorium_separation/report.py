@@ -5,10 +5,8 @@ Shapes: N mixtures, S samples.
 
 from __future__ import annotations
 
-import io
-from typing import Any
-
 from sensorium import Rows, Split
+from sensorium.ops.plots import figure, png
 from sensorium_separation.spectra import Spectra
 
 NAMES = ("mixture", "voice a, separated", "voice b, separated", "voice a", "voice b")
@@ -16,20 +14,16 @@ NAMES = ("mixture", "voice a, separated", "voice b, separated", "voice a", "voic
 
 def plots(rows: Rows, spectra: Spectra) -> dict[str, bytes]:
     """Returns `spectrograms.png` of the first mixture: as it is, separated, and in truth."""
-    from matplotlib.figure import Figure
-
     sounds = rows["sound"][0]
     grids = spectra.compressed(sounds).abs().numpy()
-    figure: Any = Figure(figsize=(7, 6), dpi=80, layout="constrained")
+    drawing = figure(7, 6, dpi=80)
     for name, grid, place in zip(NAMES, grids, (1, 3, 4, 5, 6), strict=True):
-        axes = figure.add_subplot(3, 2, place)
+        axes = drawing.add_subplot(3, 2, place)
         axes.imshow(grid, origin="lower", aspect="auto", cmap="magma", vmax=grids.max())
         axes.set_title(name, fontsize=9, parse_math=False)
         axes.set_xticks([])
         axes.set_yticks([])
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return {"spectrograms.png": buffer.getvalue()}
+    return {"spectrograms.png": png(drawing)}
 
 
 def examples(rows: Rows, split: Split) -> list[str]:

@@ -5,12 +5,12 @@ Shapes: N clips, C classes, F filters of K samples.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from sensorium.ops.plots import figure, png
 
 
 def confusion(chosen: Tensor, truth: Tensor, names: Sequence[str]) -> bytes:
@@ -23,35 +23,23 @@ def confusion(chosen: Tensor, truth: Tensor, names: Sequence[str]) -> bytes:
     """
     count, known = len(names), truth >= 0
     table = torch.bincount((truth * count + chosen)[known], minlength=count**2).view(count, count).float()
-    figure = _figure(5, 4.4)
-    axes = figure.add_subplot()
+    drawing = figure(5, 4.4)
+    axes = drawing.add_subplot()
     drawn = axes.imshow((table / table.sum(1, keepdim=True).clamp(min=1)).numpy(), cmap="magma", vmin=0, vmax=1)
     axes.set_xticks(range(count), names, rotation=90, fontsize=7, parse_math=False)
     axes.set_yticks(range(count), names, fontsize=7, parse_math=False)
     axes.set_xlabel("by pool5")
     axes.set_ylabel("in truth")
-    figure.colorbar(drawn, label="share of the class")
-    return _png(figure)
+    drawing.colorbar(drawn, label="share of the class")
+    return png(drawing)
 
 
 def filters(weights: Tensor) -> bytes:
     """Returns a PNG of the first layer's filters in time, (F, K), by the frequency that each passes most."""
     order = torch.fft.rfft(weights).abs().argmax(1).argsort()
-    figure = _figure(5, 4)
+    drawing = figure(5, 4)
     for place, row in enumerate(weights[order][:32]):
-        axes = figure.add_subplot(8, 4, place + 1)
+        axes = drawing.add_subplot(8, 4, place + 1)
         axes.plot(row.numpy(), linewidth=0.7, color="black")
         axes.axis("off")
-    return _png(figure)
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=100, layout="constrained")
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png(drawing)

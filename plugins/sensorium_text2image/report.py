@@ -5,14 +5,13 @@ Shapes: N samples of a split, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sensorium import Modality, Rows
+from sensorium.ops.plots import Tile, sheet
 
 SENTENCES = 6
 """Rows of the sheet."""
@@ -40,32 +39,17 @@ def auc(right: Tensor, wrong: Tensor) -> float:
     return float(wins / (len(right) * len(wrong)))
 
 
-def sheet(rows: Rows, image: Modality) -> bytes:
+def drawn(rows: Rows, image: Modality) -> bytes:
     """Returns a PNG with a row for each of a few sentences: pictures drawn of it, then real ones."""
-    from matplotlib.figure import Figure
-
     members: defaultdict[str, list[int]] = defaultdict(list)
     for index, sentence in enumerate(rows["sentence"]):
         members[sentence].append(index)
     chosen = sorted(members, key=lambda sentence: -len(members[sentence]))[:SENTENCES]
-    figure = Figure(figsize=(1.0 * (DRAWN + REAL), 1.1 * len(chosen)), dpi=80, layout="constrained")
-    grid = figure.subplots(len(chosen), DRAWN + REAL, squeeze=False)
-    for line, sentence in zip(grid, chosen, strict=True):
-        for place, axes in enumerate(line):
-            kind, turn = ("drawn", place) if place < DRAWN else ("real", place - DRAWN)
-            axes.axis("off")
-            if turn < len(members[sentence]):
-                axes.imshow(_pixels(image, rows[kind][members[sentence][turn]]), interpolation="nearest")
-        line[0].set_title(sentence, fontsize=7, loc="left", parse_math=False)
-        line[DRAWN].set_title("real", fontsize=7, loc="left")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
+    def tiles(kind: str, sentence: str, count: int, title: str) -> list[Tile | None]:
+        found = [image.encode(rows[kind][index]) for index in members[sentence][:count]]
+        made: list[Tile | None] = [Tile(picture, "" if place else title) for place, picture in enumerate(found)]
+        return made + [None] * (count - len(made))
 
-def _pixels(image: Modality, value: Tensor) -> Any:
-    import numpy
-    from PIL import Image as Pictures
-
-    with Pictures.open(io.BytesIO(image.encode(value))) as opened:
-        return numpy.asarray(opened.convert("RGB"))
+    lines = [tiles("drawn", each, DRAWN, each) + tiles("real", each, REAL, "real") for each in chosen]
+    return sheet(lines, (1.0, 1.1), wrap=18)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import textwrap
-
-from PIL import Image as Pillow
-
 from sensorium import Rows, Split
 from sensorium.builtin.modalities.image import Image
+from sensorium.ops.plots import Tile, in_rows, sheet
 
 SHOWN, COLUMNS = 8, 4
 
@@ -23,19 +19,10 @@ def answered(rows: Rows, split: Split, image: Image, seen: str, asked: str) -> b
         seen: Field of the picture.
         asked: Field of the question.
     """
-    from matplotlib.figure import Figure
-
-    count = min(SHOWN, len(split))
-    figure = Figure(figsize=(2.6 * COLUMNS, 3.0 * -(-count // COLUMNS)), dpi=80, layout="constrained")
-    for place in range(count):
-        sample, said = split[place], rows["said.answer"][place]
-        axes = figure.add_subplot(-(-count // COLUMNS), COLUMNS, place + 1)
-        with Pillow.open(io.BytesIO(image.encode(image.transform(image.decode(sample[seen]), None)))) as opened:
-            axes.imshow(opened.convert("RGB"))
-        right = said in rows["answers"][place]
-        title = textwrap.fill(f"{sample[asked]} {said}", 30)
-        axes.set_title(title, fontsize=7, color="green" if right else "red", parse_math=False)
-        axes.axis("off")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    tiles = []
+    for place in range(min(SHOWN, len(split))):
+        sample, answer = split[place], rows["said.answer"][place]
+        picture = image.encode(image.transform(image.decode(sample[seen]), None))
+        right = answer in rows["answers"][place]
+        tiles.append(Tile(picture, f"{sample[asked]} {answer}", "green" if right else "red"))
+    return sheet(in_rows(tiles, COLUMNS), (2.6, 3.0))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
-import io
 import json
 import sys
 import threading
@@ -18,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, TypeVar
 
 from sensorium.contracts.run import Run
+from sensorium.ops.plots import figure, png
 from sensorium.tracking import kept, records
 from sensorium.tracking.lock import alone
 from sensorium.tracking.recorder import DONE
@@ -141,18 +141,14 @@ class Writer:
 
 def curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     """Returns a PNG of the losses over the steps."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    drawing = figure(6, 4)
+    axes = drawing.add_subplot()
     for name, points in losses.items():
         axes.plot([step for step, _ in points], [value for _, value in points], label=name)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("loss")
     axes.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png(drawing)
 
 
 def main(turn: IO[str]) -> None:

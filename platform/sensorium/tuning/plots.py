@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from sensorium.experiment.search import Search
+from sensorium.ops.plots import figure, png
 from sensorium.tuning.trials import Trial
 
 COLOURS = {"finished": "tab:blue", "stopped": "tab:orange", "failed": "tab:red", "running": "tab:gray"}
@@ -17,10 +17,8 @@ WIDTH = 4
 
 def over_time(trials: Sequence[Trial], search: Search) -> bytes:
     """Returns a PNG of what each trial had reached when, and of the best until then."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    drawing = figure(7, 4)
+    axes = drawing.add_subplot()
     points = []
     for trial in trials:
         when, values = [point[0] for point in trial.history], [point[2] for point in trial.history]
@@ -37,19 +35,17 @@ def over_time(trials: Sequence[Trial], search: Search) -> bytes:
             axes.plot([], [], color=colour, label=status)
     axes.plot([], [], color="black", linewidth=2, label="best so far")
     axes.legend()
-    return _png(figure)
+    return png(drawing)
 
 
 def by_parameter(trials: Sequence[Trial], search: Search) -> bytes:
     """Returns a PNG with a panel for each parameter: its value in each trial against the trial's result."""
-    from matplotlib.figure import Figure
-
     distributions = search.distributions()
     columns = min(WIDTH, len(distributions))
     rows = math.ceil(len(distributions) / columns)
-    figure = Figure(figsize=(3.2 * columns, 3 * rows), dpi=100, layout="constrained")
+    drawing = figure(3.2 * columns, 3 * rows)
     for place, (key, distribution) in enumerate(distributions.items()):
-        axes = figure.add_subplot(rows, columns, place + 1)
+        axes = drawing.add_subplot(rows, columns, place + 1)
         for trial in trials:
             if trial.value is not None and not math.isnan(trial.value):
                 x: Any = trial.parameters[key]
@@ -59,10 +55,4 @@ def by_parameter(trials: Sequence[Trial], search: Search) -> bytes:
             axes.set_xscale("log")
         axes.set_xlabel(key, parse_math=False)
         axes.set_ylabel(str(search.metric), parse_math=False)
-    return _png(figure)
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png(drawing)
