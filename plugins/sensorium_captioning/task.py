@@ -130,7 +130,7 @@ class ShowAndTell(Task):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the terms of the loss of each sample (B,), of sentences as the batch has them."""
         sentences: Padded = batch[self.config.caption]
-        told = self.decoder.teach(self.look(batch), sentences, self._own(sentences, batch))
+        told = self.decoder.teacher_force(self.look(batch), sentences, self._own(sentences, batch))
         return self.terms(told, sentences)
 
     def terms(self, told: Any, sentences: Padded) -> dict[str, Tensor]:
@@ -178,7 +178,7 @@ class ShowAndTell(Task):
     def said(self, batch: Batch) -> tuple[Any, Features]:
         """Returns the sentences as the decoder gives them, by the search that is set, and what was seen."""
         features = self.look(batch)
-        return self.decoder.say(features, self.config.beam, self.config.length_power), features
+        return self.decoder.generate(features, self.config.beam, self.config.length_power), features
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns the first pictures with what was said of them; none of what is heard."""

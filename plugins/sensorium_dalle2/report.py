@@ -27,9 +27,8 @@ def sheets(rows: Rows, image: Modality) -> dict[str, bytes]:
     """Returns `drawn.png`, sentences with pictures drawn of them, and `variations.png`, pictures with two each."""
     some = torch.linspace(0, len(rows["sentence"]) - 1, min(2 * SHOWN, len(rows["sentence"]))).long().tolist()
     drawn = [Tile(image.encode(rows["drawn"][place]), rows["sentence"][place]) for place in some]
-    kinds = [
-        [Tile(image.encode(rows[kind][place])) for place in some[:SHOWN]] for kind in ("real", "variation", "second")
-    ]
+    kinds = ("real", "variation", "second")
+    varied = [[Tile(image.encode(rows[kind][place])) for place in some[:SHOWN]] for kind in kinds]
     return {
         "drawn.png": sheet(in_rows(drawn, SHOWN), (1.2, 1.3), wrap=22),
         "variations.png": sheet(varied, (1.2, 1.3)),

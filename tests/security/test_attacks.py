@@ -12,7 +12,7 @@ import pytest
 
 from sensorium.engine.checkpoint import MANIFEST, open_checkpoint
 from sensorium.errors import UserError
-from sensorium.runtime import laptop, package
+from sensorium.runtime import laptop
 from sensorium.tracking import lock
 from sensorium.tracking.models import fetch
 from sensorium.tracking.uri import check_uri, default_uri
@@ -91,7 +91,7 @@ def _stays(name, folder, monkeypatch):
     work = folder / "work"
     (work / name).parent.mkdir(parents=True)
     (work / name).write_text(CANARY)
-    choice = package.choose(work)
+    choice = working_dir.choose(work)
     assert choice.files == {}
     assert choice.withheld == [Path(name)]
 
@@ -106,12 +106,12 @@ def _(folder, monkeypatch):
     work.mkdir()
     (work / "data").symlink_to("/etc")
     with pytest.raises(UserError, match="leads out of"):
-        package.choose(work)
+        working_dir.choose(work)
 
 
 def _reveals_nothing(uri, folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert CANARY not in str(package.variables())
+    assert CANARY not in str(working_dir.variables())
     for read in (default_uri, lambda: check_uri(uri)):
         with pytest.raises(UserError, match="holds a password") as caught:
             read()

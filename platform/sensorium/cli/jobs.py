@@ -36,7 +36,7 @@ def submit(
 
     Such as: sensorium submit -- train clip --workers 4
     """
-    from sensorium.runtime import package
+    from sensorium.runtime import working_dir
     from sensorium.runtime.address import is_here
     from sensorium.runtime.jobs import Jobs
 
@@ -44,11 +44,11 @@ def submit(
         check_address(argument, "An address in the command")
     options = _parsed(command)
     if dry_run:
-        _show(package.choose(Path.cwd(), _named(options)), as_json)
+        _show(working_dir.choose(Path.cwd(), _named(options)), as_json)
         return
     jobs = Jobs(address)
     here, folder = is_here(jobs.address), Path.cwd()
-    arguments, variables = [*command], package.variables()
+    arguments, variables = [*command], working_dir.variables()
     named: list[Path] = []
     if "task" in options:
         added, named, places = _checked(options, folder, here)
@@ -56,17 +56,17 @@ def submit(
         variables |= places
     if "address" in options and options["address"] is None:
         arguments += ["--address", "auto"]
-    if sha := package.commit(folder):
+    if sha := working_dir.commit(folder):
         variables["SENSORIUM_COMMIT"] = sha
-    left = {name for name in os.environ if name.startswith(("MLFLOW_", "SENSORIUM_API"))} - set(package.variables())
-    for name in sorted({*package.credentials(), *left}):
+    left = {name for name in os.environ if name.startswith(("MLFLOW_", "SENSORIUM_API"))} - set(working_dir.variables())
+    for name in sorted({*working_dir.credentials(), *left}):
         warn(f"{name} does not travel with a job: set it on the cluster's nodes.")
-    choice = package.choose(folder, named)
+    choice = working_dir.choose(folder, named)
     for path in choice.withheld:
         warn(f"{path} looks like a secret and stays here.")
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch) / "files.zip"
-        count = package.pack(choice, files)
+        count = working_dir.pack(choice, files)
         job = jobs.submit(arguments, files, variables)
     if not wait:
         if as_json:
@@ -176,8 +176,8 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
     from sensorium.experiment.reading import check
     from sensorium.modules import permitted
     from sensorium.plugins import Plugins
-    from sensorium.runtime import package
-    from sensorium.runtime.modules import luggage
+    from sensorium.runtime import working_dir
+    from sensorium.runtime.packages import packages
     from sensorium.tracking.uri import check_uri
     from sensorium.training import runs
     from sensorium.tuning import session as tuning
@@ -201,11 +201,11 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
             from sensorium.assembly.build import assemble
 
             assemble(loaded)
-    added, variables = package.places(storage, uri, folder, here)
+    added, variables = working_dir.places(storage, uri, folder, here)
     check_uri(uri or variables["MLFLOW_TRACKING_URI"])
     if resume is not None:  # a name or folder of this machine, which the job's folder does not know
         added += ["--resume", record["folder"]]
-    return added, [*map(Path, luggage(loaded.plugins)), *named], variables
+    return added, [*map(Path, packages(loaded.plugins)), *named], variables
 
 
 def _named(options: dict[str, Any]) -> list[Path]:

@@ -11,9 +11,9 @@ from typing import Any
 from sensorium.errors import UserError
 from sensorium.modules import STARTED_IN
 from sensorium.plugins import Plugins
-from sensorium.runtime import package
+from sensorium.runtime import working_dir
 from sensorium.runtime.address import join
-from sensorium.runtime.modules import luggage
+from sensorium.runtime.packages import packages
 
 _IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Variable that Ray sets where a job runs; what travels with it came with its files."""
@@ -80,7 +80,7 @@ def _environment(address: str | None, plugins: Plugins) -> dict[str, Any] | None
     """Returns what workers of a cluster lack; those of this machine inherit it, and a job has brought it."""
     if address is None or _IN_A_JOB in os.environ:
         return None
-    carried = luggage(plugins)
+    carried = packages(plugins)
     return {
         "env_vars": variables(plugins.modules),
         **({"py_modules": carried} if carried else {}),
@@ -89,7 +89,7 @@ def _environment(address: str | None, plugins: Plugins) -> dict[str, Any] | None
 
 def variables(listed: Sequence[str] = ()) -> dict[str, str]:
     """Returns the environment variables of workers, which load the listed modules from where the command started."""
-    passed = {HANG_UP: os.environ.get(HANG_UP, "5"), **package.variables()}
+    passed = {HANG_UP: os.environ.get(HANG_UP, "5"), **working_dir.variables()}
     passed[STARTED_IN] = str(Path.cwd())
     paths = [*([passed[STARTED_IN]] if listed else ()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     passed["PYTHONPATH"] = os.pathsep.join(path for path in dict.fromkeys(paths) if path)

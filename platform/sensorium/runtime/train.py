@@ -15,7 +15,7 @@ from sensorium.experiment.reading import check
 from sensorium.hookspecs import hookimpl
 from sensorium.modules import advice
 from sensorium.plugins import Plugins
-from sensorium.runtime import package
+from sensorium.runtime import working_dir
 from sensorium.runtime.connection import joined, variables
 from sensorium.training import runs
 from sensorium.training.execution import execute, plain
@@ -77,7 +77,7 @@ def _train(
         elastic = {} if least == most else {"elastic_resize_monitor_interval_s": settings.timeout / 2}
         runs.remove(run.folder, _SNAPSHOT)
         trainer = TorchTrainer(
-            _worker(package.credentials()),
+            _worker(working_dir.credentials()),
             train_loop_config={
                 "run": {"name": run.name, "folder": run.folder, "tracking": dict(run.tracking)},
                 "experiment": dict(run.experiment),
@@ -97,7 +97,7 @@ def _train(
                 failure_config=FailureConfig(max_failures=settings.max_failures),
                 worker_runtime_env={"env_vars": variables(assembly.loaded.plugins.modules)},
                 logging_config=LoggingConfig(log_level="WARNING"),
-                callbacks=[] if listener is None else [_ears(listener)],
+                callbacks=[] if listener is None else [_relay(listener)],
             ),
         )
         try:
@@ -183,14 +183,14 @@ class _Evaluations:
         ray.train.report({"evaluation": {**told, "metrics": dict(evaluation.metrics)}})
 
 
-def _ears(listener: Callable[[dict[str, Any]], None]) -> Any:
+def _relay(listener: Callable[[dict[str, Any]], None]) -> Any:
     from ray.train import UserCallback
 
-    class Ears(UserCallback):
+    class Relay(UserCallback):
         def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
             listener(metrics[0])
 
-    return Ears()
+    return Relay()
 
 
 def _resources(asked: Mapping[str, float]) -> dict[str, float]:

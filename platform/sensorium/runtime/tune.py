@@ -11,7 +11,7 @@ from typing import Any
 
 from sensorium.experiment.search import Distribution, Search, seconds
 from sensorium.experiment.settings import Loaded
-from sensorium.runtime import package
+from sensorium.runtime import working_dir
 from sensorium.runtime.connection import joined
 from sensorium.runtime.train import _resources
 from sensorium.runtime.tune_resources import concurrency
@@ -55,7 +55,7 @@ def search(
         os.environ.setdefault(variable, "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables even when it is to be silent
     with joined(address, loaded.plugins):
-        _search(replace(plan, variables=package.variables()), loaded, trials, epochs, tell)
+        _search(replace(plan, variables=working_dir.variables()), loaded, trials, epochs, tell)
 
 
 def _search(plan: Plan, loaded: Loaded, trials: Trials, epochs: int, tell: Callable[[Trial], None]) -> None:
@@ -73,7 +73,7 @@ def _search(plan: Plan, loaded: Loaded, trials: Trials, epochs: int, tell: Calla
     # The process that watches over a trial's workers takes nothing from them.
     asked = per_worker if alone else {"memory": 1}
     trainable = tune.with_resources(
-        tune.with_parameters(work, plan=plan, credentials=package.credentials()), dict(asked)
+        tune.with_parameters(work, plan=plan, credentials=working_dir.credentials()), dict(asked)
     )
     left = trials.left()
     space: dict[str, Any] = {}

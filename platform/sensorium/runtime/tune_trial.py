@@ -44,7 +44,7 @@ def work(config: dict[str, Any], plan: Plan, credentials: Mapping[str, str]) -> 
     folder = runs.place(plan.folder, name)
     runs.forget_failure(folder)
     try:
-        told = _Told(plan, number, folder)
+        told = _Reports(plan, number, folder)
         assembly = _assemble(plan, config["parameters"])
         run = runs.create(assembly, plan.tracking, name)
         judge = Judge(plan.metric, epochs(assembly), plan.population)
@@ -74,7 +74,7 @@ def _assemble(plan: Plan, parameters: Mapping[str, Any]) -> Assembly:
     return assemble(check(data, Plugins(tuple(data["plugins"]))), plan.learnt)
 
 
-class _Told:
+class _Reports:
     """Hands reports to Tune, which may end the trial in this very call by SystemExit."""
 
     def __init__(self, plan: Plan, number: int, folder: str) -> None:
@@ -117,7 +117,7 @@ class _Told:
         return []
 
 
-def _alone(assembly: Assembly, run: Run, judge: Judge, told: _Told) -> Outcome:
+def _alone(assembly: Assembly, run: Run, judge: Judge, told: _Reports) -> Outcome:
     """Trains in this process."""
 
     class Listener:
@@ -138,7 +138,7 @@ def _alone(assembly: Assembly, run: Run, judge: Judge, told: _Told) -> Outcome:
         raise
 
 
-def _together(assembly: Assembly, run: Run, judge: Judge, told: _Told) -> Outcome:
+def _together(assembly: Assembly, run: Run, judge: Judge, told: _Reports) -> Outcome:
     """Trains on Ray workers, by a thread, so that this one can end with the trial."""
     from ray.util.queue import Empty, Queue
 

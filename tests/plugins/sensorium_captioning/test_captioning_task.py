@@ -68,7 +68,7 @@ def built(kind, modalities, **options):
 def test_the_loss_is_the_mean_over_real_words_after_the_first_sign(modalities, batch):
     task = built(ShowAndTell, modalities)
     sentences = batch["caption"]
-    told = task.decoder.teach(task.look(batch), sentences)
+    told = task.decoder.teacher_force(task.look(batch), sentences)
     terms = task(batch)["words"]
     for row in range(3):
         length = int(sentences.mask[row].sum())
@@ -94,7 +94,7 @@ def test_whatever_an_encoder_reads_is_told(modalities, batch):
 
 def test_looks_of_padded_steps_cost_nothing(modalities, batch):
     task = built(ShowAttendAndTell, modalities, doubly_stochastic=0.5)
-    told = task.decoder.teach(task.look(batch), batch["caption"])
+    told = task.decoder.teacher_force(task.look(batch), batch["caption"])
     terms = task(batch)["attention"]
     for row in range(3):
         steps = int(batch["caption"].mask[row].sum()) - 1
@@ -224,7 +224,9 @@ def test_what_does_not_fit_is_refused(modalities):
         built(ShowAndTell, {"image": modalities["image"]})
     blind = built(ShowAttendAndTell, modalities, decoder=LSTM.Config(dim=7))
     with pytest.raises(UserError, match="no attention"):
-        blind.terms(blind.decoder.teach(blind.look(one := batched_one(modalities)), one["caption"]), one["caption"])
+        blind.terms(
+            blind.decoder.teacher_force(blind.look(one := batched_one(modalities)), one["caption"]), one["caption"]
+        )
 
 
 def batched_one(modalities):

@@ -64,16 +64,16 @@ def test_a_beam_finds_the_likelier_sentence_that_greed_misses(text):
     # 4 is the likelier first word; but 5 6 is worth 0.4 * 0.9, and 4 with its best word 0.6 * 0.4.
     table = {BOS: {4: 0.6, 5: 0.4}, 4: {6: 0.4, 7: 0.3, 8: 0.3}, 5: {6: 0.9, 7: 0.1}}
     rigged = Rigged(table, text)
-    assert rigged.say(NOTHING).words[0].tolist()[:3] == [4, 6, EOS]
-    assert rigged.say(NOTHING, beam=2).words[0].tolist()[:3] == [5, 6, EOS]
+    assert rigged.generate(NOTHING).words[0].tolist()[:3] == [4, 6, EOS]
+    assert rigged.generate(NOTHING, beam=2).words[0].tolist()[:3] == [5, 6, EOS]
 
 
 def test_the_length_decides_between_a_short_sentence_and_a_long_one(text):
     # One word: 0.5. Four words: 0.45. Their means a word are 0.5 ** (1 / 2) and 0.45 ** (1 / 5).
     table = {BOS: {4: 0.5, 5: 0.5}, 4: {EOS: 1.0}, 5: {6: 0.9, 9: 0.1}, 6: {7: 1.0}, 7: {8: 1.0}, 8: {EOS: 1.0}}
     rigged = Rigged(table, text)
-    assert rigged.say(NOTHING, beam=3, length_power=0.0).words[0].tolist()[:2] == [4, EOS]
-    assert rigged.say(NOTHING, beam=3, length_power=1.0).words[0].tolist()[:5] == [5, 6, 7, 8, EOS]
+    assert rigged.generate(NOTHING, beam=3, length_power=0.0).words[0].tolist()[:2] == [4, EOS]
+    assert rigged.generate(NOTHING, beam=3, length_power=1.0).words[0].tolist()[:5] == [5, 6, 7, 8, EOS]
 
 
 def test_a_sentence_that_has_ended_is_not_forgotten(text):
@@ -81,7 +81,7 @@ def test_a_sentence_that_has_ended_is_not_forgotten(text):
     table = {BOS: {4: 0.51, 5: 0.49}, 5: {6: 1.0}, 6: {7: 1.0}, 7: {8: 1.0}, 8: {9: 1.0}}
     table[9] = dict.fromkeys(range(10, 20), 0.1)
     for beam in (2, 3, 4):
-        assert Rigged(table, text).say(NOTHING, beam=beam, length_power=0.7).words[0].tolist()[:2] == [4, EOS]
+        assert Rigged(table, text).generate(NOTHING, beam=beam, length_power=0.7).words[0].tolist()[:2] == [4, EOS]
 
 
 class Drawn(WordDecoder):
@@ -106,7 +106,7 @@ def test_a_wide_beam_finds_the_best_of_all_sentences(power):
     text.fit(["a b c d"])
     decoder = Drawn(WordDecoder.Config(), 1, text)
     samples = torch.arange(8.0)[:, None]
-    said = decoder.say(Features(samples), beam=7 * 64, length_power=power).words
+    said = decoder.generate(Features(samples), beam=7 * 64, length_power=power).words
     for row, sample in enumerate(samples):
         best = max(ended(decoder, sample[None], power), key=lambda each: each[0])[1]
         assert said[row].tolist()[: len(best)] == best
@@ -130,13 +130,13 @@ def ended(decoder, sample, power, words=(), total=0.0, state=None):
 def test_the_weights_of_a_beam_are_those_of_its_words(text):
     # The rigged weight of a step is its last word: they follow the sentence, not the row of the beam.
     table = {BOS: {4: 0.6, 5: 0.4}, 4: {6: 0.4, 7: 0.3, 8: 0.3}, 5: {6: 0.9, 7: 0.1}}
-    said = Rigged(table, text).say(NOTHING, beam=2)
+    said = Rigged(table, text).generate(NOTHING, beam=2)
     assert said.attention[0, :3, 0].tolist() == [BOS, 5, 6]
 
 
 def test_padding_and_first_signs_are_never_said(text):
     table = {BOS: {PAD: 0.5, BOS: 0.3, 5: 0.2}}
-    assert Rigged(table, text).say(NOTHING).words[0].tolist()[:2] == [5, EOS]
+    assert Rigged(table, text).generate(NOTHING).words[0].tolist()[:2] == [5, EOS]
 
 
 @pytest.mark.parametrize("config", [LSTM.Config(dim=7), AttentionLSTM.Config(dim=7, attention_dim=5)])
@@ -144,10 +144,10 @@ def test_beam_of_one_is_the_likeliest_word_at_each_step(config, text):
     decoder, features = built(config, text), seen(3)
     free = decoder(features).clone()
     free[..., [PAD, BOS]] = -torch.inf
-    words = decoder.say(features).words
+    words = decoder.generate(features).words
     for row in range(3):
         end = words[row].tolist().index(EOS) if EOS in words[row] else words.shape[1]
-        taught = decoder.teach(
+        taught = decoder.teacher_force(
             Features(features.pooled[row : row + 1], features.tokens[row : row + 1], None, features.grid),
             Padded(torch.cat([torch.tensor([BOS]), words[row, :end]])[None], torch.ones(1, end + 1, dtype=torch.bool)),
         )
@@ -159,10 +159,10 @@ def test_beam_of_one_is_the_likeliest_word_at_each_step(config, text):
 def test_sentences_of_other_lengths_change_nothing(config, text):
     decoder, features = built(config, text), seen(3)
     sentences = ["a nine", "two blue sevens and a nine", "red"]
-    together = decoder.teach(features, padded(text, *sentences))
+    together = decoder.teacher_force(features, padded(text, *sentences))
     for row, sentence in enumerate(sentences):
         one = Features(features.pooled[row : row + 1], features.tokens[row : row + 1], None, features.grid)
-        alone = decoder.teach(one, padded(text, sentence)).logits[0]
+        alone = decoder.teacher_force(one, padded(text, sentence)).logits[0]
         assert torch.allclose(together.logits[row, : len(alone)], alone, atol=1e-6)
         assert not together.logits[row, len(alone) :].any()
 
@@ -219,7 +219,7 @@ def test_attention_leaves_padding_out(text):
 
 def test_uniform_attention_looks_at_all_places_alike(text):
     decoder = built(AttentionLSTM.Config(dim=7, attention="uniform"), text)
-    assert torch.allclose(decoder.say(seen(2)).attention, torch.full((), 1 / 12))
+    assert torch.allclose(decoder.generate(seen(2)).attention, torch.full((), 1 / 12))
 
 
 def test_scheduled_sampling_gives_the_decoders_own_word(text):
@@ -228,8 +228,8 @@ def test_scheduled_sampling_gives_the_decoders_own_word(text):
     own = torch.zeros_like(words.mask)
     own[:, 1:] = True
     free = decoder(features)[:, : words.data.shape[1] - 1]
-    assert torch.allclose(decoder.teach(features, words, own).logits, free, atol=1e-6)
-    assert not torch.allclose(decoder.teach(features, words).logits, free, atol=1e-6)
+    assert torch.allclose(decoder.teacher_force(features, words, own).logits, free, atol=1e-6)
+    assert not torch.allclose(decoder.teacher_force(features, words).logits, free, atol=1e-6)
 
 
 def test_decoders_refuse_what_they_cannot_do(text):

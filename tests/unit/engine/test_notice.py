@@ -10,7 +10,7 @@ from training import build
 OPTIONS = ("training.epochs=3", "training.checkpoints.epochs=9", "training.checkpoints.keep=9")
 
 
-class Told:
+class TeacherForced:
     """Is told after a step that rank 1's machine will go, when that is its own."""
 
     def __init__(self, after):
@@ -22,7 +22,7 @@ class Told:
 
 
 def saved_steps(folder, after):
-    assembly, told, saved = build("toy_regression", *OPTIONS), Told(after), []
+    assembly, told, saved = build("toy_regression", *OPTIONS), TeacherForced(after), []
     assembly.loaded.plugins.manager.register(told)
     run = Run("noticed", str(folder), assembly.loaded.plain(), 0, workers.rank(), workers.size())
     execute(assembly, run, lambda folder, step: saved.append(step), lambda: told.told)

@@ -21,7 +21,7 @@ State = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Told:
+class TeacherForced:
     """What a decoder makes of sentences that it is taught.
 
     Attributes:
@@ -34,12 +34,12 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Said:
+class Generated:
     """Sentences of a decoder.
 
     Attributes:
         words: (B, L), ids; what follows the first <eos> means nothing.
-        attention: (B, L, P), as in `Told`.
+        attention: (B, L, P), as in `TeacherForced`.
     """
 
     words: Tensor
@@ -102,7 +102,7 @@ class WordDecoder(Decoder):
             word = likeliest(logits)
         return torch.stack(steps, 1)
 
-    def teach(self, features: Features, words: Padded, own: Tensor | None = None) -> Told:
+    def teacher_force(self, features: Features, words: Padded, own: Tensor | None = None) -> TeacherForced:
         """Returns what it says when it is given the right words before each; zeros after the end of a sentence.
 
         Args:
@@ -132,10 +132,10 @@ class WordDecoder(Decoder):
         def joined(parts: list[Tensor]) -> Tensor:
             return F.pad(torch.stack(parts, 1)[back], (0, 0, 0, silent))
 
-        return Told(joined(logits), joined(weights) if weights else None)
+        return TeacherForced(joined(logits), joined(weights) if weights else None)
 
     @torch.no_grad()
-    def say(self, features: Features, beam: int = 1, length_power: float = 0.0) -> Said:
+    def generate(self, features: Features, beam: int = 1, length_power: float = 0.0) -> Generated:
         """Returns a sentence for each sample.
 
         Args:
@@ -202,10 +202,10 @@ class _Over:
                 self.weights = weights.new_zeros(*self.words.shape, weights.shape[-1])
             self.weights[rows, : words.shape[2]] = weights[rows, place[rows]]
 
-    def said(self) -> Said:
+    def said(self) -> Generated:
         """Returns the sentences, as long as the longest."""
         longest = int(((self.words == EOS).cumsum(1) <= 1).sum(1).max())
-        return Said(self.words[:, :longest], None if self.weights is None else self.weights[:, :longest])
+        return Generated(self.words[:, :longest], None if self.weights is None else self.weights[:, :longest])
 
 
 def _follow(values: Tensor, parent: Tensor) -> Tensor:

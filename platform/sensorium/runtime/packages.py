@@ -11,7 +11,7 @@ from sensorium.modules import GROUP
 from sensorium.plugins import Plugins
 
 
-def luggage(plugins: Plugins) -> list[str]:
+def packages(plugins: Plugins) -> list[str]:
     """Returns the files and folders by which workers get the same plugins, for `py_modules`.
 
     An installed plugin takes the folder of its metadata along, so that its entry point is found.

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from sensorium.errors import UserError
-from sensorium.runtime import connection, package
+from sensorium.runtime import connection, working_dir
 
 SECRETS = ("SENSORIUM_API_KEY", "RAY_AUTH_TOKEN", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD")
 
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 def packed(folder, named=()):
     target = folder.parent / "files.zip"
-    count = package.pack(package.choose(folder, named), target)
+    count = working_dir.pack(working_dir.choose(folder, named), target)
     with zipfile.ZipFile(target) as archive:
         names = set(archive.namelist())
         assert count == len(names)
@@ -82,12 +82,12 @@ def test_secrets_do_not_travel(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     monkeypatch.setenv("SENSORIUM_PLUGINS", "clip")
     monkeypatch.setenv("SENSORIUM_NODE", "laptop-1/head")
-    found = package.variables()
+    found = working_dir.variables()
     assert "canary-7c1f" not in str(found)
     assert "SENSORIUM_NODE" not in found
     assert found["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
     assert found["SENSORIUM_PLUGINS"] == "clip"
-    assert package.credentials() == {"MLFLOW_TRACKING_PASSWORD": "canary-7c1f"}
+    assert working_dir.credentials() == {"MLFLOW_TRACKING_PASSWORD": "canary-7c1f"}
 
 
 def test_the_workers_of_a_training_get_no_secret_either(monkeypatch):
@@ -102,11 +102,11 @@ def no_uri(monkeypatch):
 
 
 def test_here_a_job_writes_where_it_was_sent_from(folder, no_uri):
-    assert package.places("runs", None, folder, True) == (
+    assert working_dir.places("runs", None, folder, True) == (
         [f"run.storage={folder}/runs"],
         {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
     )
-    assert package.places("/shared/runs", "sqlite:///mine.db", folder, True) == (
+    assert working_dir.places("/shared/runs", "sqlite:///mine.db", folder, True) == (
         [f"tracking.uri=sqlite:///{folder}/mine.db"],
         {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
     )
@@ -114,7 +114,7 @@ def test_here_a_job_writes_where_it_was_sent_from(folder, no_uri):
 
 def test_here_a_store_that_is_set_stays(folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
-    assert package.places("s3://b/runs", None, folder, True) == (
+    assert working_dir.places("s3://b/runs", None, folder, True) == (
         [],
         {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/other.db"},
     )
@@ -131,22 +131,22 @@ def test_here_a_store_that_is_set_stays(folder, monkeypatch):
 )
 def test_elsewhere_what_cannot_be_reached_is_refused(folder, no_uri, storage, uri, said):
     with pytest.raises(UserError, match=said) as caught:
-        package.places(storage, uri, folder, False)
+        working_dir.places(storage, uri, folder, False)
     assert "s3cret" not in str(caught.value)
 
 
 def test_elsewhere_what_can_be_reached_is_left_as_it_is(folder, no_uri, monkeypatch):
-    assert package.places("s3://b/runs", "http://mlflow:5000", folder, False) == ([], {})
+    assert working_dir.places("s3://b/runs", "http://mlflow:5000", folder, False) == ([], {})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
-    found = package.places("/shared/runs", None, folder, False)
+    found = working_dir.places("/shared/runs", None, folder, False)
     assert found == ([], {"MLFLOW_TRACKING_URI": "http://mlflow:5000"})
 
 
 def test_the_commit_goes_along(folder):
-    assert package.commit(folder) == ""
+    assert working_dir.commit(folder) == ""
     git(folder, "init")
     git(folder, "commit", "--allow-empty", "-m", "first")
-    assert len(package.commit(folder)) == 40
+    assert len(working_dir.commit(folder)) == 40
 
 
 @pytest.mark.parametrize("under_git", [True, False])
@@ -164,7 +164,7 @@ def test_what_looks_like_a_secret_stays_and_is_listed(folder, name, under_git):
     if under_git:
         git(folder, "init")
         git(folder, "add", "-f", name)
-    choice = package.choose(folder)
+    choice = working_dir.choose(folder)
     assert name in {str(path) for path in choice.withheld}
     assert name not in packed(folder)
 
@@ -191,7 +191,7 @@ def test_a_link_that_leads_outside_is_refused(folder, tmp_path, under_git, targe
     if under_git:
         git(folder, "init")
     with pytest.raises(UserError, match="link is a link that leads out of"):
-        package.choose(folder)
+        working_dir.choose(folder)
 
 
 def test_a_link_to_a_secret_inside_stays(folder):
@@ -212,4 +212,4 @@ def test_a_link_to_a_secret_inside_stays(folder):
 )
 def test_a_variable_that_reveals_something_does_not_travel(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    assert "canary-7c1f" not in str(package.variables()) + str(connection.variables())
+    assert "canary-7c1f" not in str(working_dir.variables()) + str(connection.variables())

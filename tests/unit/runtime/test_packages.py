@@ -7,7 +7,7 @@ import pytest
 
 from sensorium.plugins import Plugins
 from sensorium.runtime.connection import _environment
-from sensorium.runtime.modules import luggage
+from sensorium.runtime.packages import packages
 from sensorium.scaffold.new import write
 
 
@@ -23,12 +23,12 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_what_comes_along_stays():
-    assert luggage(Plugins()) == []
+    assert packages(Plugins()) == []
     assert set(_environment("auto", Plugins())) == {"env_vars"}, "Ray chokes on an empty list of modules"
 
 
 def test_an_installed_plugin_takes_its_metadata_along(installed, tmp_path):
-    paths = luggage(Plugins())
+    paths = packages(Plugins())
     assert paths == [
         str(installed / "sensorium_stowaway-0.1.0.dist-info"),
         str(installed / "sensorium_stowaway.py"),
@@ -50,4 +50,4 @@ def test_modules_that_an_experiment_names_travel_as_they_are(tmp_path, monkeypat
     (tmp_path / "parts" / "__init__.py").write_text("")
     (tmp_path / "parts" / "one.py").write_text(hook)
     monkeypatch.syspath_prepend(tmp_path)
-    assert luggage(Plugins(("single", "parts.one"))) == [str(tmp_path / "parts"), str(tmp_path / "single.py")]
+    assert packages(Plugins(("single", "parts.one"))) == [str(tmp_path / "parts"), str(tmp_path / "single.py")]
