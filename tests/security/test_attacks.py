@@ -12,7 +12,7 @@ import pytest
 
 from sensorium.engine.checkpoint import MANIFEST, open_checkpoint
 from sensorium.errors import UserError
-from sensorium.runtime import laptop
+from sensorium.runtime import laptop, working_dir
 from sensorium.tracking import lock
 from sensorium.tracking.models import fetch
 from sensorium.tracking.uri import check_uri, default_uri

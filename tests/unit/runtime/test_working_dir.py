@@ -71,7 +71,7 @@ def test_modules_from_elsewhere_travel_to_the_top(folder, tmp_path):
 
 
 def test_too_much_is_refused_with_the_largest_named(folder, monkeypatch):
-    monkeypatch.setattr(package, "MOST", 20)
+    monkeypatch.setattr(working_dir, "MOST", 20)
     with pytest.raises(UserError, match=r"too many to travel: 0 MiB, (big\.bin|small\.csv|\.gitignore)"):
         packed(folder)
 
