@@ -11,7 +11,7 @@ import needs
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault(
-    "SENSORIUM_ALLOW_PLUGINS", "toys,every_hook,faulty,where,workload"
+    "SENSORIUM_ALLOW_PLUGINS", "toys,contract_toys,every_hook,faulty,where,workload"
 )  # whose models are loaded again
 
 

@@ -17,7 +17,7 @@ from sensorium.training.execution import execute
 
 def build(task: str, *overrides: str) -> Assembly:
     """Returns a toy with its data, ready to train."""
-    return assemble(load(task, overrides, Plugins(("toys",))))
+    return assemble(load(task, overrides, Plugins(("toys", "contract_toys"))))
 
 
 @dataclass

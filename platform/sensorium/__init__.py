@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sensorium.contracts.dataset import Dataset as Dataset
     from sensorium.contracts.dataset import Split as Split
     from sensorium.contracts.metric import Metric as Metric
+    from sensorium.contracts.minimise import minimise as minimise
     from sensorium.contracts.modality import Modality as Modality
     from sensorium.contracts.named import NamedModules as NamedModules
     from sensorium.contracts.parts import Decoder as Decoder
@@ -45,6 +46,7 @@ _HOMES = {
     "contracts.data": ("Batch", "Features", "Padded", "Rows", "Sample"),
     "contracts.dataset": ("Dataset", "Split"),
     "contracts.metric": ("Metric",),
+    "contracts.minimise": ("minimise",),
     "contracts.modality": ("Modality",),
     "contracts.named": ("NamedModules",),
     "contracts.parts": ("Decoder", "Encoder", "Fusion", "Loss"),

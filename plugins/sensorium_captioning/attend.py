@@ -85,9 +85,10 @@ class ShowAttendAndTell(ShowAndTell):
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns also where a few sentences looked."""
         drawn = super().plots(rows, split)
-        training = self.training
+        seen, training = self.config.image, self.training
+        some = [{"id": each["id"], seen: each[seen]} for each in (split[i] for i in range(min(DRAWN, len(split))))]
         with torch.no_grad():
-            answer = self.eval().predict(self.asked([split[i] for i in range(min(DRAWN, len(split)))]))
+            answer = self.eval().predict(self.batched(some))
         self.train(training)
         heat = answer["attention"]
         for place in range(len(heat.words)):

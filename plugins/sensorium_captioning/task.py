@@ -11,14 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from sensorium import (
     Batch,
     Decoder,
-    Encoder,
-    Features,
     Loss,
     Modality,
     Objective,
@@ -26,11 +23,11 @@ from sensorium import (
     Rows,
     Split,
     Stage,
-    Task,
     UserError,
     unknown,
 )
 from sensorium.builtin.decoders.words import WordDecoder
+from sensorium.builtin.looking import Looking
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.text import Text
 from sensorium_captioning.report import captioned
@@ -39,26 +36,18 @@ SHOWN = 8
 """Pictures of a split that a report shows."""
 
 
-class ShowAndTell(Task):
+class ShowAndTell(Looking):
     """A sentence for a picture, or what else an encoder reads. Stages: those of `recognition`, then `caption`."""
 
     experiment: ClassVar[str] = "show_and_tell.yaml"
     probe: ClassVar[Mapping[str, Any]] = {"dataset.cells": 1, "dataset.most": 1}
     exportable = False  # the number of its steps depends on the sentences
 
-    class Config(Task.Config):
+    class Config(Looking.Config):
         """The parts, and how sentences are taught and searched."""
 
-        image: str = "image"
-        """Field that is looked at: a picture, or what else the encoder reads, such as a sound."""
         caption: str = "caption"
         """Field with one sentence about it."""
-        encoder: Encoder.Config | None = None
-        """What sees, from scratch or with published weights; either this or `recognition`."""
-        recognition: Task.Config | None = None
-        """A task whose encoder sees, with weights or trained first: a network that has learnt to name things."""
-        fine_tune: bool | None = None
-        """Whether the network that sees is trained along; None trains it where it starts without weights."""
         decoder: Decoder.Config
         """What speaks."""
         loss: Loss.Config
@@ -74,8 +63,7 @@ class ShowAndTell(Task):
         """Raw fields of the samples that metrics read, as rows `sample.<field>`."""
 
         def __post_init__(self) -> None:
-            if (self.encoder is None) == (self.recognition is None):
-                raise ValueError("Name either an encoder or a recognition.")
+            super().__post_init__()
             if not 0 <= self.scheduled_sampling <= 1 or self.beam < 1 or self.length_power < 0:
                 raise ValueError("scheduled_sampling lies in [0, 1], beam is at least 1, length_power at least 0.")
 
@@ -83,24 +71,14 @@ class ShowAndTell(Task):
 
     def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__(config, modalities)
-        for name, kind in ((config.image, Modality), (config.caption, Text)):  # what is seen its encoder may refuse
-            if not isinstance(modalities.get(name), kind):
-                raise UserError(
-                    f"The field {name!r} has no modality{' text' if kind is Text else ''}.",
-                    f"Fields: {', '.join(modalities)}.",
-                    "Add it to `modalities`, or set model.image and model.caption.",
-                )
+        if not isinstance(modalities.get(config.caption), Text):
+            raise UserError(
+                f"The field {config.caption!r} has no modality text.",
+                f"Fields: {', '.join(modalities)}.",
+                "Add it to `modalities`, or set model.caption.",
+            )
         self.text: Text = modalities[config.caption]  # type: ignore[assignment]
-        if config.encoder is not None:
-            self.encoder: Encoder = config.encoder.build(modalities[config.image])
-            dim = self.encoder.dim
-        else:
-            assert config.recognition is not None
-            self.recognition: Task = config.recognition.build(modalities)
-            if not isinstance(getattr(self.recognition, "encoder", None), Encoder):
-                raise UserError("model.recognition has no part `encoder`.", "A task with one was expected.")
-            dim = self._eyes.dim
-        self.decoder: WordDecoder = config.decoder.build(dim, self.text)
+        self.decoder: WordDecoder = config.decoder.build(self.eyes.dim, self.text)
         if not isinstance(self.decoder, WordDecoder):
             raise UserError("model.decoder says no words.", "A decoder of words was expected.", "Take `lstm`.")
         self.loss: Loss = config.loss.build()
@@ -108,24 +86,12 @@ class ShowAndTell(Task):
             raise UserError(f"model.loss takes {self.loss.form}.", "A loss over classes was expected.")
         self.inputs, self.outputs = {config.image: modalities[config.image]}, {"caption": self.text}
 
-    @property
-    def _eyes(self) -> Encoder:
-        if self.config.encoder is not None:
-            return self.encoder
-        eyes: Encoder = self.recognition.encoder  # type: ignore[assignment]
-        return eyes
-
     # ---- training ----------------------------------------------------------------------------
 
     def stages(self) -> Sequence[Stage]:
         """Returns the stages of the recognition, and that of the sentences."""
-        seeing = "encoder" if self.config.recognition is None else "recognition.encoder"
-        trains = self.config.fine_tune
-        if trains is None:  # a recognition has learnt before the sentences begin
-            trains = self.config.recognition is None and getattr(self.config.encoder, "weights", None) is None
-        caption = Objective("caption", ["decoder", *([seeing] if trains else [])], self.forward, self.losses)
-        earlier = [] if self.config.recognition is None else self.earlier("recognition")
-        return [*earlier, Stage("caption", [caption])]
+        earlier, seeing = self.seeing()
+        return [*earlier, Stage("caption", [Objective("caption", ["decoder", *seeing], self.forward, self.losses)])]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the terms of the loss of each sample (B,), of sentences as the batch has them."""
@@ -140,11 +106,6 @@ class ShowAndTell(Task):
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the terms, each (B,)."""
         return dict(outputs)
-
-    def look(self, batch: Batch) -> Features:
-        """Returns what is seen."""
-        features: Features = self._eyes(batch[self.config.image])
-        return features
 
     def _own(self, sentences: Padded, batch: Batch) -> Tensor | None:
         """Returns where the decoder follows its own words (B, T)."""
@@ -175,7 +136,7 @@ class ShowAndTell(Task):
             rows[f"sample.{name}"] = [each[name] for each in batch.samples]
         return rows
 
-    def said(self, batch: Batch) -> tuple[Any, Features]:
+    def said(self, batch: Batch) -> tuple[Any, Any]:
         """Returns the sentences as the decoder gives them, by the search that is set, and what was seen."""
         features = self.look(batch)
         return self.decoder.generate(features, self.config.beam, self.config.length_power), features
@@ -196,11 +157,3 @@ class ShowAndTell(Task):
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns `caption` (B, L), ids of words."""
         return {"caption": self.said(batch)[0].words}
-
-    def asked(self, samples: Sequence[Mapping[str, Any]]) -> Batch:
-        """Returns a batch of pictures from raw samples."""
-        name = self.config.image
-        image = self.modalities[name]
-        values = [image.transform(image.decode(sample[name]), None) for sample in samples]
-        device = next(self.parameters()).device
-        return Batch([dict(each) for each in samples], {name: image.collate(values)}).to(torch.device(device))

@@ -84,6 +84,13 @@ class Clip(Task):
         self.inputs, self.outputs = inputs, outputs
         self.optional = frozenset(inputs)
 
+    def encoder_of(self, field: str) -> Encoder:
+        """Returns the encoder of one of both fields."""
+        if field not in self.fields:
+            return super().encoder_of(field)
+        encoder: Encoder = self.encoders[field]  # type: ignore[assignment]
+        return encoder
+
     # ---- training ----------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -144,11 +151,7 @@ class Clip(Task):
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Returns the embeddings (B, D) of B texts."""
         assert self.language is not None
-        words = self.modalities[self.language]
-        values = [words.transform(words.decode(text), None) for text in texts]
-        batch = Batch([{"id": text} for text in texts], {self.language: words.collate(values)})
-        device = next(self.parameters()).device
-        embeddings: Tensor = self(batch.to(device))[self.language]
+        embeddings: Tensor = self(self.batched([{self.language: text} for text in texts]))[self.language]
         return embeddings
 
     def predict(self, batch: Batch) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from sensorium import Modality, Rows
+from sensorium.builtin.judging import shares
 from sensorium.ops.plots import Tile, in_rows, sheet
 
 SHOWN = 8
@@ -16,11 +17,7 @@ SHOWN = 8
 
 def metrics(rows: Rows) -> dict[str, float]:
     """Returns the shares that the judge finds right, and the mean cosines."""
-    return {
-        name.replace(".", "_"): float(values.double().mean())
-        for name, values in rows.items()
-        if name.startswith(("judge.", "variation.", "ceiling.", "cosine."))
-    }
+    return shares(rows, "judge", "variation", "ceiling", "cosine")
 
 
 def sheets(rows: Rows, image: Modality) -> dict[str, bytes]:

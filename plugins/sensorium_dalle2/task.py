@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import Batch, Encoder, Modality, Objective, Rows, Split, Stage, Task, UserError
+from sensorium.builtin.judging import judged
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.number import Number
 from sensorium.ops.diffusion import Diffusion
@@ -195,10 +196,7 @@ class Dalle2(Task):
         }
         if self.judge is not None:
             for kind, name in (("judge", "drawn"), ("variation", "variation"), ("ceiling", "real")):
-                verdict = self.judge(replace(batch, fields={**batch.fields, self.config.image: made[name]}))
-                right = {target: logits.argmax(1) == batch[target] for target, logits in verdict.items()}
-                rows |= {f"{kind}.{target}": found for target, found in right.items()}
-                rows[f"{kind}.all"] = torch.stack(list(right.values())).all(0)
+                rows |= judged(self.judge, batch, self.config.image, made[name], kind)
         return rows
 
     def metrics(self, rows: Rows) -> dict[str, float]:

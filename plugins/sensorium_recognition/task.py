@@ -58,6 +58,10 @@ class Recognition(Task):
         self.heads = NamedModules(heads)
         self.inputs, self.outputs = {config.input: modalities[config.input]}, dict(self.targets)
 
+    def encoder_of(self, field: str) -> Encoder:
+        """Returns the encoder, for another task that looks at the same field."""
+        return self.encoder if field == self.config.input else super().encoder_of(field)
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns target -> logits (B, C)."""
         return self.logits(batch[self.config.input])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium import Modality, Rows
+from sensorium.builtin.judging import shares
 from sensorium.ops.plots import Tile, sheet
 
 SENTENCES = 6
@@ -21,11 +22,7 @@ DRAWN, REAL = 6, 3
 
 def metrics(rows: Rows) -> dict[str, float]:
     """Returns the shares that the judge finds right, the area under the curve of matching."""
-    found = {
-        name.replace(".", "_"): float(right.double().mean())
-        for name, right in rows.items()
-        if name.startswith(("judge.", "ceiling."))
-    }
+    found = shares(rows, "judge", "ceiling")
     found["match_auc"] = auc(rows["right"], rows["wrong"])
     return found
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import Batch, Modality, Objective, Rows, Split, Stage, Task, UserError, workers
+from sensorium.builtin.judging import judged, verdict
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.number import Number
 from sensorium_text2image import report
@@ -116,7 +117,7 @@ class TextToImage(Task):
     forward = drawn
 
     def discriminate(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Returns what the discriminator minimises (B,): three kinds of pairs, each picture seen once (algorithm 1)."""
+        """Returns what the discriminator minimises: three kinds of pairs, each picture seen once (algorithm 1)."""
         real, sentence = batch[self.config.image], outputs["sentence"]
         seen, drawn = self.discriminator.look(torch.cat([real, outputs["picture"]])).chunk(2)
         wrong = self.shown(workers.strangers(sentence, batch))
@@ -131,16 +132,17 @@ class TextToImage(Task):
         return terms
 
     def _slope(self, real: Tensor, sentence: Tensor, batch: Batch) -> Tensor:
-        """Returns the squared gradient of the score by the picture (B,), of a share of the samples."""
+        """Returns the mean squared gradient of the score by the picture, over a share of the samples."""
         chosen = batch.uniform("penalised") < PENALISED
         with torch.enable_grad():
             picture = real[chosen].requires_grad_()
             scores = self.score(picture, sentence[chosen])
-            (slope,) = torch.autograd.grad(scores.sum(), picture, create_graph=True)
-        return spread(slope.square().flatten(1).sum(1) / PENALISED, chosen)
+            slope: Tensor = torch.autograd.grad(scores.sum(), picture, create_graph=True)[0]
+        penalty: Tensor = workers.mean_over(slope.square().flatten(1).sum(1), batch)
+        return penalty
 
     def deceive(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Returns what the generator minimises (B,): pictures are real, and a second one of a sentence is another."""
+        """Returns what the generator minimises: pictures are real, and a second one of a sentence is another."""
         sentence = outputs["sentence"]
         share = batch.uniform("share", 1) * (batch.uniform("interpolated", 1) < self.config.interpolated)
         between = sentence.lerp(workers.strangers(sentence, batch), share)
@@ -151,7 +153,7 @@ class TextToImage(Task):
         terms = {"real": F.softplus(-self.score(first, between))}
         if self.config.seeking:
             apart = seeking(first[chosen], second, code[chosen], other[chosen])
-            terms["seeking"] = self.config.seeking * spread(apart / TWICE, chosen)
+            terms["seeking"] = self.config.seeking * workers.mean_over(apart, batch)
         return terms
 
     def score(self, picture: Tensor, sentence: Tensor) -> Tensor:
@@ -179,10 +181,7 @@ class TextToImage(Task):
         }
         if self.judge is not None:
             for kind, picture in (("judge", drawn), ("ceiling", real)):
-                verdict = self.judge(replace(batch, fields={**batch.fields, self.config.image: picture}))
-                right = {name: logits.argmax(1) == batch[name] for name, logits in verdict.items()}
-                rows |= {f"{kind}.{name}": found for name, found in right.items()}
-                rows[f"{kind}.all"] = torch.stack(list(right.values())).all(0)
+                rows |= judged(self.judge, batch, self.config.image, picture, kind)
         return rows
 
     def metrics(self, rows: Rows) -> dict[str, float]:
@@ -195,26 +194,12 @@ class TextToImage(Task):
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns what the judge says of the first picture."""
-        verdict = [
-            f"{name.removeprefix('judge.')} {'right' if found[0] else 'wrong'}"
-            for name, found in rows.items()
-            if name.startswith("judge.") and name != "judge.all"
-        ]
-        return [f"{rows['sentence'][0]!r} was drawn; the judge finds {', '.join(verdict)}."] if verdict else []
+        found = verdict(rows)
+        return [f"{rows['sentence'][0]!r} was drawn; the judge finds {found}."] if found else []
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns a picture of each sentence (B, C, H, W)."""
         return {self.config.image: self.drawn(batch)["picture"]}
-
-
-def spread(values: Tensor, chosen: Tensor) -> Tensor:
-    """Returns the values of the chosen samples at their places (B,), and 0 for the others.
-
-    Args:
-        values: As many as are chosen.
-        chosen: Whether each sample is (B,).
-    """
-    return values.new_zeros(len(chosen)).masked_scatter(chosen, values)
 
 
 def seeking(one: Tensor, other: Tensor, code: Tensor, second: Tensor) -> Tensor:

@@ -27,16 +27,16 @@ from sensorium import (
     Rows,
     Split,
     Stage,
-    Task,
     UserError,
     unknown,
 )
+from sensorium.builtin.looking import Looking
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.label import Label
 from sensorium_vqa.report import answered
 
 
-class VQA(Task):
+class VQA(Looking):
     """An answer to a question about a picture. Stages: those of `recognition`, where there is one, then `answer`.
 
     Beside the answer two baselines are trained and reported: `image_blind` has the question alone, `question_blind`
@@ -45,21 +45,13 @@ class VQA(Task):
 
     exportable = False  # packed sequences are not
 
-    class Config(Task.Config):
+    class Config(Looking.Config):
         """The parts."""
 
-        image: str = "image"
-        """Field that is seen."""
         question: str = "question"
         """Field that is asked."""
         answer: str = "answer"
         """Field with the right answer, a label."""
-        encoder: Encoder.Config | None = None
-        """What sees; either this or `recognition`."""
-        recognition: Task.Config | None = None
-        """A task whose encoder sees, with weights or trained first: a network that has learnt to name things."""
-        fine_tune: bool | None = None
-        """Whether the network that sees is trained along; None trains it where it starts without weights."""
         words: Encoder.Config
         """What reads the question."""
         fusion: Fusion.Config
@@ -74,8 +66,7 @@ class VQA(Task):
         """Raw field of the samples with the type of a question, where there is one."""
 
         def __post_init__(self) -> None:
-            if (self.encoder is None) == (self.recognition is None):
-                raise ValueError("Name either an encoder or a recognition.")
+            super().__post_init__()
             if self.hidden < 1 or not 0 <= self.dropout < 1:
                 raise ValueError("hidden is at least 1; dropout lies in [0, 1).")
 
@@ -83,7 +74,7 @@ class VQA(Task):
 
     def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__(config, modalities)
-        for name in (config.image, config.question, config.answer):
+        for name in (config.question, config.answer):
             if name not in modalities:
                 raise UserError(
                     f"VQA reads the field {name!r}, which has no modality.",
@@ -94,14 +85,7 @@ class VQA(Task):
         if not isinstance(label, Label):
             raise UserError(f"The field {config.answer!r} is {label.form}.", "A label was expected.")
         self.label = label
-        if config.encoder is not None:
-            self.encoder: Encoder = config.encoder.build(modalities[config.image])
-        else:
-            assert config.recognition is not None
-            self.recognition: Task = config.recognition.build(modalities)
-            if not isinstance(getattr(self.recognition, "encoder", None), Encoder):
-                raise UserError("model.recognition has no part `encoder`.", "A task with one was expected.")
-        seen = self._eyes.dim
+        seen = self.eyes.dim
         self.words: Encoder = config.words.build(modalities[config.question])
         self.fusion: Fusion = config.fusion.build({config.image: seen, config.question: self.words.dim})
         if set(self.fusion.dims) != {"joint"}:
@@ -121,29 +105,18 @@ class VQA(Task):
         layers = (nn.Dropout(left_out), nn.Linear(dim, hidden), nn.Tanh(), nn.Dropout(left_out))
         return nn.Sequential(*layers, nn.Linear(hidden, self.label.vocabulary))
 
-    @property
-    def _eyes(self) -> Encoder:
-        if self.config.encoder is not None:
-            return self.encoder
-        eyes: Encoder = self.recognition.encoder  # type: ignore[assignment]
-        return eyes
-
     # ---- training ----------------------------------------------------------------------------
 
     def stages(self) -> Sequence[Stage]:
         """Returns the stages of the recognition, and that of the answers with their baselines."""
-        seeing = "encoder" if self.config.recognition is None else "recognition.encoder"
-        trains = self.config.fine_tune
-        if trains is None:  # a recognition has its weights by then, given or learnt
-            trains = self.config.recognition is None and getattr(self.config.encoder, "weights", None) is None
-        parts = ["words", "fusion", "head", "image_blind", "question_blind", *([seeing] if trains else [])]
-        earlier = [] if self.config.recognition is None else self.earlier("recognition")
+        earlier, seeing = self.seeing()
+        parts = ["words", "fusion", "head", "image_blind", "question_blind", *seeing]
         return [*earlier, Stage("answer", [Objective("answer", parts, self.forward, self.losses)])]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the logits (B, C) of the answer and of both baselines."""
         question = batch[self.config.question]
-        seen = even(self._eyes(batch[self.config.image]).pooled)
+        seen = even(self.look(batch).pooled)
         return {
             "answer": self._answer(seen, even(self.words(question).pooled)),
             "image_blind": self.image_blind["head"](self.image_blind["words"](question).pooled),

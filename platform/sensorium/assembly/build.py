@@ -348,12 +348,16 @@ def _check_training(assembly: Assembly) -> None:
             if objective not in by_name[name]:
                 raise unknown("objective", objective, by_name[name], f"training.stages.{name}.optimizers")
             optimizers.check(optimizer, f"training.stages.{name}.optimizers.{objective}")
+    if not by_name:
+        return  # nothing is trained
     for plan in map(training.plan, by_name):
         Order(len(assembly.splits[plan.split]), plan.global_batch, experiment.run.seed)  # refuses less than a batch
-    if training.early_stopping and ("validation" not in assembly.splits or not experiment.evaluation.epochs):
+    if training.early_stopping and (
+        experiment.evaluation.during not in assembly.splits or not experiment.evaluation.epochs
+    ):
         raise UserError(
             "Early stopping has nothing to look at.",
-            "It needs a validation split and evaluation.epochs above 0.",
+            f"It needs the split {experiment.evaluation.during!r} (evaluation.during) and evaluation.epochs above 0.",
             f"The dataset's splits are {', '.join(assembly.splits)}.",
         )
     most = experiment.run.workers if isinstance(experiment.run.workers, int) else experiment.run.workers[1]

@@ -24,7 +24,7 @@ def used(task: Task, training: Training, evaluation: Evaluation) -> list[str]:
     """Returns the names of the splits that a training reads."""
     names = [training.plan(stage.name).split for stage in task.stages()]
     if evaluation.epochs or training.early_stopping:
-        names.append("validation")
+        names.append(evaluation.during)
     return list(dict.fromkeys([*names, evaluation.split]))
 
 

@@ -5,7 +5,7 @@ Shapes: B samples of a batch, N samples of a split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,6 +17,9 @@ from sensorium.contracts.data import Batch, Rows
 from sensorium.contracts.dataset import Split
 from sensorium.contracts.metric import Metric
 from sensorium.contracts.modality import Modality
+from sensorium.contracts.parts import Encoder
+from sensorium.contracts.run import Evaluation
+from sensorium.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,16 @@ class Objective:
             whatever looks across samples belongs into `losses`.
         losses: Outputs and batch -> terms by name; each (B,), or a scalar mean over the B samples.
             Their sum is what the objective minimises.
+        adjust: Outputs, without their graph, and batch; may change the gradients of the parts in place, once a step:
+            when those of all workers are joined and unscaled, before they are clipped. What it does must be the
+            same on every worker: sums over the global batch come from `workers.add`.
     """
 
     name: str
     updates: Sequence[str]
     forward: Callable[[Batch], Any]
     losses: Callable[[Any, Batch], Mapping[str, Tensor]]
+    adjust: Callable[[Any, Batch], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,19 @@ class Stage:
     """Objectives that are trained together for some epochs, in this order at each step.
 
     What no objective of the stage names is frozen and in evaluation mode.
+
+    Attributes:
+        name: Name in logs and in the experiment.
+        objectives: What is learnt.
+        prepare: Learns without gradients before the stage's first step: k-means, thresholds, what to leave out. It
+            gets this worker's share of the stage's split, each sample once and as in evaluation. Results go into
+            buffers, which are part of each checkpoint, and must be the same on every worker: sums come from
+            `workers.add`. It may return the ids, of its share, of the samples to learn from; None is all.
     """
 
     name: str
     objectives: Sequence[Objective]
+    prepare: Callable[[Iterable[Batch]], Iterable[str] | None] | None = None
 
 
 class Task(Component, nn.Module):
@@ -62,6 +78,8 @@ class Task(Component, nn.Module):
         outputs: Name -> modality of what `predict` returns.
         embeddings: Input -> the output that is its embedding, a vector. All lie in one space of unit
             vectors, so that inner products compare them. A task that has some can be indexed and searched.
+        batches: False where samples cannot share a batch in evaluation and prediction, such as one that optimises
+            something for each.
     """
 
     kind = "task"
@@ -70,6 +88,7 @@ class Task(Component, nn.Module):
     inputs: Mapping[str, Modality]
     outputs: Mapping[str, Modality]
     embeddings: Mapping[str, str] = MappingProxyType({})
+    batches: ClassVar[bool] = True
 
     class Config(Config):
         """Options that every task has."""
@@ -88,7 +107,7 @@ class Task(Component, nn.Module):
         self._metrics: list[Metric] = [metric.build() for metric in config.metrics]
 
     def stages(self) -> Sequence[Stage]:
-        """Returns what is trained, in order."""
+        """Returns what is trained, in order; nothing for a task that needs no training, but is served all the same."""
         parts = [name for name, _ in self.named_children()]
         return [Stage("train", [Objective(self.objective, parts, self.forward, self.losses)])]
 
@@ -110,8 +129,36 @@ class Task(Component, nn.Module):
                     )
                     for objective in stage.objectives
                 ]
-                stages.append(Stage(name if len(inner) == 1 else f"{name}/{stage.name}", objectives))
+                outer = name if len(inner) == 1 else f"{name}/{stage.name}"
+                stages.append(replace(stage, name=outer, objectives=objectives))
         return stages
+
+    def encoder_of(self, field: str) -> Encoder:
+        """Returns the part that encodes a field, for another task that builds on this one.
+
+        Raises:
+            UserError: It has none that another task could use.
+        """
+        raise UserError(
+            f"The task {type(self).__name__} lends no encoder of {field!r}.",
+            "A task was expected whose `encoder_of` returns one.",
+            "Take `recognition` or `clip`.",
+        )
+
+    def batched(self, samples: Sequence[Mapping[str, Any]]) -> Batch:
+        """Returns raw samples of equal fields as a batch, read as in evaluation, on the model's device.
+
+        Raises:
+            MediaError: A value cannot be read.
+        """
+        names = [name for name in self.modalities if name in samples[0]]
+        read = {name: [self.modalities[name].decode(sample[name]) for sample in samples] for name in names}
+        fields = {
+            name: self.modalities[name].collate([self.modalities[name].transform(value, None) for value in values])
+            for name, values in read.items()
+        }
+        whole = [{"id": str(number), **sample} for number, sample in enumerate(samples)]
+        return Batch(whole, fields).to(next(self.parameters()).device)
 
     objective: ClassVar[str] = "main"
 
@@ -138,6 +185,9 @@ class Task(Component, nn.Module):
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns sentences that show what the model does on a few samples of a split."""
         return []
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Takes notice of an evaluation during training, on every worker: what it learns goes into buffers."""
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns name -> values of `outputs` (B, ...), for the fields that `batch` holds."""

@@ -74,6 +74,25 @@ def strangers(values: Tensor, batch: Batch) -> Tensor:
     return rows[others[sum(mine) : sum(mine) + len(batch)]]
 
 
+def mean_over(values: Tensor, batch: Batch) -> Tensor:
+    """Returns the mean of what counts inside the samples of the global batch, as a term of a loss.
+
+    Positive anchors, spoken frames, a share of the samples: what one sample has more of than another. The term and
+    its gradient are the same for any number of workers, however the values are spread; 0 where nobody has any.
+
+    Args:
+        values: (K, ...), of this worker's samples; K may be 0.
+        batch: This worker's samples.
+
+    Returns:
+        A scalar, whose mean over the workers, weighted by their samples, is the mean over all values.
+    """
+    here = values.new_tensor([values.numel(), len(batch)], dtype=torch.float64)
+    count, samples = add(here).unbind()
+    share = samples / (len(batch) * count.clamp(min=1))
+    return values.sum() * share.to(values.dtype)
+
+
 def add(values: Tensor) -> Tensor:
     """Returns the sum of a tensor over all workers, without gradient; may change `values` itself."""
     if size() > 1:

@@ -77,7 +77,7 @@ def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffle
         shuffled: Field whose values come from other samples, the same ones for any number of workers.
     """
     mine = share(list(range(len(loader.split))), workers.rank(), workers.size())
-    size = max(1, batch // workers.size())
+    size = max(1, batch // workers.size()) if task.batches else 1
     most = math.ceil(math.ceil(len(loader.split) / workers.size()) / size)
     cuts = [mine[turn * size : (turn + 1) * size] for turn in range(most)]
     # All workers go forward equally often, which a model in shards needs; a turn too many counts nothing.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sensorium.contracts import workers
+from sensorium.contracts.data import Batch
 from sensorium.contracts.dataset import Split
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.run import Evaluation, Run, Step
@@ -25,12 +26,15 @@ from sensorium.engine.evaluation import evaluate
 from sensorium.engine.loader import Loader
 from sensorium.engine.norms import check_parts, join_norms
 from sensorium.engine.notice import Notice
-from sensorium.engine.order import Order, mix
+from sensorium.engine.order import Order, mix, share
 from sensorium.engine.settings import Evaluation as EvaluationSettings
 from sensorium.engine.settings import Plan, Training
 from sensorium.engine.step import Stepper
 from sensorium.engine.watch import Watch
 from sensorium.errors import SensoriumError
+
+_CHOSEN = "prepared/chosen"
+"""Name of the tensor that holds the indices a stage learns from."""
 
 
 @dataclass
@@ -107,6 +111,7 @@ class Loop:
         self.plans = [work.training.plan(stage.name) for stage in self.stages]
         self.orders = [Order(len(work.splits[plan.split]), plan.global_batch, run.seed) for plan in self.plans]
         self.average: Average | None = None
+        self.chosen: Tensor | None = None
         self.position = Position()
         self.watch, self.notice = Watch(), Notice(leaving)
         self.clock = Clock()
@@ -154,9 +159,11 @@ class Loop:
         return self._result()
 
     def _stage(self, stage: Stage, resume: Checkpoint | None) -> None:
-        steppers = self._prepare(stage)
-        if resume is not None and self.position.epoch + self.position.done > 0:
-            tensors = resume.tensors("optimizer")
+        inside = resume is not None and self.position.epoch + self.position.done > 0
+        tensors = resume.tensors("optimizer") if resume is not None and inside else {}
+        self._choose(tensors.get(_CHOSEN) if inside else self._prepared(stage))
+        steppers = self._steppers(stage)
+        if resume is not None and inside:
             states.load_optimizer_state(steppers, tensors, resume.document("optimizer"))
             if self.average is not None:
                 self.average.restore(tensors)
@@ -183,8 +190,9 @@ class Loop:
         self.position.epoch += 1
         self.position.done = 0
         every = self.work.evaluation.epochs
-        if every and self.position.epoch % every == 0 and "validation" in self.work.splits:
-            self._judge(self.evaluate("validation", plots=self.work.evaluation.plots), steppers)
+        during = self.work.evaluation.during
+        if every and self.position.epoch % every == 0 and during in self.work.splits:
+            self._judge(self.evaluate(during, plots=self.work.evaluation.plots), steppers)
         if self.position.epoch < self.plan.epochs and self.position.epoch % self.work.training.checkpoints.epochs == 0:
             self._save(steppers)
 
@@ -257,6 +265,7 @@ class Loop:
                 contributions,
                 plots,
             )
+            self.work.task.evaluated(evaluation)
             self.hook.sensorium_evaluated(run=self.run, evaluation=evaluation)
         return evaluation
 
@@ -266,7 +275,38 @@ class Loop:
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.average is None else self.average.used()
 
-    def _prepare(self, stage: Stage) -> list[Stepper]:
+    def _prepared(self, stage: Stage) -> Tensor | None:
+        """Lets a stage learn without gradients; returns the indices that it is to learn from, None for all."""
+        if stage.prepare is None:
+            return None
+        task, split = self.work.task, self.work.splits[self.plan.split]
+        mine = share(list(range(len(split))), workers.rank(), workers.size())
+        size = max(1, self.work.evaluation.batch // workers.size()) if task.batches else 1
+        # Equally many turns on each worker, which a model in shards needs.
+        turns = math.ceil(math.ceil(len(split) / workers.size()) / size)
+        cuts = [cut for turn in range(turns) if (cut := share(mine, turn, turns))]
+        places: dict[str, int] = {}
+
+        def batches(loader: Loader) -> Iterator[Batch]:
+            for cut, batch in zip(cuts, loader.stream((None, cut) for cut in cuts), strict=True):
+                places.update(zip(batch.ids, cut, strict=True))
+                yield batch.to(self.device)
+
+        task.eval()
+        with torch.no_grad(), self._loader(self.plan.split) as loader:
+            ids = stage.prepare(batches(loader))
+        if ids is None:
+            return None
+        chosen = torch.tensor([places[name] for name in ids], dtype=torch.int64, device=self.device)
+        return workers.gather_rows(chosen).sort().values.cpu()
+
+    def _choose(self, chosen: Tensor | None) -> None:
+        """Has the stage under way learn from some samples of its split, or from all."""
+        self.chosen = chosen
+        if chosen is not None:
+            self.orders[self.position.stage] = Order(len(chosen), self.plan.global_batch, self.run.seed)
+
+    def _steppers(self, stage: Stage) -> list[Stepper]:
         """Freezes what no objective of the stage names, and makes the steppers."""
         task = self.work.task
         task.requires_grad_(False)
@@ -300,7 +340,8 @@ class Loop:
         base = sum(plan.epochs for plan in self.plans[: self.position.stage])
         for epoch in range(first, self.plan.epochs):
             for step in range(done if epoch == first else 0, self.order.steps):
-                yield base + epoch, self.order.share(base + epoch, step, workers.rank(), workers.size())
+                places = self.order.share(base + epoch, step, workers.rank(), workers.size())
+                yield base + epoch, places if self.chosen is None else self.chosen[places].tolist()
 
     def _judge(self, evaluation: Evaluation, steppers: Sequence[Stepper]) -> None:
         rule = self.work.training.early_stopping
@@ -336,6 +377,8 @@ class Loop:
                 tensors, scalars = states.optimizer_state(list(steppers))
                 if self.average is not None:
                     tensors |= self.average.state()
+                if self.chosen is not None:
+                    tensors[_CHOSEN] = self.chosen
                 model = states.weights(self.work.task)
                 if workers.rank() == 0:
                     self.hook.sensorium_checkpoint_begun(run=self.run, step=self.position.step)

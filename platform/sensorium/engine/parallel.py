@@ -54,7 +54,7 @@ def replicate(task: Task, device: torch.device) -> nn.Module:
 
 
 def shard(task: Task, device: torch.device) -> None:
-    """Cuts the parameters of every part of a task, and of every block in its lists, among the workers.
+    """Cuts the parameters of every part of a task and of its inner tasks, and of every block in their lists, among the workers.
 
     Each of W workers then holds 1/W of the parameters and of the optimizer's state; scalars, which
     have nothing to cut, stay whole.
@@ -62,7 +62,7 @@ def shard(task: Task, device: torch.device) -> None:
     from torch.distributed.fsdp import fully_shard
 
     mesh = dist.device_mesh.init_device_mesh(device.type, (workers.size(),))
-    containers = (nn.ModuleList, nn.ModuleDict)
+    containers = (nn.ModuleList, nn.ModuleDict, Task)  # whose parts are asked by themselves
     blocks = [block for module in task.modules() if isinstance(module, containers) for block in module.children()]
     wanted = {id(module) for module in (*task.children(), *blocks) if not isinstance(module, containers)}
     scalars = {parameter for parameter in task.parameters() if parameter.ndim == 0}
@@ -78,6 +78,26 @@ def average(parameters: Iterable[nn.Parameter]) -> None:
         if not is_cut(parameter):
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = workers.add(gradient) / workers.size()
+
+
+def drop_unused(parameters: Iterable[nn.Parameter]) -> None:
+    """Takes away the gradients that are zero on all workers, which sharding gives to what no worker used.
+
+    An optimizer with momentum or decay would move such a parameter; with DDP it has no gradient either.
+    """
+    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+    if not with_gradient:
+        return
+    here = torch.stack([local(parameter.grad).any().float() for parameter in with_gradient])
+    for parameter, used in zip(with_gradient, workers.add(here).tolist(), strict=True):
+        if not used:
+            parameter.grad = None
+
+
+def local(tensor: Any) -> Tensor:
+    """Returns what this worker holds of a tensor, all of it where it is not cut."""
+    held: Tensor = tensor.to_local() if is_cut(tensor) else tensor
+    return held
 
 
 def clip(parameters: Iterable[nn.Parameter], largest: float) -> None:

@@ -168,9 +168,11 @@ class Evaluation(Config):
     """How the model is measured."""
 
     epochs: int = 0
-    """Epochs between evaluations on the validation split; 0 for none."""
+    """Epochs between evaluations while training; 0 for none."""
     split: Literal["test", "validation", "train"] = "test"
     """Split of the final evaluation."""
+    during: str = "validation"
+    """Split of the evaluations between epochs."""
     batch: int = 256
     """Samples of a forward pass, over all workers."""
     plots: bool = True

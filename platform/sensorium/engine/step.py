@@ -55,6 +55,7 @@ class Stepper:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.sharded = sharded and workers.size() > 1
+        self._seen: tuple[Any, Batch] | None = None
         self.model = parallel.Calls(task) if sharded else parallel.replicate(task, device)
 
     def open(self, trains: bool) -> None:
@@ -87,6 +88,7 @@ class Stepper:
         terms = self._whole(batch, weight) if len(parts) == 1 else self._in_parts(batch, parts, weight, seed)
         if self.sharded:
             parallel.average(self.parameters.values())
+            parallel.drop_unused(self.parameters.values())
         return {f"{self.objective.name}/{name}": value.detach() for name, value in terms.items()}
 
     def update(self, rate: float) -> None:
@@ -94,6 +96,10 @@ class Stepper:
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * rate
         self.scaler.unscale_(self.optimizer)
+        if self.objective.adjust is not None and self._seen is not None:
+            with torch.no_grad():
+                self.objective.adjust(*self._seen)
+            self._seen = None
         if self.settings.clip_norm is not None:
             parallel.clip(self.parameters.values(), self.settings.clip_norm)
         self.scaler.step(self.optimizer)
@@ -107,7 +113,13 @@ class Stepper:
 
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
         with self._precision():
-            return dict(self.objective.losses(self.objective.forward(batch), batch))
+            outputs = self.objective.forward(batch)
+            self._keep(outputs, batch)
+            return dict(self.objective.losses(outputs, batch))
+
+    def _keep(self, outputs: Any, batch: Batch) -> None:
+        if self.objective.adjust is not None:
+            self._seen = map_tensors(outputs, lambda tensor: tensor.detach()), batch
 
     def _in_parts(self, batch: Batch, parts: Sequence[Batch], weight: float, seed: int) -> Mapping[str, Tensor]:
         """Does the same in less memory, at the price of a second forward pass.
@@ -119,6 +131,7 @@ class Stepper:
         with torch.no_grad():
             outputs = [self._outputs(part, seed, number) for number, part in enumerate(parts)]
         whole = map_tensors(_join(outputs), lambda t: t.requires_grad_() if t.is_floating_point() else t)
+        self._keep(whole, batch)
         leaves = [tensor for tensor in _tensors(whole) if tensor.requires_grad]
         own = list(self.parameters.values())
         with self._precision():

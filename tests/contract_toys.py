@@ -1,0 +1,285 @@
+"""Toys that use what the contract carries beyond one loss a sample; `plugins: [contract_toys]` loads them.
+
+Shapes: B samples, D = 4 numbers of x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sensorium import (
+    Batch,
+    Encoder,
+    Evaluation,
+    Features,
+    Modality,
+    Objective,
+    Rows,
+    Stage,
+    Task,
+    hookimpl,
+    minimise,
+    workers,
+)
+from toys import DIM, mlp
+from toys import Toy as Plain
+
+
+class Toy(Plain):
+    """A toy of this module."""
+
+    experiment: ClassVar[Mapping[str, Any]] = {**Plain.experiment, "plugins": ["toys", "contract_toys"]}
+
+
+class Spoken(Toy):
+    """A mean over what counts inside the samples: one to four of the numbers of x, by the sign of z."""
+
+    class Config(Toy.Config):
+        """What is wrong with it."""
+
+        uneven: bool = False
+        """Whether the mean is over each sample's own, as it should not be."""
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.body = mlp(out=DIM)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns a guess of x from itself (B, D)."""
+        return self.body(batch["x"])
+
+    def losses(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Returns the mean squared error over the numbers where z is positive."""
+        counts = batch["z"] > 0
+        errors = (outputs - batch["x"]).square()
+        if self.config.uneven:  # differs with the number of workers
+            return {"spoken": errors[counts].sum() / counts.sum().clamp(min=1)}
+        return {"spoken": workers.mean_over(errors[counts], batch)}
+
+    def rows(self, outputs: Tensor, batch: Batch) -> Rows:
+        """Returns what is compared."""
+        return {"found": outputs, "right": batch["x"]}
+
+
+class Modulated(Toy):
+    """Two halves, of which the one that leads has its gradient lessened (in the manner of OGM-GE)."""
+
+    class Config(Toy.Config):
+        """How."""
+
+        lessen: float = 0.5
+        """Factor of the leading half's gradient."""
+        alone: bool = False
+        """Whether each worker decides for itself, as it should not."""
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.left, self.right = mlp(), mlp()
+        self.calls: list[float] = []
+
+    def stages(self) -> list[Stage]:
+        """Returns one stage, whose gradients are adjusted."""
+        return [
+            Stage("both", [Objective("both", ["left", "right"], self.forward, self.losses, self.adjust)]),
+        ]
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns what each half says (B, 1)."""
+        return {"left": self.left(batch["x"]), "right": self.right(batch["z"])}
+
+    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Returns the squared error of the sum."""
+        return {"square": (outputs["left"] + outputs["right"] - batch["y"]).square()[:, 0]}
+
+    def adjust(self, outputs: Mapping[str, Tensor], batch: Batch) -> None:
+        """Lessens the gradient of the half whose own error is smaller."""
+        errors = torch.stack([(outputs[name] - batch["y"]).square().sum() for name in ("left", "right")])
+        errors = errors if self.config.alone else workers.add(errors)
+        leading = self.left if errors[0] < errors[1] else self.right
+        self.calls.append(float(errors[0] / errors.sum()))
+        for parameter in leading.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self.config.lessen)
+
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
+        """Returns what is compared."""
+        return {"found": outputs["left"] + outputs["right"], "right": batch["y"]}
+
+
+class Centred(Toy):
+    """Learns the mean of x without gradients, and leaves out what is far from it; then y."""
+
+    class Config(Toy.Config):
+        """What is left out."""
+
+        furthest: float = 100.0
+        """Distance from the mean beyond which a sample is not learnt from."""
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.body, self.centre = mlp(), Centre()
+
+    def stages(self) -> list[Stage]:
+        """Returns the stage, which is prepared."""
+        return [Stage("centred", [Objective("centred", ["body"], self.forward, self.losses)], self.prepare)]
+
+    def prepare(self, batches: Iterable[Batch]) -> list[str]:
+        """Learns the mean of the whole split, and returns the ids of what lies near it."""
+        seen = [(batch.ids, batch["x"]) for batch in batches]
+        ids, values = [name for names, _ in seen for name in names], torch.cat([value for _, value in seen])
+        total = workers.add(torch.cat([values.sum(0), values.new_tensor([len(values)])]))
+        self.centre.mean.copy_(total[:-1] / total[-1])
+        self.centre.calls += 1
+        near = (values - self.centre.mean).norm(dim=1) <= self.config.furthest
+        return [name for name, chosen in zip(ids, near.tolist(), strict=True) if chosen]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns y (B, 1)."""
+        return self.body(batch["x"] - self.centre.mean)
+
+    def losses(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Returns the squared error."""
+        return {"square": (outputs - batch["y"]).square()[:, 0]}
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Remembers the last error, on every worker."""
+        self.centre.error.fill_(evaluation.metrics["error"])
+
+
+class Centre(nn.Module):
+    """What is learnt without gradients."""
+
+    mean: Tensor
+    calls: Tensor
+    error: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(DIM))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("error", torch.zeros(()))
+
+
+class Inverted(Toy):
+    """Nothing is trained: the x of a y is found by optimising, each for itself."""
+
+    batches = False
+
+    def __init__(self, config: Task.Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.rule = nn.Linear(DIM, 1)
+        with torch.no_grad():
+            self.rule.weight.copy_(torch.tensor([[1.0, -2.0, 0.5, 3.0]]))
+            self.rule.bias.fill_(1.0)
+        self.inputs, self.outputs = {"y": modalities["y"]}, {"x": modalities["x"]}
+        self.sizes: list[int] = []
+
+    def stages(self) -> list[Stage]:
+        """Returns nothing."""
+        return []
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns an x (B, D) whose y is the one that is wanted."""
+        self.sizes.append(len(batch))
+        start = torch.zeros(len(batch), DIM)
+        return minimise(start, lambda x: (self.rule(x) - batch["y"]).square()[:, 0], steps=200, lr=0.1)
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns `x`."""
+        return {"x": self(batch)}
+
+    def rows(self, outputs: Tensor, batch: Batch) -> Rows:
+        """Returns the y of what was found, and the right one."""
+        return {"found": self.rule(outputs), "right": batch["y"]}
+
+
+class Lender(Toy):
+    """Lends its encoder of x."""
+
+    def __init__(self, config: Toy.Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.eye, self.head = Eye(Eye.Config(), modalities["x"]), nn.Linear(3, 1)
+
+    def encoder_of(self, field: str) -> Encoder:
+        """Returns the encoder of x."""
+        return self.eye if field == "x" else super().encoder_of(field)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns y (B, 1)."""
+        return self.head(self.eye(batch["x"]).pooled)
+
+    def losses(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Returns the squared error."""
+        return {"square": (outputs - batch["y"]).square()[:, 0]}
+
+
+class Borrower(Toy):
+    """Builds on the encoder of another task, whatever it is called there."""
+
+    class Config(Toy.Config):
+        """The other task."""
+
+        lender: Task.Config
+        """A task that encodes x."""
+        field: str = "x"
+        """What is to be encoded."""
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.lender: Task = config.lender.build(modalities)
+        self.head = nn.Linear(self.lender.encoder_of(config.field).dim, 1)
+
+    def stages(self) -> list[Stage]:
+        """Returns the lender's stages and this one's."""
+        return [*self.earlier("lender"), Stage("head", [Objective("head", ["head"], self.forward, self.losses)])]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns y (B, 1)."""
+        return self.head(self.lender.encoder_of("x")(batch["x"]).pooled)
+
+    losses = Lender.losses
+
+
+class Eye(Encoder):
+    """A layer."""
+
+    takes = ("vector",)
+
+    def __init__(self, config: Eye.Config, modality: Modality) -> None:
+        super().__init__(config, modality)
+        self.dim, self.layer = 3, nn.Linear(DIM, 3)
+
+    def forward(self, vector: Tensor) -> Features:
+        """Returns pooled (B, 3)."""
+        return Features(self.layer(vector).tanh())
+
+
+@hookimpl
+def sensorium_encoders() -> dict[str, type[Encoder]]:
+    """An eye."""
+    return {"toy_eye": Eye}
+
+
+@hookimpl
+def sensorium_tasks() -> dict[str, type[Task]]:
+    """The toys."""
+    return {
+        "toy_spoken": Spoken,
+        "toy_modulated": Modulated,
+        "toy_centred": Centred,
+        "toy_inverted": Inverted,
+        "toy_lender": Lender,
+        "toy_borrower": Borrower,
+    }
