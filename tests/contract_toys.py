@@ -5,19 +5,23 @@ Shapes: B samples, D = 4 numbers of x.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sensorium import (
     Batch,
+    Dataset,
     Encoder,
     Evaluation,
     Features,
+    Geometry,
     Modality,
     Objective,
+    Padded,
     Rows,
     Stage,
     Task,
@@ -266,6 +270,144 @@ class Eye(Encoder):
         return Features(self.layer(vector).tanh())
 
 
+class Boxes(Modality):
+    """Boxes [x0, y0, x1, y1, label] over a picture; those that leave it go."""
+
+    form = "boxes"
+    shape = (None, 5)
+
+    class Config(Modality.Config):
+        """What they lie over."""
+
+        follows: str | None = None
+        """Field of the picture."""
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.follows = config.follows
+
+    def decode(self, raw: Any) -> Tensor:
+        """Returns (N, 5)."""
+        return torch.tensor(raw, dtype=torch.float32).view(-1, 5)
+
+    def transform(self, value: Tensor, random: torch.Generator | None) -> Tensor:
+        """Returns them as they are."""
+        return value
+
+    def follow(self, value: Tensor, geometry: Geometry) -> Tensor:
+        """Returns those that are left of the picture, cut to it."""
+        height, width = geometry.seen
+        limits = torch.tensor([width, height, width, height])
+        boxes = geometry.boxes(value[:, :4]).clamp(min=0).minimum(limits)
+        kept = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
+        return torch.cat([boxes, value[:, 4:]], 1)[kept]
+
+    def put_back(self, value: Padded, geometry: Geometry) -> Padded:
+        """Returns them in the pixels of the picture that was sent."""
+        data = torch.cat([geometry.inverse().boxes(value.data[:, :4]), value.data[:, 4:]], 1)
+        return Padded(data, value.mask)
+
+    def collate(self, values: Sequence[Tensor]) -> Padded:
+        """Returns (B, N, 5) with the mask (B, N)."""
+        data = nn.utils.rnn.pad_sequence(list(values), batch_first=True)
+        counts = torch.tensor([len(value) for value in values])
+        return Padded(data, torch.arange(data.shape[1]) < counts[:, None])
+
+    def encode(self, value: Padded) -> list[list[float]]:
+        """Returns those that are real."""
+        boxes: list[list[float]] = value.data[value.mask].tolist()
+        return boxes
+
+    def example(self, random: torch.Generator) -> list[list[float]]:
+        """Returns a box."""
+        return [[1.0, 2.0, 5.0, 6.0, 0.0]]
+
+
+class Spots(Dataset):
+    """Pictures of a bright spot, and the box around it."""
+
+    fields: ClassVar[dict[str, str]] = {"image": "image", "boxes": "toy_boxes"}
+
+    def open(self, split: str) -> list[dict[str, Any]]:
+        """Returns one split."""
+        random, samples = np.random.default_rng(len(split)), []
+        for number in range(16):
+            row, column = int(random.integers(8, 52)), int(random.integers(8, 82))
+            picture = np.zeros((60, 90), np.float32)
+            picture[row - 2 : row + 3, column - 2 : column + 3] = 1
+            box = [[column - 2, row - 2, column + 3, row + 3, 1]]
+            samples.append({"id": f"{split}/{number}", "image": picture, "boxes": box})
+        return samples
+
+
+class Pointing(Toy):
+    """A box around what is bright; nothing is learnt."""
+
+    experiment: ClassVar[Mapping[str, Any]] = {
+        "plugins": ["toys", "contract_toys"],
+        "dataset": "toy_spots",
+        "modalities": {
+            "image": {"name": "image", "size": [48, 64], "channels": 1},
+            "boxes": {"name": "toy_boxes", "follows": "image"},
+        },
+        "training": {"epochs": 1, "global_batch": 8},
+        "run": {"threads": 1},
+    }
+
+    def __init__(self, config: Task.Config, modalities: Mapping[str, Modality]) -> None:
+        Task.__init__(self, config, modalities)
+        self.scale = Scale()
+        self.inputs, self.outputs = {"image": modalities["image"]}, {"found": modalities["boxes"]}
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns x and y of the middle of what is bright (B, 2)."""
+        light = (batch["image"][:, 0] + 1).clamp(min=0)
+        total = light.sum((1, 2))
+        across = (light.sum(1) * (torch.arange(light.shape[2]) + 0.5)).sum(1) / total
+        down = (light.sum(2) * (torch.arange(light.shape[1]) + 0.5)).sum(1) / total
+        return torch.stack([across, down], 1) * self.scale.one
+
+    def losses(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Returns how far it is from the middle of the box, over the boxes that are left."""
+        boxes: Padded = batch["boxes"]
+        middles = (boxes.data[..., :2] + boxes.data[..., 2:4]) / 2
+        far = (middles - outputs[:, None]).square().sum(-1)
+        return {"far": workers.mean_over(far[boxes.mask], batch)}
+
+    def rows(self, outputs: Tensor, batch: Batch) -> Rows:
+        """Returns what is compared."""
+        boxes: Padded = batch["boxes"]
+        return {"found": outputs, "right": (boxes.data[:, 0, :2] + boxes.data[:, 0, 2:4]) / 2}
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns `found`, a box of 4 pixels."""
+        middle = self(batch)
+        label = middle.new_ones(len(middle), 1)
+        return {"found": Padded(torch.cat([middle - 2, middle + 2, label], 1)[:, None], label.bool())}
+
+
+class Scale(nn.Module):
+    """One number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Parameter(torch.ones(()))
+
+
+@hookimpl
+def sensorium_modalities() -> dict[str, type[Modality]]:
+    """Boxes."""
+    return {"toy_boxes": Boxes}
+
+
+@hookimpl
+def sensorium_datasets() -> dict[str, type[Dataset]]:
+    """Spots."""
+    return {"toy_spots": Spots}
+
+
 @hookimpl
 def sensorium_encoders() -> dict[str, type[Encoder]]:
     """An eye."""
@@ -282,4 +424,5 @@ def sensorium_tasks() -> dict[str, type[Task]]:
         "toy_inverted": Inverted,
         "toy_lender": Lender,
         "toy_borrower": Borrower,
+        "toy_pointing": Pointing,
     }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sensorium.contracts.data import Sample as Sample
     from sensorium.contracts.dataset import Dataset as Dataset
     from sensorium.contracts.dataset import Split as Split
+    from sensorium.contracts.geometry import Geometry as Geometry
     from sensorium.contracts.metric import Metric as Metric
     from sensorium.contracts.minimise import minimise as minimise
     from sensorium.contracts.modality import Modality as Modality
@@ -45,6 +46,7 @@ _HOMES = {
     "contracts.component": ("Component", "Config"),
     "contracts.data": ("Batch", "Features", "Padded", "Rows", "Sample"),
     "contracts.dataset": ("Dataset", "Split"),
+    "contracts.geometry": ("Geometry",),
     "contracts.metric": ("Metric",),
     "contracts.minimise": ("minimise",),
     "contracts.modality": ("Modality",),

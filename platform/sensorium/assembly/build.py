@@ -102,6 +102,7 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
     dataset: Dataset = experiment.dataset.build()
     modalities: dict[str, Modality] = {name: config.build() for name, config in experiment.modalities.items()}
     _match_fields(dataset, modalities, loaded)
+    _match_followers(modalities)
     skipped: Skipped = {} if learnt is None else dict(learnt["skipped"])
     splits = _open(dataset, modalities, skipped, experiment.run.threads, look=learnt is None)
     if "train" not in splits:
@@ -213,6 +214,22 @@ def _match_fields(dataset: Dataset, modalities: Mapping[str, Modality], loaded: 
                 f"The dataset's field {field!r} holds {kind}; the experiment reads it as {modality.form}.",
                 "A field is read by a modality of its kind.",
                 f"Set modalities.{quoted(field)}.name={kind}.",
+            )
+
+
+def _match_followers(modalities: Mapping[str, Modality]) -> None:
+    """Refuses a modality that follows a field which is not there, or follows another itself."""
+    for field, modality in modalities.items():
+        if modality.follows is None:
+            continue
+        if modality.follows not in modalities:
+            raise unknown("field", modality.follows, modalities, f"modalities.{quoted(field)}.follows")
+        leader = modalities[modality.follows].follows
+        if leader is not None:
+            raise UserError(
+                f"{field} follows {modality.follows}, which follows {leader}.",
+                "A field was expected that is augmented by itself.",
+                f"Set modalities.{quoted(field)}.follows={leader}.",
             )
 
 

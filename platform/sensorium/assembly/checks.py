@@ -101,7 +101,8 @@ def _faults(
                 seen.add((field, raw))
             try:
                 value = modality.decode(raw)
-                if field not in files:  # to transform a picture takes longer than to decode it, and tells no more
+                # To transform a picture takes longer than to decode it, and tells no more.
+                if field not in files and modality.follows is None:
                     modality.transform(value, None)
             except MediaError as cause:
                 return index, field, cause

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sensorium.conformance.finding import ContractError
+from sensorium.conformance.finding import ContractError, InapplicableError
 from sensorium.conformance.options import probed
 from sensorium.contracts.data import Padded, map_tensors
 from sensorium.contracts.modality import Modality
@@ -117,6 +117,35 @@ def keeps_its_state(subject: Subject) -> str:
     return "the same after JSON"
 
 
+def tells_where_parts_lie(subject: Subject) -> str:
+    """Checks `geometry` against `transform`: a ramp of brightness is found where it says, with and without chance."""
+    modality = subject.modality
+    if type(modality).geometry is Modality.geometry:
+        raise InapplicableError("It is not a picture that others follow.")
+    rows, columns = 60, 90
+    for axis, size in ((0, columns), (1, rows)):  # brightness grows along x, then along y
+        line = (torch.arange(size) + 0.5) / size
+        ramp = line.expand(rows, columns) if axis == 0 else line[:, None].expand(rows, columns)
+        value = modality.decode(ramp.expand(modality.shape[0] or 1, -1, -1).clone())
+        for seed in (None, *range(8)):
+            made, placed = modality.transform(value, _random(seed)), modality.geometry(value, _random(seed))
+            low, high = (modality.transform(torch.full_like(value, level), None).mean() for level in (0.0, 1.0))
+            found = (made.mean(0) - low) / (high - low)
+            y, x = torch.meshgrid(*(torch.arange(side) + 0.5 for side in placed.seen), indexing="ij")
+            given = placed.inverse().places(torch.stack([x, y], -1).double())
+            inside = ((given > 3) & (given < torch.tensor([columns, rows]) - 3)).all(-1)
+            far = (found - given[..., axis] / size).abs()[inside]
+            if len(far) and float(far.max()) > 0.05:
+                raise ContractError(
+                    f"With seed {seed}, a place is {float(far.max()) * size:.1f} pixels from `geometry`'s."
+                )
+    return "parts lie where `geometry` says"
+
+
+def _random(seed: int | None) -> torch.Generator | None:
+    return None if seed is None else torch.Generator().manual_seed(seed)
+
+
 def answers(subject: Subject) -> str:
     """Checks that `encode` gives bytes, a string or JSON, the same each time."""
     shown = set()
@@ -141,5 +170,6 @@ CHECKS = {
     "shapes and masks": has_the_declared_shape,
     "determinism": follows_the_seed,
     "save and load": keeps_its_state,
+    "geometry": tells_where_parts_lie,
     "predict": answers,
 }

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from torch import Generator
 
 from sensorium.contracts.component import Component
+from sensorium.contracts.geometry import Geometry
+from sensorium.errors import UserError
 
 
 class Modality(Component):
@@ -24,6 +26,8 @@ class Modality(Component):
             lowers them to its own.
         shape: Shape of one transformed value, None where it varies.
         vocabulary: Number of distinct ids for `tokens` and `label`; 0 for continuous values.
+        follows: Field of a picture whose geometry this one follows, in training, evaluation and answers: a depth map, a
+            mask, boxes. None is by itself.
         learns: True when `fit` must see the training set before the first batch.
     """
 
@@ -35,6 +39,7 @@ class Modality(Component):
     form: str
     shape: tuple[int | None, ...]
     vocabulary: int = 0
+    follows: str | None = None
 
     def __init__(self, config: Modality.Config) -> None:
         self.config = config
@@ -60,9 +65,33 @@ class Modality(Component):
 
         Args:
             value: What `decode` returned.
-            random: Source of all randomness of augmentation, seeded by sample and epoch.
+            random: Source of all randomness of augmentation, seeded by sample, epoch and field.
                 None asks for the evaluation's transform, which has none.
         """
+        raise NotImplementedError
+
+    def geometry(self, value: Any, random: Generator | None) -> Geometry:
+        """Returns where `transform`, given the same value and a generator of the same state, puts its parts.
+
+        Raises:
+            UserError: It is not a picture.
+        """
+        raise UserError(
+            f"The modality {type(self).__name__} has no geometry that another field could follow.",
+            "`follows` names the field of a picture.",
+            "Name another field, or leave `follows` out.",
+        )
+
+    def follow(self, value: Any, geometry: Geometry) -> Any:
+        """Returns the decoded value as a tensor of `shape`, put where the picture is that it follows.
+
+        What leaves the picture goes, with all that belongs to it: a box with its label. Called in place of
+        `transform`, where `follows` is set.
+        """
+        raise NotImplementedError
+
+    def put_back(self, value: Any, geometry: Geometry) -> Any:
+        """Returns one output value as it lies on the picture that was sent, for `encode`, where `follows` is set."""
         raise NotImplementedError
 
     def collate(self, values: Sequence[Any]) -> Any:

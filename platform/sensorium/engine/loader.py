@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from sensorium.contracts.data import Batch, Sample
+from sensorium.contracts.data import Batch, Sample, stable_hash
 from sensorium.contracts.dataset import Split
+from sensorium.contracts.geometry import Geometry
 from sensorium.contracts.modality import Modality
 from sensorium.engine.order import mix, share
 from sensorium.errors import MediaError
@@ -66,10 +67,8 @@ class Loader:
     def read(self, index: int, epoch: int | None) -> tuple[Sample, dict[str, Any]]:
         """Returns one sample, raw and transformed."""
         sample = self.split[index]
-        random = None
-        if epoch is not None:
-            random = torch.Generator().manual_seed(mix(self.seed, epoch, index))
-        return sample, transform(sample, self.modalities, random)
+        seed = None if epoch is None else mix(self.seed, epoch, index)
+        return sample, transform(sample, self.modalities, seed)
 
     def _collate(self, parts: list[Future[list[tuple[Sample, dict[str, Any]]]]]) -> Batch:
         return collate([pair for part in parts for pair in part.result()], self.modalities)
@@ -88,23 +87,53 @@ def keep_memory() -> None:
             mallopt(option, 1 << 30)
 
 
-def transform(
-    sample: Sample, modalities: Mapping[str, Modality], random: torch.Generator | None = None
-) -> dict[str, Any]:
+def transform(sample: Mapping[str, Any], modalities: Mapping[str, Modality], seed: int | None = None) -> dict[str, Any]:
     """Returns the decoded and transformed fields of one sample.
+
+    Args:
+        sample: Field -> raw value.
+        modalities: Field -> modality, of the fields to read.
+        seed: What each field's augmentation follows from, together with its name; None asks for none.
 
     Raises:
         MediaError: A field cannot be read; names the sample, the field and the cause.
     """
-    values = {}
-    for field, modality in modalities.items():
+    return read(sample, modalities, seed, f"Sample {sample['id']}, field")[0]
+
+
+def read(
+    raws: Mapping[str, Any], modalities: Mapping[str, Modality], seed: int | None, what: str
+) -> tuple[dict[str, Any], dict[str, Geometry]]:
+    """Returns the transformed values of some fields, and where pictures lie that others follow.
+
+    Args:
+        raws: Field -> raw value.
+        modalities: Field -> modality, of the fields to read.
+        seed: As for `transform`.
+        what: What an error calls a field.
+
+    Raises:
+        MediaError: A field cannot be read; names it and the cause.
+    """
+    values: dict[str, Any] = {}
+    placed: dict[str, Geometry] = {}
+    followed = {modality.follows for modality in modalities.values() if modality.follows}
+
+    def random(field: str) -> torch.Generator | None:
+        return None if seed is None else torch.Generator().manual_seed(stable_hash(f"{seed}/{field}"))
+
+    for field, modality in sorted(modalities.items(), key=lambda item: item[1].follows is not None):
         try:
-            values[field] = modality.transform(modality.decode(sample[field]), random)
+            value = modality.decode(raws[field])
+            if field in followed:
+                placed[field] = modality.geometry(value, random(field))
+            if modality.follows is None:
+                values[field] = modality.transform(value, random(field))
+            else:
+                values[field] = modality.follow(value, placed[modality.follows])
         except MediaError as cause:
-            raise MediaError(
-                f"Sample {sample['id']}, field {field!r}: {cause.wrong}", cause.expected, cause.hint
-            ) from cause
-    return values
+            raise MediaError(f"{what} {field!r}: {cause.wrong}", cause.expected, cause.hint) from cause
+    return values, placed
 
 
 def collate(pairs: Sequence[tuple[Sample, dict[str, Any]]], modalities: Mapping[str, Modality]) -> Batch:

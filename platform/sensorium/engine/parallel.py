@@ -54,7 +54,7 @@ def replicate(task: Task, device: torch.device) -> nn.Module:
 
 
 def shard(task: Task, device: torch.device) -> None:
-    """Cuts the parameters of every part of a task and of its inner tasks, and of every block in their lists, among the workers.
+    """Cuts the parameters of a task among the workers: of every part, also of inner tasks, and of blocks in lists.
 
     Each of W workers then holds 1/W of the parameters and of the optimizer's state; scalars, which
     have nothing to cut, stay whole.

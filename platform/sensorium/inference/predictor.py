@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 
 from sensorium.assembly.build import Model, load_model, open_split
 from sensorium.contracts.data import Batch, map_tensors
+from sensorium.contracts.geometry import Geometry
+from sensorium.contracts.modality import Modality
 from sensorium.contracts.run import Evaluation
 from sensorium.engine.evaluation import evaluate as measure
-from sensorium.engine.loader import Loader
+from sensorium.engine.loader import Loader, read
 from sensorium.engine.parallel import device
-from sensorium.errors import MediaError, SensoriumError, UserError, unknown
+from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.experiment import keypath
 from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check
@@ -29,10 +31,12 @@ class Prepared:
     Attributes:
         example: Field -> raw value.
         values: Field -> transformed value.
+        placed: Field of a picture that others follow, or outputs lie over -> where its parts come to lie.
     """
 
     example: Mapping[str, Any]
     values: Mapping[str, Any]
+    placed: Mapping[str, Geometry] = field(default_factory=dict)
 
 
 class Predictor:
@@ -87,14 +91,17 @@ class Predictor:
             UserError: A field is unknown, missing, or its value cannot be read.
         """
         self.check(example)
-        values = {}
-        for name, raw in example.items():
-            modality = self.model.task.inputs[name]
-            try:
-                values[name] = modality.transform(modality.decode(raw), None)
-            except MediaError as cause:
-                raise MediaError(f"Input {name!r}: {cause.wrong}", cause.expected, cause.hint) from cause
-        return Prepared(example, values)
+        task = self.model.task
+        inputs = {name: task.inputs[name] for name in example}
+        missing = {modality.follows for modality in inputs.values() if modality.follows} - set(inputs)
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise UserError(f"Missing: {names}.", "Another input lies over it.", f"Give {names}=… too.")
+        values, placed = read(example, inputs, None, "Input")
+        for name in {modality.follows for modality in task.outputs.values()} & set(inputs) - set(placed):
+            assert name is not None
+            placed[name] = inputs[name].geometry(inputs[name].decode(example[name]), None)
+        return Prepared(example, values, placed)
 
     @torch.no_grad()
     def answer(self, prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
@@ -119,11 +126,17 @@ class Predictor:
             )
         return [
             {
-                name: task.outputs[name].encode(map_tensors(values, lambda t, row=row: t[row].cpu()))
+                name: self._encoded(task.outputs[name], map_tensors(values, lambda t, row=row: t[row].cpu()), each)
                 for name, values in outputs.items()
             }
-            for row in range(len(prepared))
+            for row, each in enumerate(prepared)
         ]
+
+    @staticmethod
+    def _encoded(modality: Modality, value: Any, prepared: Prepared) -> Any:
+        """Returns an output as a person understands it, on the picture that was sent where it lies over one."""
+        placed = prepared.placed.get(modality.follows or "")
+        return modality.encode(value if placed is None else modality.put_back(value, placed))
 
     def check(self, example: Mapping[str, Any]) -> None:
         """Checks the names of an example's fields.

@@ -32,6 +32,19 @@ def affine(picture: Tensor, degrees: float, zoom: float, move: tuple[float, floa
     return F.grid_sample(picture[None], grid, padding_mode="border", align_corners=False)[0]
 
 
+def affine_matrix(size: tuple[int, int], degrees: float, zoom: float, move: tuple[float, float]) -> Tensor:
+    """Returns where `affine` moves places (x, y) in pixels of a picture of so many rows and columns, (2, 3) float64."""
+    height, width = size
+    cos, sin = zoom * math.cos(math.radians(degrees)), zoom * math.sin(math.radians(degrees))
+    y, x = (share * side for share, side in zip(move, size, strict=True))
+    # About the centre, against the clock with y downwards; then moved.
+    rows = [[cos, sin, width / 2 + x], [-sin, cos, height / 2 + y]]
+    centre = torch.tensor([width / 2, height / 2], dtype=torch.float64)
+    matrix = torch.tensor(rows, dtype=torch.float64)
+    matrix[:, 2] -= matrix[:, :2] @ centre
+    return matrix
+
+
 def adjust(picture: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
     """Returns a picture (C, H, W) with factors on its pixels, on their distance from the mean, and from grey."""
     picture = picture * brightness

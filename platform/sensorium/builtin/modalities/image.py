@@ -20,8 +20,8 @@ from PIL import Image as Pillow
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from sensorium import MediaError, Modality
-from sensorium.builtin.modalities.changes import adjust, affine
+from sensorium import Geometry, MediaError, Modality
+from sensorium.builtin.modalities.changes import adjust, affine, affine_matrix
 from sensorium.builtin.modalities.source import opened, readable
 
 LUMA = (0.299, 0.587, 0.114)
@@ -85,6 +85,13 @@ class Image(Modality):
         jitter: float = 0.0
         """Largest change of brightness, contrast and saturation as a share."""
 
+        follows: str | None = None
+        """Field of a picture that this one lies over, such as a depth map or a mask: it is cropped, mirrored and
+        turned as that one is, in place of augmentation of its own."""
+
+        nearest: bool = False
+        """Takes the nearest pixel where it follows another picture, rather than blending several: for masks."""
+
         max_pixels: int = 100_000_000
         """Pixels in a file's header above which it is refused before it is decoded."""
 
@@ -109,6 +116,7 @@ class Image(Modality):
         self.mode = "L" if config.channels == 1 else "RGB"
         self.size = _sides(config.size)
         self.shape = (config.channels, *self.size)
+        self.follows = config.follows
         self.mean = torch.tensor(config.mean).view(-1, 1, 1)
         self.std = torch.tensor(config.std).view(-1, 1, 1)
 
@@ -140,8 +148,13 @@ class Image(Modality):
             self._check_size(picture, name)
             # A JPEG is decoded at the smallest of 1/1, 1/2, 1/4, 1/8 that leaves twice the pixels needed.
             side = math.ceil(2 * max(self.size) / math.sqrt(self.config.crop_scale or 1))
+            full = picture.size
             picture.draft(self.mode, (side, side))
-            return self._picture(picture, name)
+            pixels = self._picture(picture, name)
+            if picture.size != full:  # places on the picture that was given are counted in its own pixels
+                turned = (pixels.shape[1] > pixels.shape[2]) != (picture.height > picture.width)
+                pixels.full_size = full if turned else full[::-1]  # type: ignore[attr-defined]
+            return pixels
 
     def cost(self, raw: Any) -> int:
         """Returns the bytes of its pixels, by the header: as they are decoded, converted and copied."""
@@ -160,6 +173,42 @@ class Image(Modality):
         if draws is not None:
             picture = self._augment(picture, draws[4:])
         return (picture - self.mean) / self.std
+
+    def geometry(self, value: Tensor, random: Generator | None) -> Geometry:
+        """Returns where the pixels of a picture, as `decode` returned it, come to lie."""
+        draws = None if random is None else torch.rand(12, generator=random).tolist()
+        (h, w), (rows, columns) = value.shape[1:], self.size
+        given: tuple[int, int] = getattr(value, "full_size", (h, w))
+        top, left, height, width = self._crop(h, w, draws and draws[:4])
+        down, across = rows / height, columns / width
+        reduced = torch.tensor([[w / given[1], 0, 0], [0, h / given[0], 0]], dtype=torch.float64)
+        crop = torch.tensor([[across, 0, -left * across], [0, down, -top * down]], dtype=torch.float64)
+        placed = Geometry.identity(given).then(reduced, (h, w)).then(crop, self.size)
+        if draws is None:
+            return placed
+        if draws[4] < self.config.flip:
+            placed = placed.then(torch.tensor([[-1, 0, columns], [0, 1, 0]], dtype=torch.float64), self.size)
+        options = self.config
+        if options.rotate or options.shift or options.zoom:
+            angle, zoom, below, beside = (2 * draw - 1 for draw in draws[5:9])
+            move = (options.shift * below, options.shift * beside)
+            placed = placed.then(
+                affine_matrix(self.size, options.rotate * angle, 1 + options.zoom * zoom, move), self.size
+            )
+        return placed
+
+    def follow(self, value: Tensor, geometry: Geometry) -> Tensor:
+        """Returns the picture as (C, H, W), put where the one is that it follows; normalised."""
+        pixels = value.float() / 255 if value.dtype == torch.uint8 else value
+        placed = geometry.warp(pixels, self.config.nearest)
+        if placed.shape[1:] != self.size:
+            mode = "nearest" if self.config.nearest else "bilinear"
+            placed = F.interpolate(placed[None], self.size, mode=mode)[0]
+        return (placed - self.mean) / self.std
+
+    def put_back(self, value: Tensor, geometry: Geometry) -> Tensor:
+        """Returns a picture (C, H, W) that was drawn over what was seen as it lies over the one that was sent."""
+        return geometry.inverse().warp(value.cpu(), self.config.nearest)
 
     def collate(self, values: Sequence[Tensor]) -> Tensor:
         """Returns (B, C, H, W)."""
