@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from sensorium.contracts.task import Objective as Objective
     from sensorium.contracts.task import Stage as Stage
     from sensorium.contracts.task import Task as Task
+    from sensorium.paths import expanded as expanded
 
 __version__ = "0.1.0"
 
@@ -66,6 +67,7 @@ _HOMES = {
     "contracts.parts": ("Decoder", "Encoder", "Fusion", "Loss"),
     "contracts.run": ("Evaluation", "Outcome", "Run", "Step"),
     "contracts.task": ("Objective", "Stage", "Task"),
+    "paths": ("expanded",),
     "builtin.losses.si_sdr": ("sdr", "si_sdr"),
     "builtin.diffusion": ("Diffusion", "guided", "waves"),
     "builtin.encoders.transformer": ("TransformerBlock",),

@@ -26,6 +26,7 @@ from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.experiment import Loaded, check
 from sensorium.keypath import quoted
 from sensorium.modules import nowhere, permitted
+from sensorium.paths import expanded
 from sensorium.plugins import Plugins
 
 _SPLITS = ("train", "validation", "test")
@@ -147,7 +148,7 @@ def load_model(folder: str | Path) -> Model:
     Raises:
         UserError: The folder is no whole checkpoint, or its plugins are neither installed nor allowed.
     """
-    checkpoint = open_checkpoint(folder)
+    checkpoint = open_checkpoint(expanded(folder))
     experiment = checkpoint.document("experiment")
     with nowhere():
         loaded = check(experiment, Plugins(permitted(experiment)))

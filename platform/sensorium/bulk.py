@@ -20,6 +20,7 @@ from sensorium.contracts.dataset import Dataset
 from sensorium.contracts.task import Task
 from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.experiment import override, parse
+from sensorium.paths import expanded
 from sensorium.plugins import Plugins
 from sensorium.prediction import Predictor, Prepared
 from sensorium.serving.batching import Exact, shape
@@ -171,6 +172,7 @@ def _matching(pattern: str, task: Task, given: Mapping[str, str]) -> tuple[str, 
                 "Write INPUT=PATTERN, or NAME:SPLIT for a dataset.",
             )
         name, rest = media[0], pattern
+    rest = expanded(rest)
     files, inside = fsspec.core.url_to_fs(rest)
     found = sorted(path for path in files.glob(inside) if not files.isdir(path))
     if not found:
@@ -294,7 +296,7 @@ class Folder:
     def __init__(self, place: str, work: Plan) -> None:
         import fsspec
 
-        self.place = place if "://" in place else str(Path(place).resolve())
+        self.place = place if "://" in (place := expanded(place)) else str(Path(place).resolve())
         self.files, self.root = fsspec.core.url_to_fs(self.place)
         self.files.makedirs(self.root, exist_ok=True)
         mine = json.dumps({**asdict(work), "part": PART})

@@ -22,9 +22,10 @@ from sensorium.contracts.modality import Modality
 from sensorium.contracts.task import Task
 from sensorium.engine.settings import Evaluation, Training
 from sensorium.errors import UserError, unknown
+from sensorium.paths import expanded
 from sensorium.plugins import Plugins
 from sensorium.search import Search
-from sensorium.yamls import parse_yaml
+from sensorium.yamls import parse_value, parse_yaml
 
 
 class Tracking(Config):
@@ -133,7 +134,7 @@ def load(source: str, overrides: Sequence[str] = (), plugins: Plugins | None = N
 
 def read(source: str, plugins: Plugins) -> dict[str, Any]:
     """Returns the content of an experiment file, or of a task's default experiment, unchecked."""
-    path = Path(source)
+    path = Path(expanded(source))
     if path.suffix in (".yaml", ".yml", ".json") or path.is_file():
         if not path.is_file():
             raise UserError(
@@ -228,7 +229,7 @@ def dump(value: Any, plugins: Plugins) -> Any:
 
 
 def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Returns `data` with `key.path=value` put over it; values are YAML.
+    """Returns `data` with `key.path=value` put over it; values are those of `yamls.parse_value`.
 
     Their order does not matter: a component is named before its options are set. One that gets
     another `name` loses the options of the former one.
@@ -243,7 +244,7 @@ def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
                 "Overrides have the form key.path=value; a key that holds a dot is quoted.",
                 """Examples: training.epochs=3, 'modalities."label.v2".name=label'.""",
             )
-        pairs.append((found[0], parse_yaml(found[1], item, mapping=False)))
+        pairs.append((found[0], parse_value(found[1], item)))
     for keys, value in sorted(pairs, key=lambda pair: _depth(pair[0])):
         _put(result, keys, value)
     return result

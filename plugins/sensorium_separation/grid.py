@@ -21,7 +21,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium import Dataset, MediaError, Sample, Split, UserError, Video, unknown
+from sensorium import Dataset, MediaError, Sample, Split, UserError, Video, expanded, unknown
 
 LEVEL = 0.05
 """Root mean square of each voice."""
@@ -79,7 +79,7 @@ class GridMixtures(Dataset):
         """
         if split not in self.splits:
             raise unknown("split", split, self.splits)
-        root = Path(self.config.root).expanduser()
+        root = Path(expanded(self.config.root))
         table = root / "index.csv"
         clips = _listed(table) if table.is_file() else _found(root)
         for name in self.config.test:

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from torch.utils import data
 
-from sensorium import Dataset, MediaError, Sample, Split, UserError, unknown
+from sensorium import Dataset, MediaError, Sample, Split, UserError, expanded, unknown
 
 TEACHERS = {"object": ("VGG16_IMNET_TRAIN_B", 1000), "scene": ("VGG16_PLACES2_TRAIN_B", 401)}
 """Field -> the network that gave it, and its classes."""
@@ -48,7 +48,7 @@ class FlickrSounds(Dataset):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.root = Path(config.root).expanduser()
+        self.root = Path(expanded(config.root))
         self.labelled: Dataset = config.labelled.build()
         if any(self.labelled.fields.get(name) != name for name in ("audio", "label")):
             raise UserError(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from sensorium import Dataset, Sample, UserError, unknown
+from sensorium import Dataset, Sample, UserError, expanded, unknown
 
 LISTS = {"train": "trainvalclasses.txt", "test": "testclasses.txt"}
 
@@ -52,20 +52,20 @@ class DescribedPhotographs(Dataset):
         """
         if split not in self.splits:
             raise unknown("split", split, self.splits)
-        root = Path(self.config.root).expanduser()
-        listing, images = root / LISTS[split], root / self.config.images
-        for place in (listing, images, root / self.config.captions):
+        root = Path(expanded(self.config.root))
+        listing, images = root / LISTS[split], root / expanded(self.config.images)
+        for place in (listing, images, root / expanded(self.config.captions)):
             if not place.exists():
                 raise UserError(f"{place} is not there.", "See the layout in the reader's module.", "Set dataset.root.")
         found: list[tuple[Path, Path, list[str], int]] = []
         for name in _lines(listing):
             if Path(name).name != name or len(name.encode()) > LONGEST:
                 raise UserError(f"{listing} names the class {name[:60]!r}.", "The name of a folder was expected.")
-            described = sorted((root / self.config.captions / name).glob("*.txt"))
+            described = sorted((root / expanded(self.config.captions) / name).glob("*.txt"))
             if not described:
                 raise UserError(
                     f"{listing} names the class {name!r}, of which there are no captions.",
-                    f"Files <name>.txt were expected in {root / self.config.captions / name}.",
+                    f"Files <name>.txt were expected in {root / expanded(self.config.captions) / name}.",
                     "Fetch them, or take the class out of the list.",
                 )
             for text in described:

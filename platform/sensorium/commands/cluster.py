@@ -9,6 +9,7 @@ import typer
 
 from sensorium.commands.options import Json, print_json
 from sensorium.errors import UserError, unknown
+from sensorium.paths import expanded
 
 app = typer.Typer(
     help="Start and end Ray clusters of several nodes on this machine.", no_args_is_help=True, rich_markup_mode=None
@@ -92,7 +93,7 @@ def _named(name: str | None) -> Any:
             f"Known: {', '.join(known)}." if known else "",
             "Name one." if known else "",
         )
-    if name not in known and Path(name).is_file():
+    if name not in known and Path(expanded(name)).is_file():
         name = description.read(Path(name)).name
     if name not in known:
         raise unknown("cluster", name, known)

@@ -15,6 +15,7 @@ import typer
 
 from sensorium.commands.options import Json, print_json, warn
 from sensorium.errors import UserError
+from sensorium.paths import expanded
 from sensorium.secrets import check_address
 
 Cluster = Annotated[
@@ -186,7 +187,7 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
     if source is None and resume is None:
         raise UserError("The command names no task.", "Such as: sensorium submit -- train clip --workers 4.")
     if resume is not None:
-        storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
+        storage = runs.named(overrides)
         searching = "trials" in options
         record = runs.reopen(resume, storage, tuning.RECORD if searching else runs.RECORD)
         experiment = override(record["experiment"], overrides)
@@ -213,7 +214,7 @@ def _named(options: dict[str, Any]) -> list[Path]:
         UserError: It lies elsewhere.
     """
     source = options.get("task")
-    files = [Path(source)] if source is not None and Path(source).is_file() else []
+    files = [path] if source is not None and (path := Path(expanded(source))).is_file() else []
     if files and not files[0].resolve().is_relative_to(Path.cwd()):
         raise UserError(
             f"The experiment {source} lies outside of this folder, whose files travel.",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sensorium.commands.options import Address, Allowed, Json, ModelName, print_json, warn
+from sensorium.paths import expanded
 
 
 def predict(
@@ -104,7 +105,7 @@ def _ask_many(
 def _medium(name: str, value: Any, folder: str | None) -> Any:
     if not isinstance(value, bytes):
         return value
-    place = Path(folder or ".").resolve()
+    place = Path(expanded(folder or ".")).resolve()
     place.mkdir(parents=True, exist_ok=True)
     suffix = ".png" if value.startswith(b"\x89PNG") else ".wav"
     path = place / f"{name}{suffix}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sensorium.commands.options import Allowed, Json, print_json
+from sensorium.paths import expanded
 
 NAMED = "NAME=MODEL"
 
@@ -54,7 +55,8 @@ def serve(
     if write is not None:
         import yaml
 
-        write.write_text(yaml.safe_dump(serve_run.document(settings, host, port), sort_keys=False), encoding="utf-8")
+        text = yaml.safe_dump(serve_run.document(settings, host, port), sort_keys=False)
+        Path(expanded(write)).write_text(text, encoding="utf-8")
         print(f"{write}: deploy it with `serve deploy {write}`")
         return
     if detach and address is None:
@@ -91,7 +93,7 @@ def _settings(
         from sensorium.yamls import parse_yaml
 
         try:
-            text = file.read_text(encoding="utf-8")
+            text = Path(expanded(file)).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as cause:
             raise UserError(f"{file} cannot be read: {' '.join(str(cause).split())}.") from cause
         return serve_run.from_document(parse_yaml(text, str(file), mapping=False))
@@ -108,7 +110,7 @@ def _settings(
             raise UserError(f"{item!r} is no index of a model.", "NAME=FOLDER was expected.")
         if name not in served:
             raise unknown("model", name, served)
-        served[name]["index"] = str(Path(folder).resolve())
+        served[name]["index"] = str(Path(expanded(folder)).resolve())
     return check({"models": served, "key": key_from_environment()}), host, port
 
 

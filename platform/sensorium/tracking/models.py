@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensorium.errors import SensoriumError, UserError
+from sensorium.paths import expanded
 
 if TYPE_CHECKING:
     from sensorium.contracts.run import Run
@@ -88,6 +89,7 @@ def fetch(model: str) -> str:
     Raises:
         UserError: There is no such model.
     """
+    model = expanded(model)
     if "://" in model:
         return _download(model, Path(tempfile.mkdtemp(prefix="sensorium-")) / FOLDER)
     if not model.startswith(("runs:/", "models:/")):

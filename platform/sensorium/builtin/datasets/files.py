@@ -12,7 +12,7 @@ from typing import Any
 
 import fsspec
 
-from sensorium import Sample, UserError
+from sensorium import Sample, UserError, expanded
 from sensorium.builtin.values import clean, once
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -69,7 +69,7 @@ def require(path: Path, what: str, hint: str) -> Path:
     Raises:
         UserError: It does not exist; says what the nearest folder above it holds.
     """
-    path = path.expanduser()
+    path = Path(expanded(path))
     if path.exists():
         return path
     folder = next(parent for parent in path.parents if parent.is_dir())
@@ -195,7 +195,7 @@ def filesystem(uri: str) -> tuple[Any, str]:
         UserError: Nothing is installed that reads such a URI.
     """
     try:
-        system, path = fsspec.url_to_fs(uri)
+        system, path = fsspec.url_to_fs(expanded(uri))
     except (ImportError, ValueError) as cause:
         raise UserError(
             f"{uri} cannot be read: {cause}.",
@@ -211,6 +211,7 @@ def expand(pattern: str) -> list[str]:
     Raises:
         UserError: There is no such file; on other file systems, a * that fits none.
     """
+    pattern = expanded(pattern)
     match = BRACES.search(pattern)
     if match:
         first, last = match.groups()
