@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -10,6 +11,7 @@ import typer
 
 from sensorium import __version__
 from sensorium.commands import cluster, index, jobs, look, plugin, predict, serve, train, tune
+from sensorium.debugging import VARIABLE, debugging
 from sensorium.errors import SensoriumError
 
 app = typer.Typer(
@@ -42,8 +44,6 @@ for command in (
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(plugin.app, name="plugin")
 
-_debug = False
-
 
 def _show_version(asked: bool) -> None:
     if asked:
@@ -56,11 +56,13 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks, and what Ray and MLflow say of their work.")
+    ] = False,
 ) -> None:
     """Train models that see, hear and read, on Ray."""
-    global _debug
-    _debug = debug
+    if debug:
+        os.environ[VARIABLE] = "1"
 
 
 def main() -> NoReturn:
@@ -82,7 +84,7 @@ def main() -> NoReturn:
 
 
 def _complain(text: str, status: int) -> NoReturn:
-    if _debug:
+    if debugging():
         traceback.print_exc()
     print(f"Error: {' '.join(text.split())}", file=sys.stderr)
     sys.exit(status)

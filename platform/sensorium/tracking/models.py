@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sensorium.debugging import debugging
 from sensorium.errors import SensoriumError, UserError
 from sensorium.paths import expanded
 
@@ -171,7 +174,12 @@ def _store(run: Run, model: str, task: Task) -> Stored:
     name = run.tracking.get("register")
     with tempfile.TemporaryDirectory() as folder:
         local = _download(model, Path(folder) / FOLDER)
-        with warnings.catch_warnings(), mlflow.start_run(run_id=record.run_id, log_system_metrics=False):
+        with (
+            warnings.catch_warnings(),
+            # MLflow prints what it registers, past its loggers.
+            nullcontext() if debugging() else redirect_stderr(StringIO()),
+            mlflow.start_run(run_id=record.run_id, log_system_metrics=False),
+        ):
             warnings.filterwarnings("ignore", ".*An input example was not provided")
             info = mlflow.pyfunc.log_model(
                 name=FOLDER,
