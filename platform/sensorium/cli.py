@@ -11,11 +11,12 @@ import typer
 
 from sensorium import __version__
 from sensorium.commands import cluster, index, jobs, look, plugin, predict, serve, train, tune
+from sensorium.commands.help import Command, Group
 from sensorium.debugging import VARIABLE, debugging
 from sensorium.errors import SensoriumError
 
 app = typer.Typer(
-    help="Train models that see, hear and read, on Ray.",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -39,7 +40,7 @@ for command in (
     jobs.logs,
     jobs.stop,
 ):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(plugin.app, name="plugin")
@@ -60,7 +61,11 @@ def options(
         bool, typer.Option("--debug", help="Show tracebacks, and what Ray and MLflow say of their work.")
     ] = False,
 ) -> None:
-    """Train models that see, hear and read, on Ray."""
+    """Train models that see, hear and read, on Ray.
+
+    Example:
+        sensorium train clip tracking.register=digits
+    """
     if debug:
         os.environ[VARIABLE] = "1"
 

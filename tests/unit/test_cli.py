@@ -103,7 +103,7 @@ def test_schema_is_json(sensorium):
         (["show", "clip", "training.epochs"], "'training.epochs' is not an override."),
         (
             ["evaluate", "nowhere"],
-            "nowhere is no folder. A model is a checkpoint folder, runs:/… or models:/name@alias.",
+            "nowhere is no folder. A model is a checkpoint folder, runs:/… or models:/NAME@ALIAS.",
         ),
         (["predict", "nowhere", "image=x.png"], "nowhere is no folder."),
         (["predict", "nowhere"], "nowhere is no folder."),

@@ -14,23 +14,31 @@ from sensorium.paths import expanded
 
 def predict(
     model: ModelName,
-    fields: Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE-OR-PATH]...")] = None,
+    fields: Annotated[
+        list[str] | None, typer.Argument(metavar="FIELD=VALUE", help="What to ask about; of a medium, its file.")
+    ] = None,
     output: Annotated[
-        str | None, typer.Option(help="Folder for media of the answer; with --input, for the answers.")
+        str | None,
+        typer.Option(metavar="FOLDER", help="Folder for media of the answer; with --input, for the answers."),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--input", help="Files such as 'photos/*.jpg', or NAME:SPLIT of a dataset, to ask about each."),
+        typer.Option(
+            "--input",
+            metavar="FILES|NAME:SPLIT",
+            help="Files such as 'photos/*.jpg', or NAME:SPLIT of a dataset, to ask about each.",
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option(help="With --input: questions computed together at most.")] = 32,
-    workers: Annotated[int | None, typer.Option(help="With --input: processes at most.")] = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="With --input: questions computed together at most.")] = 32,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="With --input: processes at most.")] = None,
     address: Address = None,
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
     """Ask a trained model about one example, or about each of many.
 
-    Such as: sensorium predict models:/digits/1 image=digit.png
+    Example:
+        sensorium predict models:/digits/1 image=digit.png
     """
     if source is not None:
         _ask_many(model, source, fields or [], output, batch, workers, address, as_json)

@@ -14,22 +14,28 @@ NAMED = "NAME=MODEL"
 
 
 def serve(
-    models: Annotated[list[str] | None, typer.Argument(metavar="[[NAME=]MODEL]...", help="Models to serve.")] = None,
-    file: Annotated[Path | None, typer.Option(help="Take models and options from a serve.yaml.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback needs SENSORIUM_API_KEY.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to serve on, such as auto or HOST:6379.")] = None,
-    replicas: Annotated[str, typer.Option(help="Copies of each model, N or FEWEST:MOST.")] = "1",
-    num_gpus: Annotated[float, typer.Option(help="Share of a GPU for each copy.")] = 0.0,
+    models: Annotated[list[str] | None, typer.Argument(metavar="[NAME=]MODEL", help="Models to serve.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take models and options from a serve.yaml.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Address to listen on; beyond loopback needs SENSORIUM_API_KEY.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(metavar="PORT", help="Port to listen on.")] = 8000,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to serve on, such as auto or HOST:6379.")
+    ] = None,
+    replicas: Annotated[str, typer.Option(metavar="N|FEWEST:MOST", help="Copies of each model.")] = "1",
+    num_gpus: Annotated[float, typer.Option(metavar="SHARE", help="Share of a GPU for each copy.")] = 0.0,
     index: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Search through an index that the model made.")
     ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Answer to this name in the address, too.")
     ] = None,
-    write: Annotated[Path | None, typer.Option(help="Write a file for `serve deploy`, and end.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a file for `serve deploy`, and end.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running on the cluster of --address.")] = False,
     update: Annotated[
         list[str] | None, typer.Option(metavar=NAMED, help="Bring a running model to another version.")
@@ -40,7 +46,11 @@ def serve(
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
-    """Serve trained models over HTTP, until Ctrl-C."""
+    """Serve trained models over HTTP, until Ctrl-C.
+
+    Example:
+        sensorium serve digits=models:/digits@champion --port 8000
+    """
     from sensorium.errors import UserError
     from sensorium.runtime import serve_run
 

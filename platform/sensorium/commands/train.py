@@ -6,13 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.commands.options import Address, Allowed, Json, ModelName, Overrides, print_json, warn
+from sensorium.commands.options import Address, Allowed, Json, ModelName, Overrides, TaskOrFile, print_json, warn
 
 
 def train(
-    task: Annotated[str | None, typer.Argument(metavar="TASK|FILE")] = None,
+    task: TaskOrFile = None,
     overrides: Overrides = None,
-    workers: Annotated[int | None, typer.Option(help="Number of workers; two and more run on Ray.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of workers; two and more run on Ray.")
+    ] = None,
     local: Annotated[bool, typer.Option("--local", help="One worker in this process, for debugging.")] = False,
     address: Address = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume a run, by name or folder.")] = None,
@@ -21,7 +23,8 @@ def train(
 ) -> None:
     """Train a task, or the experiment in a file, and record the run.
 
-    Such as: sensorium train clip training.epochs=5 tracking.register=digits
+    Example:
+        sensorium train clip training.epochs=5 tracking.register=digits
     """
     from sensorium.commands.report import next_steps, table
     from sensorium.interrupts import terminable
@@ -64,7 +67,7 @@ def train(
 def evaluate(
     model: ModelName,
     split: Annotated[
-        str | None, typer.Option(help="train, validation or test; as after training if not given.")
+        str | None, typer.Option(metavar="SPLIT", help="train, validation or test; as after training if not given.")
     ] = None,
     overrides: Overrides = None,
     plugins: Allowed = None,
@@ -72,7 +75,8 @@ def evaluate(
 ) -> None:
     """Measure a trained model on a split of its dataset.
 
-    Such as: sensorium evaluate models:/digits/1 --split validation
+    Example:
+        sensorium evaluate models:/digits/1 --split validation
     """
     from sensorium.commands.report import table
     from sensorium.prediction import evaluate as measure

@@ -7,17 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.commands.options import Address, Allowed, Json, Overrides, print_json, warn
+from sensorium.commands.options import Address, Allowed, Json, Overrides, TaskOrFile, print_json, warn
 
 
 def tune(
-    task: Annotated[str | None, typer.Argument(metavar="TASK|FILE")] = None,
+    task: TaskOrFile = None,
     overrides: Overrides = None,
-    trials: Annotated[int | None, typer.Option(help="Number of trials.")] = None,
-    concurrent: Annotated[int | None, typer.Option(help="Trials at a time at most.")] = None,
-    time_budget: Annotated[str | None, typer.Option(help="Longest time of the search: 90s, 30m or 2h.")] = None,
-    method: Annotated[str | None, typer.Option(help="random, asha, optuna or pbt.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of workers of each trial.")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Number of trials.")] = None,
+    concurrent: Annotated[int | None, typer.Option(metavar="N", help="Trials at a time at most.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest time of the search: 90s, 30m or 2h.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(metavar="METHOD", help="random, asha, optuna or pbt.")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Number of workers of each trial.")] = None,
     address: Address = None,
     resume: Annotated[
         str | None, typer.Option(metavar="SEARCH", help="Go on with a search, by name or folder.")
@@ -27,7 +29,8 @@ def tune(
 ) -> None:
     """Search the options of a task, or of a file, for the best.
 
-    Such as: sensorium tune clip --trials 4 --method asha
+    Example:
+        sensorium tune clip --trials 4 --method asha
     """
     from sensorium.interrupts import terminable
     from sensorium.modules import advice

@@ -28,7 +28,7 @@ class Stored:
 
     Attributes:
         run_id: MLflow's id of the run.
-        model_uri: `runs:/…` or, when it was registered, `models:/name/version`.
+        model_uri: `runs:/…` or, when it was registered, `models:/NAME/VERSION`.
     """
 
     run_id: str

@@ -11,6 +11,7 @@ import ray.train.v2._internal.execution.context as of_ray
 from ray._private import worker
 from ray._private.log import PlainRayHandler
 from ray.experimental.tqdm_ray import RAY_TQDM_MAGIC
+
 from sensorium.debugging import VARIABLE
 from sensorium.runtime import internals
 

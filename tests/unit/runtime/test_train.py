@@ -4,6 +4,7 @@ import types
 
 import pytest
 import ray.train
+
 from sensorium.errors import UserError
 from sensorium.runtime import train
 
