@@ -63,6 +63,7 @@ def _nothing_given(model: str, predictor: Any) -> NoReturn:
     Raises:
         UserError: Always.
     """
+    from sensorium.commands.report import question
     from sensorium.errors import UserError
 
     task = predictor.model.task
@@ -70,10 +71,10 @@ def _nothing_given(model: str, predictor: Any) -> NoReturn:
     for name, modality in task.inputs.items():
         kind = predictor.model.loaded.plugins.name_of(type(modality))
         taken.append(f"{name} ({kind}{' file' * bool(modality.accepts)}{', optional' * (name in task.optional)})")
-    needed = [name for name in task.inputs if name not in task.optional] or list(task.inputs)[:1]
-    asked = " ".join(f"{name}=VALUE" for name in needed)
     raise UserError(
-        "No input was given.", f"{model} takes {', '.join(taken)}.", f"Such as: sensorium predict {model} {asked}"
+        "No input was given.",
+        f"{model} takes {', '.join(taken)}.",
+        f"Such as: sensorium predict {model} {question(task)}",
     )
 
 

@@ -26,7 +26,7 @@ def train(
     Example:
         sensorium train clip training.epochs=5 tracking.register=digits
     """
-    from sensorium.commands.report import next_steps, table
+    from sensorium.commands.report import ending
     from sensorium.interrupts import terminable
     from sensorium.modules import advice
     from sensorium.session import resumed, started
@@ -50,18 +50,7 @@ def train(
     if as_json:
         print_json(result)
         return
-    print(f"run      {result['run']}")
-    print(f"model    {result['model']}")
-    print(f"speed    {result['samples_per_second']:.0f} samples/s")
-    print(*table(result["metrics"]), sep="\n")
-    for sentence in result["examples"]:
-        print(sentence)
-    if result["tracking_uri"]:
-        print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
-        print(f"look at  mlflow ui --backend-store-uri {result['tracking_uri']}")
-    model = session.assembly.task
-    steps = next_steps(result["model"], list(model.inputs), model.optional, _registered(result), with_plugins)
-    print(*steps, sep="\n")
+    print(*ending(result, session.assembly.task, with_plugins), sep="\n")
 
 
 def evaluate(
@@ -78,7 +67,7 @@ def evaluate(
     Example:
         sensorium evaluate models:/digits/1 --split validation
     """
-    from sensorium.commands.report import table
+    from sensorium.commands.report import sentences, table
     from sensorium.prediction import evaluate as measure
     from sensorium.tracking.models import fetch
 
@@ -86,15 +75,7 @@ def evaluate(
     if as_json:
         print_json({"model": model, "split": evaluation.split, "metrics": dict(evaluation.metrics)})
         return
-    print(*table(evaluation.metrics), sep="\n")
-    for sentence in evaluation.examples:
-        print(sentence)
-
-
-def _registered(result: dict[str, Any]) -> str:
-    """Returns the URI of the registered model; empty where only the run holds it."""
-    uri = str(result["model_uri"] or "")
-    return uri if uri.startswith("models:/") else ""
+    print(*table(evaluation.metrics), *sentences(evaluation.examples), sep="\n")
 
 
 def _warn_skipped(assembly: Any, shown: int = 5) -> None:

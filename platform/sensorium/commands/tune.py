@@ -72,6 +72,8 @@ def _show(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from sensorium.commands.report import here, record
+
     table = Table("trial", "status", result["metric"], "epochs", "seconds", "parameters")
     for row in sorted(result["trials"], key=lambda row: row["trial"] != result["best"]["trial"]):
         value = "" if row["metric"] is None else f"{row['metric']:.4f}"
@@ -86,11 +88,11 @@ def _show(result: dict[str, Any]) -> None:
     Console().print(table)
     best = result["best"]
     print(f"best     trial {best['trial']}: {result['metric']} {best['metric']:.4f}")
-    print(f"folder   {result['folder']}")
-    print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
+    print(f"folder   {here(result['folder'])}")
+    print(*record(result["tracking_uri"], result["run_id"]), sep="\n")
     if best["model_uri"]:
         print(f"model    {best['model_uri']}")
-    print(f"go on    sensorium train {best['experiment']}")
+    print(f"go on    sensorium train {here(best['experiment'])}")
 
 
 def _written(parameters: dict[str, Any]) -> str:
