@@ -13,6 +13,11 @@ from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from sensorium.builtin.datasets.files import csv_rows as csv_rows
+    from sensorium.builtin.datasets.files import lines as lines
+    from sensorium.builtin.datasets.files import read_text as read_text
+    from sensorium.builtin.datasets.files import require as require
+    from sensorium.builtin.datasets.files import require_media as require_media
     from sensorium.builtin.decoders.words import WordDecoder as WordDecoder
     from sensorium.builtin.diffusion import Diffusion as Diffusion
     from sensorium.builtin.diffusion import guided as guided
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
     from sensorium.builtin.modalities.text import Text as Text
     from sensorium.builtin.modalities.vector import Vector as Vector
     from sensorium.builtin.modalities.video import Video as Video
+    from sensorium.builtin.values import clean as clean
+    from sensorium.builtin.values import filled as filled
+    from sensorium.builtin.values import once as once
     from sensorium.contracts.component import Component as Component
     from sensorium.contracts.component import Config as Config
     from sensorium.contracts.data import Batch as Batch
@@ -68,6 +76,8 @@ _HOMES = {
     "contracts.run": ("Evaluation", "Outcome", "Run", "Step"),
     "contracts.task": ("Objective", "Stage", "Task"),
     "paths": ("expanded",),
+    "builtin.datasets.files": ("csv_rows", "lines", "read_text", "require", "require_media"),
+    "builtin.values": ("clean", "filled", "once"),
     "builtin.losses.si_sdr": ("sdr", "si_sdr"),
     "builtin.diffusion": ("Diffusion", "guided", "waves"),
     "builtin.encoders.transformer": ("TransformerBlock",),

@@ -126,10 +126,27 @@ def decode(data: bytes, source: object) -> str:
         ) from cause
 
 
+def read_text(path: Path, what: str, hint: str) -> str:
+    """Returns the text of a file, without a byte order mark.
+
+    Args:
+        path: The file.
+        what: What it is, for messages.
+        hint: What to do where it is missing.
+
+    Raises:
+        UserError: It is not there, cannot be read, or is not UTF-8.
+    """
+    try:
+        return decode(require(path, what, hint).read_bytes(), path)
+    except OSError as cause:
+        raise UserError(f"{path} cannot be read: {cause.strerror}.", "A text file was expected.", hint) from cause
+
+
 def lines(text: str) -> Iterator[tuple[int, str]]:
     """Yields the number, from 1, and the text of each line that is not blank."""
     for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
+        if clean(line):
             yield number, line.rstrip("\r")
 
 

@@ -21,7 +21,7 @@ from sensorium.builtin.datasets.files import (
     require,
     require_media,
 )
-from sensorium.builtin.values import clean, parse, shown
+from sensorium.builtin.values import clean, filled, parse, shown
 
 INLINE = ("text", "label", "vector", "number", "tags")
 """Modalities whose values stand in the file itself; a value of any other is the path of a file."""
@@ -91,7 +91,7 @@ class Manifest(Dataset):
                         "A string or a whole number was expected.",
                         "Correct the value.",
                     )
-                columns[name].append(str(row[name]))
+                columns[name].append(filled(str(row[name]), f"{place}, {name!r},"))
             for name, modality in self.fields.items():
                 columns[name].append(_value(row[name], modality, source, f"{place}, {name!r},"))
         count = len(next(columns[name] for name in self.fields))
