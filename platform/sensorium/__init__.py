@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sensorium.contracts.task import Objective as Objective
     from sensorium.contracts.task import Stage as Stage
     from sensorium.contracts.task import Task as Task
+    from sensorium.paths import expanded as expanded
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ _HOMES = {
     "contracts.parts": ("Decoder", "Encoder", "Fusion", "Loss"),
     "contracts.run": ("Evaluation", "Outcome", "Run", "Step"),
     "contracts.task": ("Objective", "Stage", "Task"),
+    "paths": ("expanded",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

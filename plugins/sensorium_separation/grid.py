@@ -11,7 +11,6 @@ speech recognition, JASA 120(5), 2006.
 
 from __future__ import annotations
 
-import csv
 import re
 import zlib
 from collections.abc import Sequence
@@ -21,8 +20,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium import Dataset, MediaError, Sample, Split, UserError, unknown
+from sensorium import Dataset, MediaError, Sample, Split, UserError, expanded, unknown
+from sensorium.builtin.datasets.files import csv_rows, read_text, require_media
 from sensorium.builtin.modalities.video import Video
+from sensorium.builtin.values import clean, once
 
 LEVEL = 0.05
 """Root mean square of each voice."""
@@ -80,7 +81,7 @@ class GridMixtures(Dataset):
         """
         if split not in self.splits:
             raise unknown("split", split, self.splits)
-        root = Path(self.config.root).expanduser()
+        root = Path(expanded(self.config.root))
         table = root / "index.csv"
         clips = _listed(table) if table.is_file() else _found(root)
         for name in self.config.test:
@@ -141,32 +142,19 @@ class Pairs:
 
 
 def _listed(table: Path) -> list[Clip]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (csv.Error, UnicodeDecodeError) as cause:
-        raise UserError(f"{table} is no CSV: {cause}.", "A table in UTF-8 was expected.", "Mend the file.") from cause
-    lacking = [name for name in NEEDED if not rows or name not in rows[0]]
-    if lacking:
-        raise UserError(f"{table} has no column {', '.join(lacking)}.", f"Its columns are {', '.join(NEEDED)}.")
-    for number, row in enumerate(rows, 1):
-        if None in row or not all(row[name] for name in NEEDED):
-            raise UserError(
-                f"{table}, row {number}, lacks {' or '.join(NEEDED)}, or has a cell too many.",
-                "Each row names a clip and its film.",
-            )
-    clips = [Clip(row["id"], row.get("speaker") or row["id"], table.parent / row["video"]) for row in rows]
-    missing = [clip.film for clip in clips if not _is_file(clip.film)]
-    if missing:
-        raise UserError(f"{missing[0]!s:.300} is missing, of {len(missing)} files.", f"{table} names it.")
+    """Returns the films that a table names.
+
+    Raises:
+        UserError: A column or cell is missing, an id is there twice, or a film is not there.
+    """
+    clips, places = [], []
+    for line, row in csv_rows(read_text(table, "table", "Set dataset.root."), table, NEEDED):
+        name = clean(row["id"])
+        clips.append(Clip(name, clean(row.get("speaker", "")) or name, table.parent / row["video"].strip()))
+        places.append(f"{table}:{line}")
+    once(zip((clip.id for clip in clips), places, strict=True), "id")
+    require_media((str(clip.film) for clip in clips), table)
     return clips
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # its name is too long for one
-        return False
 
 
 def _found(root: Path) -> list[Clip]:

@@ -21,7 +21,9 @@ import numpy as np
 import soundfile
 from torch.utils import data
 
-from sensorium import Dataset, MediaError, Sample, Split, UserError, unknown
+from sensorium import Dataset, MediaError, Sample, Split, UserError, expanded, unknown
+from sensorium.builtin.datasets.files import lines, read_text
+from sensorium.builtin.values import once
 
 TEACHERS = {"object": ("VGG16_IMNET_TRAIN_B", 1000), "scene": ("VGG16_PLACES2_TRAIN_B", 401)}
 """Field -> the network that gave it, and its classes."""
@@ -48,7 +50,7 @@ class FlickrSounds(Dataset):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.root = Path(config.root).expanduser()
+        self.root = Path(expanded(config.root))
         self.labelled: Dataset = config.labelled.build()
         if any(self.labelled.fields.get(name) != name for name in ("audio", "label")):
             raise UserError(
@@ -93,10 +95,20 @@ class Shard(data.Dataset[Sample]):
     def __init__(self, root: Path, listing: Path) -> None:
         self.root = root
         self.frames: list[tuple[str, int]] = []  # clip, and which of its frames it is
-        for line in filter(str.strip, listing.read_text("utf-8", errors="surrogateescape").splitlines()):
-            clip = line.split()[0].rpartition("/")[0].rpartition("frames/")[2]
+        listed = [
+            (line.split()[0], f"{listing}:{number}")
+            for number, line in lines(read_text(listing, "list of frames", "Set dataset.root to a whole copy."))
+        ]
+        once(listed, "frame")
+        begun: list[tuple[str, str]] = []  # clip, and where its frames begin, which stand in adjacent lines
+        for frame, place in listed:
+            clip = frame.rpartition("/")[0].rpartition("frames/")[2]
+            if not clip:
+                raise UserError(f"{place} names the frame {frame!r:.60}.", "frames/<clip>/<number>.jpg was expected.")
             last, number = self.frames[-1] if self.frames else ("", 0)
             self.frames.append((clip, number + 1 if clip == last else 0))
+            begun += [(clip, place)] * (clip != last)
+        once(begun, "clip")
         shard = listing.stem.rpartition("_")[2]
         self.tables: dict[str, Any] = {}
         for name, (network, classes) in TEACHERS.items():

@@ -11,11 +11,14 @@ Visual Descriptions, CVPR 2016.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from sensorium import Dataset, Sample, UserError, unknown
+from sensorium import Dataset, Sample, UserError, expanded, unknown
+from sensorium.builtin.datasets.files import lines
+from sensorium.builtin.values import clean, once
 
 LISTS = {"train": "trainvalclasses.txt", "test": "testclasses.txt"}
 
@@ -52,27 +55,34 @@ class DescribedPhotographs(Dataset):
         """
         if split not in self.splits:
             raise unknown("split", split, self.splits)
-        root = Path(self.config.root).expanduser()
-        listing, images = root / LISTS[split], root / self.config.images
-        for place in (listing, images, root / self.config.captions):
+        root = Path(expanded(self.config.root))
+        listing, images = root / LISTS[split], root / expanded(self.config.images)
+        for place in (listing, images, root / expanded(self.config.captions)):
             if not place.exists():
                 raise UserError(f"{place} is not there.", "See the layout in the reader's module.", "Set dataset.root.")
         found: list[tuple[Path, Path, list[str], int]] = []
-        for name in _lines(listing):
+        classes, _ = _lines(listing)
+        once(((clean(name), place) for name, place in classes), "class")
+        torn, first = 0, ""
+        for name, _ in classes:
             if Path(name).name != name or len(name.encode()) > LONGEST:
                 raise UserError(f"{listing} names the class {name[:60]!r}.", "The name of a folder was expected.")
-            described = sorted((root / self.config.captions / name).glob("*.txt"))
+            described = sorted((root / expanded(self.config.captions) / name).glob("*.txt"))
             if not described:
                 raise UserError(
                     f"{listing} names the class {name!r}, of which there are no captions.",
-                    f"Files <name>.txt were expected in {root / self.config.captions / name}.",
+                    f"Files <name>.txt were expected in {root / expanded(self.config.captions) / name}.",
                     "Fetch them, or take the class out of the list.",
                 )
             for text in described:
-                captions = _lines(text)
+                listed, unread = _lines(text)
+                captions = [clean(caption) for caption, _ in listed]
+                torn, first = torn + unread, first or str(text) * (unread > 0)
                 photograph = _photograph(images, name, text.stem)
                 chosen = range(len(captions)) if split == "train" else [len(found) % len(captions)]
                 found += [(text, photograph, captions, number) for number in chosen]
+        if torn:
+            print(f"{first}: {torn} captions of the split {split!r} are not UTF-8 in part.", file=sys.stderr)
         return Described(found, split)
 
 
@@ -89,23 +99,27 @@ class Described:
         text, photograph, captions, number = self.found[index]
         return {
             "id": f"{self.split}/{text.parent.name}/{text.stem}/{number}",
-            "group": text.parent.name,
+            "group": clean(text.parent.name),
             "image": str(photograph),
             "caption": captions[number],
             "captions": captions,
-            "class": text.parent.name,
+            "class": clean(text.parent.name),
         }
 
 
-def _lines(file: Path) -> list[str]:
-    """Returns the lines that hold something; what is no UTF-8, as in a few captions, becomes a sign for it."""
+def _lines(file: Path) -> tuple[list[tuple[str, str]], int]:
+    """Returns the lines that hold something, each with its place, and how many of them are not UTF-8.
+
+    A few of the published captions are not; a sign stands for each byte that cannot be read.
+    """
     try:
-        lines = [line.strip() for line in file.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+        text = file.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError as cause:
         raise UserError(f"{file} cannot be read: {cause.strerror}.", "A text file was expected.") from cause
-    if not lines:
+    found = [(line.removeprefix("\ufeff").strip(), f"{file}:{number}") for number, line in lines(text)]
+    if not found:
         raise UserError(f"{file} is empty.", "A line at least was expected.", "Fetch it again.")
-    return lines
+    return found, sum("\ufffd" in line for line, _ in found)
 
 
 def _photograph(images: Path, name: str, stem: str) -> Path:

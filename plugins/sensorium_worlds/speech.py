@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sensorium import MediaError, UserError
+from sensorium import MediaError, UserError, expanded
 from sensorium_worlds.formants import RATE, VOICES, say
 from sensorium_worlds.scene import DIGITS
 
@@ -68,7 +68,7 @@ class Recorded:
     kind = "recorded"
 
     def __init__(self, folder: str) -> None:
-        self.folder = Path(folder).expanduser() / "recordings"
+        self.folder = Path(expanded(folder)) / "recordings"
         found = [NAME.fullmatch(path.name) for path in self.folder.glob("*.wav")]
         self.takes = sorted(Take(DIGITS[int(m[1])], m[2], int(m[3])) for m in found if m)
         if not self.takes:

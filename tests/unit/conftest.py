@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sensorium.debugging import VARIABLE
 
 TINY = (
     "dataset.limit={train: 192, test: 48}",
@@ -55,6 +58,7 @@ def call(*arguments: str) -> Answer:
             main()
     finally:
         sys.argv = before
+        os.environ.pop(VARIABLE, None)
     return Answer(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 

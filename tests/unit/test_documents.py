@@ -25,7 +25,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 def test_hostile_yaml_is_refused_at_once(text):
     begin = time.monotonic()
-    with pytest.raises(UserError, match="is no YAML"):
+    with pytest.raises(UserError, match="is not YAML"):
         parse_yaml(text, "x", mapping=False)
     assert time.monotonic() - begin < 20
 

@@ -85,8 +85,8 @@ def test_a_library_is_imported_in_one_place(library, home):
 
 
 ORDER = (
-    {"errors", "hookspecs"},
-    {"modules", "secrets"},
+    {"debugging", "errors", "hookspecs"},
+    {"modules", "paths", "secrets"},
     {"contracts"},
     {"engine", "ops", "plugins"},
     {"builtin", "experiment"},

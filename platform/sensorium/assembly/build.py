@@ -27,6 +27,7 @@ from sensorium.experiment.keypath import quoted
 from sensorium.experiment.reading import check
 from sensorium.experiment.settings import Loaded
 from sensorium.modules import nowhere, permitted
+from sensorium.paths import expanded
 from sensorium.plugins import Plugins
 
 _SPLITS = ("train", "validation", "test")
@@ -149,7 +150,7 @@ def load_model(folder: str | Path) -> Model:
     Raises:
         UserError: The folder is no whole checkpoint, or its plugins are neither installed nor allowed.
     """
-    checkpoint = open_checkpoint(folder)
+    checkpoint = open_checkpoint(expanded(folder))
     experiment = checkpoint.document("experiment")
     with nowhere():
         loaded = check(experiment, Plugins(permitted(experiment)))

@@ -16,6 +16,7 @@ from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
 from sensorium.engine.state import load_weights
 from sensorium.errors import UserError
 from sensorium.experiment.parsing import component
+from sensorium.paths import expanded
 
 if TYPE_CHECKING:
     from sensorium.plugins import Plugins
@@ -61,7 +62,7 @@ def _completed(node: Any, experiment: dict[str, Any], plugins: Plugins) -> Any:
     if not isinstance(own, Mapping):
         return inner  # which is refused in its place
     experiment["modalities"] = {**_readable(modalities, experiment, plugins), **own}
-    place = str(Path(source).resolve()) if Path(source).is_dir() else source
+    place = str(Path(path).resolve()) if Path(path := expanded(source)).is_dir() else source
     return {"name": task, **options, **inner, "weights": place}
 
 

@@ -7,19 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
+from sensorium.cli.help import Command, Group
 from sensorium.cli.options import Json, print_json
 from sensorium.errors import UserError, unknown
+from sensorium.paths import expanded
 
 app = typer.Typer(
-    help="Start and end Ray clusters of several nodes on this machine.", no_args_is_help=True, rich_markup_mode=None
+    help="Start and end Ray clusters of several nodes on this machine.\n\nExample:\nsensorium cluster status",
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
-@app.command()
+@app.command(cls=Command)
 def up(file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as clusters/laptop.yaml.")]) -> None:
     """Start the cluster that a file describes.
 
-    Only who has its token can use it. Such as: sensorium cluster up clusters/laptop.yaml
+    Only who has its token can use it.
+
+    Example:
+        sensorium cluster up clusters/laptop.yaml
     """
     from sensorium.runtime import description, laptop
 
@@ -37,11 +45,15 @@ def up(file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as cluste
     print(f"         sensorium cluster down {cluster.name}")
 
 
-@app.command()
+@app.command(cls=Command)
 def down(
-    name: Annotated[str | None, typer.Argument(metavar="[FILE|NAME]", help="The only one, if not given.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="FILE|NAME", help="The only one, if not given.")] = None,
 ) -> None:
-    """End a cluster: all of its processes, and nothing else."""
+    """End a cluster: all of its processes, and nothing else.
+
+    Example:
+        sensorium cluster down laptop
+    """
     from sensorium.runtime import laptop
 
     cluster = _named(name)
@@ -54,9 +66,13 @@ def down(
         print(f"{other.name} is still up")
 
 
-@app.command()
+@app.command(cls=Command)
 def status(as_json: Json = False) -> None:
-    """List the clusters that were started on this machine."""
+    """List the clusters that were started on this machine.
+
+    Example:
+        sensorium cluster status --json
+    """
     from sensorium.runtime import laptop
 
     table: dict[str, Any] = {
@@ -92,7 +108,7 @@ def _named(name: str | None) -> Any:
             f"Known: {', '.join(known)}." if known else "",
             "Name one." if known else "",
         )
-    if name not in known and Path(name).is_file():
+    if name not in known and Path(expanded(name)).is_file():
         name = description.read(Path(name)).name
     if name not in known:
         raise unknown("cluster", name, known)

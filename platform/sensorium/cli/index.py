@@ -13,16 +13,19 @@ from sensorium.cli.options import Allowed, Json, ModelName, Overrides, print_jso
 
 def index(
     model: ModelName,
-    source: Annotated[str, typer.Argument(help="NAME:SPLIT of a dataset, or files such as 'photos/*.jpg'.")],
-    output: Annotated[Path, typer.Option(help="New folder for the index.")],
+    source: Annotated[
+        str, typer.Argument(metavar="FILES|NAME:SPLIT", help="A split of a dataset, or files such as 'photos/*.jpg'.")
+    ],
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="New folder for the index.")],
     options: Overrides = None,
-    field: Annotated[str | None, typer.Option(help="Field to index, where there is a choice.")] = None,
+    field: Annotated[str | None, typer.Option(metavar="FIELD", help="Field to index, where there is a choice.")] = None,
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
     """Index the embeddings of a dataset, to be searched.
 
-    Such as: sensorium index models:/digits/1 digits:test --field image --output index
+    Example:
+        sensorium index models:/digits/1 digits:test --field image --output index
     """
     from sensorium.inference.bulk import plan
     from sensorium.inference.index import make

@@ -16,17 +16,20 @@ import typer
 
 from sensorium.cli.options import Json, print_json, warn
 from sensorium.errors import UserError
+from sensorium.paths import expanded
 from sensorium.secrets import check_address
 
 Cluster = Annotated[
     str | None,
-    typer.Option(help="http://HOST:8265, or the name of a cluster started here; the only one if not given."),
+    typer.Option(
+        metavar="ADDRESS", help="http://HOST:8265, or the name of a cluster started here; the only one if not given."
+    ),
 ]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="As `sensorium jobs` lists it.")]
 
 
 def submit(
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="Such as: -- train clip --workers 4")],
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="What to run there, and its options.")],
     address: Cluster = None,
     wait: Annotated[bool, typer.Option("--wait/--detach", help="Whether to show its log and end as it ends.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would travel, and ask no cluster.")] = False,
@@ -34,7 +37,8 @@ def submit(
 ) -> None:
     """Run a command on a cluster, with the files of this folder.
 
-    Such as: sensorium submit -- train clip --workers 4
+    Example:
+        sensorium submit -- train clip --workers 4
     """
     from sensorium.runtime import working_dir
     from sensorium.runtime.address import is_here
@@ -80,7 +84,11 @@ def submit(
 
 
 def jobs(address: Cluster = None, as_json: Json = False) -> None:
-    """List the jobs of a cluster."""
+    """List the jobs of a cluster.
+
+    Example:
+        sensorium jobs --address laptop
+    """
     from sensorium.runtime.jobs import Jobs
 
     found = Jobs(address).all()
@@ -97,7 +105,11 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until it ends, and end as it ends.")] = False,
     address: Cluster = None,
 ) -> None:
-    """Print what a job has printed."""
+    """Print what a job has printed.
+
+    Example:
+        sensorium logs raysubmit_8d2f --follow
+    """
     from sensorium.runtime.jobs import Jobs
 
     found = Jobs(address)
@@ -108,7 +120,11 @@ def logs(
 
 
 def stop(job: JobId, address: Cluster = None) -> None:
-    """Stop a job."""
+    """Stop a job.
+
+    Example:
+        sensorium stop raysubmit_8d2f
+    """
     from sensorium.runtime.jobs import Jobs
 
     ended = Jobs(address).stop(job)
@@ -188,7 +204,7 @@ def _checked(options: dict[str, Any], folder: Path, here: bool) -> tuple[list[st
     if source is None and resume is None:
         raise UserError("The command names no task.", "Such as: sensorium submit -- train clip --workers 4.")
     if resume is not None:
-        storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
+        storage = runs.named(overrides)
         searching = "trials" in options
         record = runs.reopen(resume, storage, tuning.RECORD if searching else runs.RECORD)
         experiment = override(record["experiment"], overrides)
@@ -215,7 +231,7 @@ def _named(options: dict[str, Any]) -> list[Path]:
         UserError: It lies elsewhere.
     """
     source = options.get("task")
-    files = [Path(source)] if source is not None and Path(source).is_file() else []
+    files = [path] if source is not None and (path := Path(expanded(source))).is_file() else []
     if files and not files[0].resolve().is_relative_to(Path.cwd()):
         raise UserError(
             f"The experiment {source} lies outside of this folder, whose files travel.",

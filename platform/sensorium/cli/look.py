@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,7 +13,11 @@ from sensorium.cli.options import Address, Json, print_json, warn
 
 
 def tasks(as_json: Json = False) -> None:
-    """List the tasks that can be trained."""
+    """List the tasks that can be trained.
+
+    Example:
+        sensorium tasks --json
+    """
     from sensorium.plugins import Plugins
 
     plugins = Plugins()
@@ -26,7 +31,11 @@ def tasks(as_json: Json = False) -> None:
 
 
 def plugins(as_json: Json = False) -> None:
-    """List the plugins, and what each registers."""
+    """List the plugins, and what each registers.
+
+    Example:
+        sensorium plugins --json
+    """
     from sensorium.plugins import KINDS, Plugins
 
     loaded = Plugins()
@@ -41,7 +50,7 @@ def plugins(as_json: Json = False) -> None:
     for name, content in table.items():
         print(f"{name} {content.pop('version')}")
         for kind, names in content.items():
-            print(f"  {kind:10} {', '.join(names)}")
+            print(textwrap.fill(", ".join(names), 80, initial_indent=f"  {kind:10} ", subsequent_indent=" " * 13))
     _warn_failures(loaded)
 
 
@@ -49,14 +58,16 @@ def show(
     task: Annotated[str, typer.Argument(metavar="TASK|FILE|KIND", help="Such as clip, mine.yaml, or encoder.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY.PATH=VALUE]...|[NAME]", help="Options to change; a name of KIND."),
+        typer.Argument(metavar="KEY.PATH=VALUE|NAME", help="Options to change; a name of KIND."),
     ] = None,
     comments: Annotated[bool, typer.Option("--comments", help="Say above each option what it means.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print an experiment with every default, or a part's options.
 
-    Such as: sensorium show clip; sensorium show encoder convnet
+    Example:
+        sensorium show clip training.epochs=5
+        sensorium show encoder convnet
     """
     import yaml
 
@@ -106,7 +117,10 @@ def _show_parts(kind: str, given: list[str], as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of the experiment file.
 
-    An editor completes and checks a file by it. Such as: sensorium schema > schema.json
+    An editor completes and checks a file by it.
+
+    Example:
+        sensorium schema > schema.json
     """
     from sensorium.experiment.schema import schema as schema_of
     from sensorium.plugins import Plugins
@@ -115,7 +129,11 @@ def schema() -> None:
 
 
 def models(as_json: Json = False) -> None:
-    """List the registered models, with their versions and aliases."""
+    """List the registered models, with their versions and aliases.
+
+    Example:
+        sensorium models --json
+    """
     from sensorium.tracking.models import registered
 
     found = registered()
@@ -130,7 +148,11 @@ def models(as_json: Json = False) -> None:
 
 
 def doctor(address: Address = None, as_json: Json = False) -> None:
-    """Say what of the machine, Ray, GPUs, MLflow and storage works."""
+    """Say what of the machine, Ray, GPUs, MLflow and storage works.
+
+    Example:
+        sensorium doctor --address auto
+    """
     from sensorium.cli.doctor import examine
 
     findings = examine(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -10,10 +11,12 @@ import typer
 
 from sensorium import __version__
 from sensorium.cli import cluster, index, jobs, look, plugin, predict, serve, train, tune
+from sensorium.cli.help import Command, Group
+from sensorium.debugging import VARIABLE, debugging
 from sensorium.errors import SensoriumError
 
 app = typer.Typer(
-    help="Train models that see, hear and read, on Ray.",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -37,12 +40,10 @@ for command in (
     jobs.logs,
     jobs.stop,
 ):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(plugin.app, name="plugin")
-
-_debug = False
 
 
 def _show_version(asked: bool) -> None:
@@ -56,11 +57,17 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks, and what Ray and MLflow say of their work.")
+    ] = False,
 ) -> None:
-    """Train models that see, hear and read, on Ray."""
-    global _debug
-    _debug = debug
+    """Train models that see, hear and read, on Ray.
+
+    Example:
+        sensorium train clip tracking.register=digits
+    """
+    if debug:
+        os.environ[VARIABLE] = "1"
 
 
 def main() -> NoReturn:
@@ -82,7 +89,7 @@ def main() -> NoReturn:
 
 
 def _complain(text: str, status: int) -> NoReturn:
-    if _debug:
+    if debugging():
         traceback.print_exc()
     print(f"Error: {' '.join(text.split())}", file=sys.stderr)
     sys.exit(status)

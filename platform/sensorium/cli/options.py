@@ -10,9 +10,12 @@ from typing import Annotated, Any
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Options to change.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to join, such as auto or HOST:6379.")]
-MODEL = "A checkpoint folder, runs:/ID/model, or models:/NAME@ALIAS."
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY.PATH=VALUE", help="Options to change.")]
+Address = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to join, such as auto or HOST:6379.")]
+MODEL = "A checkpoint folder, runs:/RUN_ID/model, models:/NAME/VERSION or models:/NAME@ALIAS."
+TaskOrFile = Annotated[
+    str | None, typer.Argument(metavar="TASK|FILE", help="As `sensorium tasks` lists it; an experiment file.")
+]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
 
 
@@ -25,7 +28,10 @@ def _allow(names: str | None) -> None:
 Allowed = Annotated[
     str | None,
     typer.Option(
-        "--plugins", metavar="A,B", callback=_allow, help="Modules, not installed, that the model or run may load."
+        "--plugins",
+        metavar="MODULE,...",
+        callback=_allow,
+        help="Modules, not installed, that the model or run may load.",
     ),
 ]
 """What is allowed is known to the process and its workers as soon as the command line is read."""

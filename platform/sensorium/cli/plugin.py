@@ -9,20 +9,31 @@ from typing import Annotated, Any
 
 import typer
 
+from sensorium.cli.help import Command, Group
 from sensorium.cli.options import Json, print_json, warn
 
-app = typer.Typer(help="Begin a plugin, or check one.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Begin a plugin, or check one.\n\nExample:\nsensorium plugin new digit_reader --kind task",
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
-@app.command()
+@app.command(cls=Command)
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the plugin, in small letters.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the plugin, in small letters.")],
     kind: Annotated[
-        str, typer.Option(help="task, encoder, fusion, decoder, loss, dataset, modality, metric or events.")
+        str,
+        typer.Option(metavar="KIND", help="task, encoder, fusion, decoder, loss, dataset, modality, metric or events."),
     ] = "task",
-    folder: Annotated[Path, typer.Option(help="Folder in which the package is made.")] = Path(),
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder in which the package is made.")] = Path(),
 ) -> None:
-    """Write a package that registers a component, with its tests."""
+    """Write a package that registers a component, with its tests.
+
+    Example:
+        sensorium plugin new digit_reader --kind task
+    """
     from sensorium.scaffold.new import write
 
     made = write(name, kind, folder)
@@ -31,15 +42,18 @@ def new(
     print(f"install  pip install -e {made}")
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     name: Annotated[str, typer.Argument(metavar="PLUGIN", help="A plugin's name, or its module if not installed.")],
-    module: Annotated[list[str] | None, typer.Option(help="Further module to load; may be repeated.")] = None,
+    module: Annotated[
+        list[str] | None, typer.Option(metavar="MODULE", help="Further module to load; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Hold a plugin to its contract, and print a table.
 
-    Such as: sensorium plugin check sensorium_digit_reader
+    Example:
+        sensorium plugin check sensorium_digit_reader
     """
     from sensorium.conformance import examine
 
@@ -61,9 +75,13 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def hooks() -> None:
-    """Print the reference of all hooks, in Markdown."""
+    """Print the reference of all hooks, in Markdown.
+
+    Example:
+        sensorium plugin hooks > HOOKS.md
+    """
     from sensorium.scaffold.reference import reference
 
     print(reference(), end="")

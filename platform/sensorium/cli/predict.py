@@ -9,27 +9,36 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sensorium.cli.options import Address, Allowed, Json, ModelName, print_json, warn
+from sensorium.paths import expanded
 
 
 def predict(
     model: ModelName,
-    fields: Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE-OR-PATH]...")] = None,
+    fields: Annotated[
+        list[str] | None, typer.Argument(metavar="FIELD=VALUE", help="What to ask about; of a medium, its file.")
+    ] = None,
     output: Annotated[
-        str | None, typer.Option(help="Folder for media of the answer; with --input, for the answers.")
+        str | None,
+        typer.Option(metavar="FOLDER", help="Folder for media of the answer; with --input, for the answers."),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--input", help="Files such as 'photos/*.jpg', or NAME:SPLIT of a dataset, to ask about each."),
+        typer.Option(
+            "--input",
+            metavar="FILES|NAME:SPLIT",
+            help="Files such as 'photos/*.jpg', or NAME:SPLIT of a dataset, to ask about each.",
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option(help="With --input: questions computed together at most.")] = 32,
-    workers: Annotated[int | None, typer.Option(help="With --input: processes at most.")] = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="With --input: questions computed together at most.")] = 32,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="With --input: processes at most.")] = None,
     address: Address = None,
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
     """Ask a trained model about one example, or about each of many.
 
-    Such as: sensorium predict models:/digits/1 image=digit.png
+    Example:
+        sensorium predict models:/digits/1 image=digit.png
     """
     if source is not None:
         _ask_many(model, source, fields or [], output, batch, workers, address, as_json)
@@ -54,6 +63,7 @@ def _nothing_given(model: str, predictor: Any) -> NoReturn:
     Raises:
         UserError: Always.
     """
+    from sensorium.cli.report import question
     from sensorium.errors import UserError
 
     task = predictor.model.task
@@ -61,10 +71,10 @@ def _nothing_given(model: str, predictor: Any) -> NoReturn:
     for name, modality in task.inputs.items():
         kind = predictor.model.loaded.plugins.name_of(type(modality))
         taken.append(f"{name} ({kind}{' file' * bool(modality.accepts)}{', optional' * (name in task.optional)})")
-    needed = [name for name in task.inputs if name not in task.optional] or list(task.inputs)[:1]
-    asked = " ".join(f"{name}=VALUE" for name in needed)
     raise UserError(
-        "No input was given.", f"{model} takes {', '.join(taken)}.", f"Such as: sensorium predict {model} {asked}"
+        "No input was given.",
+        f"{model} takes {', '.join(taken)}.",
+        f"Such as: sensorium predict {model} {question(task)}",
     )
 
 
@@ -104,7 +114,7 @@ def _ask_many(
 def _medium(name: str, value: Any, folder: str | None) -> Any:
     if not isinstance(value, bytes):
         return value
-    place = Path(folder or ".").resolve()
+    place = Path(expanded(folder or ".")).resolve()
     place.mkdir(parents=True, exist_ok=True)
     suffix = ".png" if value.startswith(b"\x89PNG") else ".wav"
     path = place / f"{name}{suffix}"

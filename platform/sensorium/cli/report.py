@@ -1,11 +1,20 @@
-"""What a training or an evaluation ends with: a table of its metrics, and what can be done next."""
+"""What a training or an evaluation ends with: a table of its metrics, and what can be done next, on one screen."""
 
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sensorium.contracts.metric import less_is_better
+
+if TYPE_CHECKING:
+    from sensorium.contracts.task import Task
+
+WIDTH = 80
+"""Columns of a screen."""
 
 CONTRIBUTION = "contribution."
 """How names begin that say by how much a metric falls without an input."""
@@ -38,23 +47,54 @@ def table(metrics: Mapping[str, float]) -> list[str]:
     return [*lines, "↓ lower is better"] if any(map(less_is_better, values)) else lines
 
 
-def next_steps(model: str, inputs: Sequence[str], optional: frozenset[str], registered: str, advice: str) -> list[str]:
-    """Returns the commands that ask and serve a model.
+def ending(result: Mapping[str, Any], task: Task, advice: str) -> list[str]:
+    """Returns the lines that a training ends with.
 
     Args:
-        model: Its folder.
-        inputs: Names of what it takes.
-        optional: Those that it can do without.
-        registered: Its URI in the registry; empty if it is not registered.
+        result: What the training returned.
+        task: That was trained.
         advice: What has to be said for its own plugins to be loaded, such as `--plugins mine`.
     """
-    named = shlex.quote(registered or model)
-    needed = [name for name in inputs if name not in optional] or list(inputs[:1])
-    asked = " ".join(f"{shlex.quote(name)}=…" for name in needed)
+    model = here(result["model"])
+    uri = str(result["model_uri"] or "")
+    named = shlex.quote(uri if uri.startswith("models:/") else model)  # else only the run holds it
     return [
-        f"predict  sensorium predict {named} {asked}{advice}",
+        f"run      {result['run']}",
+        f"model    {model}",
+        f"speed    {result['samples_per_second']:.0f} samples/s",
+        *table(result["metrics"]),
+        *sentences(result["examples"]),
+        *record(result["tracking_uri"], result["run_id"]),
+        f"predict  sensorium predict {named} {question(task)}{advice}",
         f"serve    sensorium serve {named}{advice}",
     ]
+
+
+def sentences(examples: Sequence[str]) -> list[str]:
+    """Returns the lines of an evaluation's examples."""
+    return [line for text in examples for line in textwrap.wrap(text, WIDTH, break_on_hyphens=False)]
+
+
+def record(uri: str, run_id: str) -> list[str]:
+    """Returns the lines that say where a record is; none where there is none."""
+    if not uri:
+        return []
+    kind, _, path = uri.rpartition(":///")
+    shown = f"{kind}:///{here(path)}" if kind == "sqlite" else uri
+    look = shown if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+    return [f"record   MLflow run {run_id}", f"look at  {look}"]
+
+
+def question(task: Task) -> str:
+    """Returns what is said to ask a model of a task: each input that it needs, and what stands for its value."""
+    needed = [name for name in task.inputs if name not in task.optional] or list(task.inputs)[:1]
+    return " ".join(f"{shlex.quote(name)}={'FILE' if task.inputs[name].accepts else 'VALUE'}" for name in needed)
+
+
+def here(path: str) -> str:
+    """Returns a path as it is written in the working folder."""
+    place = Path(path)
+    return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else path
 
 
 def _metric_of(name: str, values: Mapping[str, float]) -> str | None:

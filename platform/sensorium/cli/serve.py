@@ -8,27 +8,34 @@ from typing import Annotated, Any
 import typer
 
 from sensorium.cli.options import Allowed, Json, print_json
+from sensorium.paths import expanded
 
 NAMED = "NAME=MODEL"
 
 
 def serve(
-    models: Annotated[list[str] | None, typer.Argument(metavar="[[NAME=]MODEL]...", help="Models to serve.")] = None,
-    file: Annotated[Path | None, typer.Option(help="Take models and options from a serve.yaml.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback needs SENSORIUM_API_KEY.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to serve on, such as auto or HOST:6379.")] = None,
-    replicas: Annotated[str, typer.Option(help="Copies of each model, N or FEWEST:MOST.")] = "1",
-    num_gpus: Annotated[float, typer.Option(help="Share of a GPU for each copy.")] = 0.0,
+    models: Annotated[list[str] | None, typer.Argument(metavar="[NAME=]MODEL", help="Models to serve.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take models and options from a serve.yaml.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Address to listen on; beyond loopback needs SENSORIUM_API_KEY.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(metavar="PORT", help="Port to listen on.")] = 8000,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to serve on, such as auto or HOST:6379.")
+    ] = None,
+    replicas: Annotated[str, typer.Option(metavar="N|FEWEST:MOST", help="Copies of each model.")] = "1",
+    num_gpus: Annotated[float, typer.Option(metavar="SHARE", help="Share of a GPU for each copy.")] = 0.0,
     index: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Search through an index that the model made.")
     ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Answer to this name in the address, too.")
     ] = None,
-    write: Annotated[Path | None, typer.Option(help="Write a file for `serve deploy`, and end.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a file for `serve deploy`, and end.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running on the cluster of --address.")] = False,
     update: Annotated[
         list[str] | None, typer.Option(metavar=NAMED, help="Bring a running model to another version.")
@@ -39,7 +46,11 @@ def serve(
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
-    """Serve trained models over HTTP, until Ctrl-C."""
+    """Serve trained models over HTTP, until Ctrl-C.
+
+    Example:
+        sensorium serve digits=models:/digits@champion --port 8000
+    """
     from sensorium.errors import UserError
     from sensorium.runtime import serve_run
 
@@ -54,7 +65,8 @@ def serve(
     if write is not None:
         import yaml
 
-        write.write_text(yaml.safe_dump(serve_run.document(settings, host, port), sort_keys=False), encoding="utf-8")
+        text = yaml.safe_dump(serve_run.document(settings, host, port), sort_keys=False)
+        Path(expanded(write)).write_text(text, encoding="utf-8")
         print(f"{write}: deploy it with `serve deploy {write}`")
         return
     if detach and address is None:
@@ -91,7 +103,7 @@ def _settings(
         from sensorium.experiment.yamls import parse_yaml
 
         try:
-            text = file.read_text(encoding="utf-8")
+            text = Path(expanded(file)).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as cause:
             raise UserError(f"{file} cannot be read: {' '.join(str(cause).split())}.") from cause
         return serve_run.from_document(parse_yaml(text, str(file), mapping=False))
@@ -108,7 +120,7 @@ def _settings(
             raise UserError(f"{item!r} is no index of a model.", "NAME=FOLDER was expected.")
         if name not in served:
             raise unknown("model", name, served)
-        served[name]["index"] = str(Path(folder).resolve())
+        served[name]["index"] = str(Path(expanded(folder)).resolve())
     return check({"models": served, "key": key_from_environment()}), host, port
 
 

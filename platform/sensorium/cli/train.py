@@ -8,13 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Address, Allowed, Json, ModelName, Overrides, print_json, warn
+from sensorium.cli.options import Address, Allowed, Json, ModelName, Overrides, TaskOrFile, print_json, warn
 
 
 def train(
-    task: Annotated[str | None, typer.Argument(metavar="TASK|FILE")] = None,
+    task: TaskOrFile = None,
     overrides: Overrides = None,
-    workers: Annotated[int | None, typer.Option(help="Number of workers; two and more run on Ray.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of workers; two and more run on Ray.")
+    ] = None,
     local: Annotated[bool, typer.Option("--local", help="One worker in this process, for debugging.")] = False,
     address: Address = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Resume a run, by name or folder.")] = None,
@@ -23,9 +25,10 @@ def train(
 ) -> None:
     """Train a task, or the experiment in a file, and record the run.
 
-    Such as: sensorium train clip training.epochs=5 tracking.register=digits
+    Example:
+        sensorium train clip training.epochs=5 tracking.register=digits
     """
-    from sensorium.cli.report import next_steps, table
+    from sensorium.cli.report import ending
     from sensorium.modules import advice
     from sensorium.training.interrupts import terminable
     from sensorium.training.session import resumed, started
@@ -49,24 +52,13 @@ def train(
     if as_json:
         print_json(result)
         return
-    print(f"run      {result['run']}")
-    print(f"model    {result['model']}")
-    print(f"speed    {result['samples_per_second']:.0f} samples/s")
-    print(*table(result["metrics"]), sep="\n")
-    for sentence in result["examples"]:
-        print(sentence)
-    if result["tracking_uri"]:
-        print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
-        print(f"look at  mlflow ui --backend-store-uri {result['tracking_uri']}")
-    model = session.assembly.task
-    steps = next_steps(result["model"], list(model.inputs), model.optional, _registered(result), with_plugins)
-    print(*steps, sep="\n")
+    print(*ending(result, session.assembly.task, with_plugins), sep="\n")
 
 
 def evaluate(
     model: ModelName,
     split: Annotated[
-        str | None, typer.Option(help="train, validation or test; as after training if not given.")
+        str | None, typer.Option(metavar="SPLIT", help="train, validation or test; as after training if not given.")
     ] = None,
     overrides: Overrides = None,
     plugins: Allowed = None,
@@ -74,9 +66,10 @@ def evaluate(
 ) -> None:
     """Measure a trained model on a split of its dataset.
 
-    Such as: sensorium evaluate models:/digits/1 --split validation
+    Example:
+        sensorium evaluate models:/digits/1 --split validation
     """
-    from sensorium.cli.report import table
+    from sensorium.cli.report import sentences, table
     from sensorium.inference.predictor import evaluate as measure
     from sensorium.tracking.models import fetch
 
@@ -84,9 +77,7 @@ def evaluate(
     if as_json:
         print_json({"model": model, "split": evaluation.split, "metrics": dict(evaluation.metrics)})
         return
-    print(*table(evaluation.metrics), sep="\n")
-    for sentence in evaluation.examples:
-        print(sentence)
+    print(*table(evaluation.metrics), *sentences(evaluation.examples), sep="\n")
 
 
 def _executor(workers: int | tuple[int, int], local: bool, address: str | None) -> Callable[..., Any]:
@@ -98,12 +89,6 @@ def _executor(workers: int | tuple[int, int], local: bool, address: str | None) 
     from sensorium.runtime.train import train
 
     return partial(train, address=address)
-
-
-def _registered(result: dict[str, Any]) -> str:
-    """Returns the URI of the registered model; empty where only the run holds it."""
-    uri = str(result["model_uri"] or "")
-    return uri if uri.startswith("models:/") else ""
 
 
 def _warn_skipped(assembly: Any, shown: int = 5) -> None:

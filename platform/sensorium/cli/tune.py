@@ -8,17 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Address, Allowed, Json, Overrides, print_json, warn
+from sensorium.cli.options import Address, Allowed, Json, Overrides, TaskOrFile, print_json, warn
 
 
 def tune(
-    task: Annotated[str | None, typer.Argument(metavar="TASK|FILE")] = None,
+    task: TaskOrFile = None,
     overrides: Overrides = None,
-    trials: Annotated[int | None, typer.Option(help="Number of trials.")] = None,
-    concurrent: Annotated[int | None, typer.Option(help="Trials at a time at most.")] = None,
-    time_budget: Annotated[str | None, typer.Option(help="Longest time of the search: 90s, 30m or 2h.")] = None,
-    method: Annotated[str | None, typer.Option(help="random, asha, optuna or pbt.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of workers of each trial.")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Number of trials.")] = None,
+    concurrent: Annotated[int | None, typer.Option(metavar="N", help="Trials at a time at most.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest time of the search: 90s, 30m or 2h.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(metavar="METHOD", help="random, asha, optuna or pbt.")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Number of workers of each trial.")] = None,
     address: Address = None,
     resume: Annotated[
         str | None, typer.Option(metavar="SEARCH", help="Go on with a search, by name or folder.")
@@ -28,7 +30,8 @@ def tune(
 ) -> None:
     """Search the options of a task, or of a file, for the best.
 
-    Such as: sensorium tune clip --trials 4 --method asha
+    Example:
+        sensorium tune clip --trials 4 --method asha
     """
     from sensorium.modules import advice
     from sensorium.runtime.tune import search
@@ -71,6 +74,8 @@ def _show(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from sensorium.cli.report import here, record
+
     table = Table("trial", "status", result["metric"], "epochs", "seconds", "parameters")
     for row in sorted(result["trials"], key=lambda row: row["trial"] != result["best"]["trial"]):
         value = "" if row["metric"] is None else f"{row['metric']:.4f}"
@@ -85,11 +90,11 @@ def _show(result: dict[str, Any]) -> None:
     Console().print(table)
     best = result["best"]
     print(f"best     trial {best['trial']}: {result['metric']} {best['metric']:.4f}")
-    print(f"folder   {result['folder']}")
-    print(f"record   {result['tracking_uri']}, MLflow run {result['run_id']}")
+    print(f"folder   {here(result['folder'])}")
+    print(*record(result["tracking_uri"], result["run_id"]), sep="\n")
     if best["model_uri"]:
         print(f"model    {best['model_uri']}")
-    print(f"go on    sensorium train {best['experiment']}")
+    print(f"go on    sensorium train {here(best['experiment'])}")
 
 
 def _written(parameters: dict[str, Any]) -> str:

@@ -106,7 +106,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     if not path.is_dir():
         raise UserError(
             f"{folder} is no folder.",
-            "A model is a checkpoint folder, runs:/… or models:/name@alias.",
+            "A model is a checkpoint folder, runs:/… or models:/NAME@ALIAS.",
             "Check the path.",
         )
     reason = _fault(path)

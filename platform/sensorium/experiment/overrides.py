@@ -8,11 +8,11 @@ from typing import Any
 
 from sensorium.errors import UserError
 from sensorium.experiment import keypath
-from sensorium.experiment.yamls import parse_yaml
+from sensorium.experiment.yamls import parse_value
 
 
 def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Returns `data` with `key.path=value` put over it; values are YAML.
+    """Returns `data` with `key.path=value` put over it; values are those of `yamls.parse_value`.
 
     Their order does not matter: a component is named before its options are set. One that gets
     another `name` loses the options of the former one.
@@ -27,7 +27,7 @@ def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
                 "Overrides have the form key.path=value; a key that holds a dot is quoted.",
                 """Examples: training.epochs=3, 'modalities."label.v2".name=label'.""",
             )
-        pairs.append((found[0], parse_yaml(found[1], item, mapping=False)))
+        pairs.append((found[0], parse_value(found[1], item)))
     for keys, value in sorted(pairs, key=lambda pair: _depth(pair[0])):
         _put(result, keys, value)
     return result

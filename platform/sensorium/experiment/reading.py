@@ -12,12 +12,13 @@ from sensorium.errors import UserError
 from sensorium.experiment.parsing import parse, wrong_type
 from sensorium.experiment.settings import Experiment, Loaded
 from sensorium.experiment.yamls import parse_yaml
+from sensorium.paths import expanded
 from sensorium.plugins import Plugins
 
 
 def read(source: str, plugins: Plugins) -> dict[str, Any]:
     """Returns the content of an experiment file, or of a task's default experiment, unchecked."""
-    path = Path(source)
+    path = Path(expanded(source))
     if path.suffix in (".yaml", ".yml", ".json") or path.is_file():
         if not path.is_file():
             raise UserError(

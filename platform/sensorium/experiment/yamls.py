@@ -55,6 +55,33 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Flow(_Loader):
+    """YAML of one value on a command line: a list, a mapping or a quoted text, of which nothing is passed over."""
+
+    def scan_to_next_token(self) -> None:
+        """Goes to the next token, over space alone.
+
+        Raises:
+            yaml.scanner.ScannerError: A comment is there.
+        """
+        start = self.pointer
+        super().scan_to_next_token()
+        if "#" in self.buffer[start : self.pointer]:
+            raise yaml.scanner.ScannerError(None, None, "a text that holds ' #' is quoted", self.get_mark())
+
+    def fetch_anchor(self) -> None:
+        """Refuses what a text may begin with, and YAML would take away.
+
+        Raises:
+            yaml.scanner.ScannerError: Always.
+        """
+        raise yaml.scanner.ScannerError(
+            None, None, f"a text that begins with {self.peek()!r} is quoted", self.get_mark()
+        )
+
+    fetch_alias = fetch_tag = fetch_anchor
+
+
 def _size(node: Any, sizes: dict[int, int]) -> int:
     """Returns the number of nodes below and with one, aliases counted each time; `sizes` keeps those that are known."""
     if id(node) not in sizes:
@@ -72,15 +99,41 @@ def parse_yaml(text: str, where: str, mapping: bool = True) -> Any:
     """Returns what a YAML text says.
 
     Raises:
-        UserError: The text is no YAML, or no mapping where one is asked for.
+        UserError: The text is not YAML, or not a mapping where one is asked for.
     """
-    try:
-        data = yaml.load(text, _Loader)
-    except Exception as cause:  # a tag's constructor raises what it likes: `!!int x` a ValueError
-        reason = " ".join(str(cause).split()) or type(cause).__name__
-        raise UserError(f"{where} is no YAML: {reason[:300]}.") from cause
+    data = _load(text, where, _Loader)
     if mapping and not isinstance(data, Mapping):
         raise UserError(
             f"{where} is {data!r}.", "Expected: a mapping with `task`, `dataset`, `modalities`, `model`, …."
         )
     return data
+
+
+def parse_value(text: str, where: str) -> Any:
+    """Returns what stands behind the `=` of an override.
+
+    What begins with a bracket or a quote is YAML. All else is taken as a whole: a number, true,
+    false, null, or else this very text, with any `#`, `: `, `@`, `*` and `&` that it holds.
+
+    Raises:
+        UserError: It begins with a bracket or a quote and is not YAML, or would lose a part as YAML.
+    """
+    whole = text.strip()
+    if whole.startswith(("[", "{", '"', "'")):
+        return _load(text, where, _Flow)
+    loader = _Loader("")
+    tag = loader.resolve(yaml.ScalarNode, whole, (True, False))
+    if tag.rpartition(":")[2] not in ("null", "bool", "int", "float"):
+        return text
+    try:
+        return loader.construct_object(yaml.ScalarNode(tag, whole))
+    except ValueError:  # a number of more digits than Python reads
+        return text
+
+
+def _load(text: str, where: str, loader: type[_Loader]) -> Any:
+    try:
+        return yaml.load(text, loader)
+    except Exception as cause:  # a tag's constructor raises what it likes: `!!int x` a ValueError
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        raise UserError(f"{where} is not YAML: {reason[:300]}.") from cause

@@ -23,6 +23,7 @@ from sensorium.experiment.overrides import override
 from sensorium.experiment.parsing import parse
 from sensorium.inference.exact import Exact, shape
 from sensorium.inference.predictor import Predictor, Prepared
+from sensorium.paths import expanded
 from sensorium.plugins import Plugins
 
 PART = 512
@@ -172,6 +173,7 @@ def _matching(pattern: str, task: Task, given: Mapping[str, str]) -> tuple[str, 
                 "Write INPUT=PATTERN, or NAME:SPLIT for a dataset.",
             )
         name, rest = media[0], pattern
+    rest = expanded(rest)
     files, inside = fsspec.core.url_to_fs(rest)
     found = sorted(path for path in files.glob(inside) if not files.isdir(path))
     if not found:
@@ -295,7 +297,7 @@ class Folder:
     def __init__(self, place: str, work: Plan) -> None:
         import fsspec
 
-        self.place = place if "://" in place else str(Path(place).resolve())
+        self.place = place if "://" in (place := expanded(place)) else str(Path(place).resolve())
         self.files, self.root = fsspec.core.url_to_fs(self.place)
         self.files.makedirs(self.root, exist_ok=True)
         mine = json.dumps({**asdict(work), "part": PART})

@@ -19,6 +19,7 @@ from sensorium.engine.checkpoint import MANIFEST, publish
 from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.inference.bulk import PART, Asker, Plan
 from sensorium.inference.predictor import Predictor
+from sensorium.paths import expanded
 
 EXACT = 100_000
 """Embeddings up to which a search compares with every one; above it follows a graph of neighbours."""
@@ -80,7 +81,7 @@ class Index:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        faiss, place = _faiss(), Path(folder)
+        faiss, place = _faiss(), Path(expanded(folder))
         try:
             self.about = About(**json.loads((place / ABOUT).read_text(encoding="utf-8")))
             with (place / ROWS).open(encoding="utf-8") as file:
@@ -156,7 +157,7 @@ def make(predictor: Predictor, work: Plan, field: str | None, folder: Path) -> M
         UserError: The folder is there already, or the model does not embed the field.
         SensoriumError: No sample could be read.
     """
-    faiss, task = _faiss(), predictor.model.task
+    faiss, task, folder = _faiss(), predictor.model.task, Path(expanded(folder))
     if folder.exists():
         raise UserError(f"{folder} is there already.", "A new folder was expected.", "Choose another, or remove it.")
     samples = work.open(task, predictor.model.loaded.plugins)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from sensorium.errors import UserError
+from sensorium.paths import expanded
 from sensorium.runtime import laptop
 
 PATIENCE = 5.0
@@ -179,7 +180,7 @@ def _only() -> str:
 def _token() -> str:
     if token := os.environ.get("RAY_AUTH_TOKEN"):
         return token
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    path = Path(expanded(os.environ.get("RAY_AUTH_TOKEN_PATH", "")) or Path.home() / ".ray" / "auth_token")
     try:
         return path.read_text().strip()
     except OSError:

@@ -11,6 +11,7 @@ from sensorium.inference.bulk import Asker, Folder, Plan
 from sensorium.inference.predictor import Predictor
 from sensorium.modules import allowed
 from sensorium.plugins import Plugins
+from sensorium.runtime import internals
 from sensorium.runtime.connection import joined
 from sensorium.tracking.models import fetch
 
@@ -67,6 +68,7 @@ class _Worker:
     def __init__(self, work: Mapping[str, Any], folder: str, batch: int, threads: int) -> None:
         import torch
 
+        internals.begin()
         torch.set_num_threads(threads)
         plan = Plan(**work)
         self.asker = Asker(Predictor.load(fetch(plan.model)), plan, batch)

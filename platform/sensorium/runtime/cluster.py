@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from sensorium.errors import SensoriumError, UserError
-from sensorium.runtime import laptop
+from sensorium.runtime import internals, laptop
 from sensorium.runtime.address import jobs_address, join, status
 
 
@@ -20,6 +20,7 @@ def describe(address: str | None) -> str:
         return f"ray {ray.__version__}; no cluster asked (--address)"
     if address.startswith("http"):
         return f"ray {ray.__version__}; the cluster at {jobs_address(address)} takes jobs"
+    internals.listen()
     ray.init(address=join(address), logging_level="ERROR")
     resources = ray.cluster_resources()
     ray.shutdown()

@@ -11,7 +11,7 @@ from typing import Any
 from sensorium.errors import UserError
 from sensorium.modules import STARTED_IN
 from sensorium.plugins import Plugins
-from sensorium.runtime import working_dir
+from sensorium.runtime import internals, working_dir
 from sensorium.runtime.address import join
 from sensorium.runtime.packages import packages
 
@@ -50,7 +50,7 @@ def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
     Args:
         address: HOST:PORT, a name, or `auto`; None starts Ray on this machine.
         plugins: What workers need; it travels to a cluster, where it may not be installed.
-        log: Whether what workers print is shown here.
+        log: Whether what workers print is shown here, Ray's own notes apart.
 
     Raises:
         UserError: Nothing answers at the address.
@@ -60,6 +60,7 @@ def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:
         os.environ.update(variables(plugins.modules))  # which Ray's processes inherit
+    internals.listen()
     try:
         # The dashboard stays: without it nothing tells Ray Train that a trial was stopped, and its cores stay taken.
         ray.init(

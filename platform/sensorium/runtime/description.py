@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from sensorium.contracts.component import Config
 from sensorium.errors import UserError, unknown
+from sensorium.paths import expanded
 
 STRICT = {"extra": "forbid", "strict": True}
 
@@ -80,6 +81,7 @@ def read(path: Path) -> Description:
     """
     from sensorium.experiment.yamls import parse_yaml
 
+    path = Path(expanded(path))
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as cause:
@@ -88,7 +90,7 @@ def read(path: Path) -> Description:
             hint="clusters/laptop.yaml in the repository is one to start from.",
         ) from cause
     except UnicodeDecodeError as cause:
-        raise UserError(f"{path} is no YAML: {' '.join(str(cause).split())}.") from cause
+        raise UserError(f"{path} is not YAML: {' '.join(str(cause).split())}.") from cause
     return checked(parse_yaml(text, str(path), mapping=False), str(path))
 
 

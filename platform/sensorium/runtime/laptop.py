@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from sensorium.errors import SensoriumError, UserError
+from sensorium.paths import expanded
 from sensorium.runtime import processes
 from sensorium.runtime.description import Description, Node, Ports, checked
 
@@ -333,7 +334,8 @@ def _read(path: Path) -> Cluster:
 
 
 def _states() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "sensorium" / "clusters"
+    state = expanded(os.environ.get("XDG_STATE_HOME", "")) or Path.home() / ".local" / "state"
+    return Path(state) / "sensorium" / "clusters"
 
 
 def _check_ports(ports: Ports) -> None:

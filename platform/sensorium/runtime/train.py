@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sensorium.experiment.reading import check
 from sensorium.hookspecs import hookimpl
 from sensorium.modules import advice
 from sensorium.plugins import Plugins
-from sensorium.runtime import working_dir
+from sensorium.runtime import internals, working_dir
 from sensorium.runtime.connection import joined, variables
 from sensorium.training import runs
 from sensorium.training.execution import execute, plain
@@ -124,10 +125,17 @@ def _worker(credentials: dict[str, str]) -> Callable[[dict[str, Any]], dict[str,
     def work(config: dict[str, Any]) -> dict[str, Any]:
         import ray.train
 
-        logging.getLogger("ray.train").setLevel(logging.WARNING)  # it tells of each checkpoint, at each worker
-        if ray.train.get_context().get_world_rank() == 0:
+        internals.begin()
+        rank = ray.train.get_context().get_world_rank()
+        if rank == 0:
             os.environ.update(credentials)
-        return _work(config)
+        try:
+            return _work(config)
+        except SensoriumError:  # its sentences are told at the end
+            raise
+        except Exception:
+            print(f"Worker {rank} failed:", traceback.format_exc(), sep="\n", file=sys.stderr, flush=True)
+            raise
 
     return work
 

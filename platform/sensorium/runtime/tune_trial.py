@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import queue
 import sys
@@ -21,6 +20,7 @@ from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check
 from sensorium.hookspecs import hookimpl
 from sensorium.plugins import Plugins
+from sensorium.runtime import internals
 from sensorium.runtime.tune_reports import Judge, Report
 from sensorium.training import runs
 from sensorium.training.execution import execute
@@ -60,8 +60,7 @@ def work(config: dict[str, Any], plan: Plan, credentials: Mapping[str, str]) -> 
 def _move_in(plan: Plan, credentials: Mapping[str, str]) -> None:
     """Makes this process like the one that the search was started in."""
     os.environ.update({**plan.variables, **credentials})
-    for library in ("ray.train", "ray.tune"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    internals.begin()
     if Path(plan.place).is_dir():
         os.chdir(plan.place)
         if plan.place not in sys.path:

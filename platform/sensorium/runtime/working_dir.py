@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sensorium.errors import UserError
+from sensorium.paths import expanded
 from sensorium.secrets import check_address, is_secret_file, is_secret_path, is_secret_variable
 
 MOST = 256 * 2**20
@@ -142,10 +143,10 @@ def places(storage: str, uri: str | None, folder: Path, here: bool) -> tuple[lis
         check_address(given, "The address of the MLflow store")
         if not here and given != _absolute(given, folder):
             raise UserError(f"The cluster cannot reach {given}: the path is relative.", "Expected: an absolute one.")
-    overrides = [f"run.storage={(folder / storage).resolve()}"] if relative else []
-    if uri and uri != _absolute(uri, folder):
-        overrides.append(f"tracking.uri={_absolute(uri, folder)}")
-    default = uri_of_all or (f"sqlite:///{folder / 'mlflow.db'}" if here else None)
+    overrides = [f"run.storage={(folder / expanded(storage)).resolve()}"] if relative else []
+    if uri and uri != (absolute := _absolute(expanded(uri), folder)):
+        overrides.append(f"tracking.uri={absolute}")
+    default = expanded(uri_of_all) if uri_of_all else (f"sqlite:///{folder / 'mlflow.db'}" if here else None)
     return overrides, {"MLFLOW_TRACKING_URI": _absolute(default, folder)} if default else {}
 
 

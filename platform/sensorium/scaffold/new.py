@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from sensorium.errors import UserError, unknown
+from sensorium.paths import expanded
 from sensorium.plugins import KINDS, Plugins
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -69,7 +70,9 @@ def write(name: str, kind: str, parent: Path) -> Path:
     taken = [each for each in KINDS if name in plugins.entries[each]]
     if name in plugins.versions or kind in taken:
         raise UserError(f"The name {name!r} is taken.", "Names are unique.", "Choose another.")
-    folder = parent / f"sensorium-{name.replace('_', '-')}"  # no module's name, so that it hides none from above
+    folder = (
+        Path(expanded(parent)) / f"sensorium-{name.replace('_', '-')}"
+    )  # no module's name, so that it hides none from above
     if folder.exists():
         raise UserError(f"{folder} is there already.", hint="Choose another name, or remove it.")
     words = {"name": name, "dashed": name.replace("_", "-"), "kind": kind}

@@ -61,7 +61,7 @@ class Served(Part):
     """A model and what its replicas get."""
 
     model: str
-    """A checkpoint folder, runs:/ID/model, or models:/NAME@ALIAS, which is followed when the alias moves."""
+    """A checkpoint folder, runs:/RUN_ID/model, or models:/NAME@ALIAS, which is followed when the alias moves."""
 
     replicas: tuple[int, int] = (1, 1)
     """Fewest and most copies; their number follows the load."""

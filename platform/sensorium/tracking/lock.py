@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sensorium.errors import UserError
+from sensorium.paths import expanded
 
 
 def lock_file(name: str) -> Path:
@@ -19,7 +20,8 @@ def lock_file(name: str) -> Path:
     Raises:
         UserError: The folder cannot be made, or others could write there.
     """
-    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "sensorium" / "locks"
+    state = expanded(os.environ.get("XDG_STATE_HOME", "")) or Path.home() / ".local" / "state"
+    folder = Path(state) / "sensorium" / "locks"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sensorium.debugging import debugging
 from sensorium.errors import SensoriumError, UserError
+from sensorium.paths import expanded
 
 if TYPE_CHECKING:
     from sensorium.contracts.run import Run
@@ -24,7 +28,7 @@ class Stored:
 
     Attributes:
         run_id: MLflow's id of the run.
-        model_uri: `runs:/…` or, when it was registered, `models:/name/version`.
+        model_uri: `runs:/…` or, when it was registered, `models:/NAME/VERSION`.
     """
 
     run_id: str
@@ -88,6 +92,7 @@ def fetch(model: str) -> str:
     Raises:
         UserError: There is no such model.
     """
+    model = expanded(model)
     if "://" in model:
         return _download(model, Path(tempfile.mkdtemp(prefix="sensorium-")) / FOLDER)
     if not model.startswith(("runs:/", "models:/")):
@@ -169,7 +174,12 @@ def _store(run: Run, model: str, task: Task) -> Stored:
     name = run.tracking.get("register")
     with tempfile.TemporaryDirectory() as folder:
         local = _download(model, Path(folder) / FOLDER)
-        with warnings.catch_warnings(), mlflow.start_run(run_id=record.run_id, log_system_metrics=False):
+        with (
+            warnings.catch_warnings(),
+            # MLflow prints what it registers, past its loggers.
+            nullcontext() if debugging() else redirect_stderr(StringIO()),
+            mlflow.start_run(run_id=record.run_id, log_system_metrics=False),
+        ):
             warnings.filterwarnings("ignore", ".*An input example was not provided")
             info = mlflow.pyfunc.log_model(
                 name=FOLDER,

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from sensorium.errors import UserError
+from sensorium.paths import expanded
 from sensorium.secrets import check_address
 
 
@@ -15,13 +16,15 @@ def default_uri() -> str:
     Raises:
         UserError: It holds a password.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    uri = expanded(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     check_address(uri, "The address in MLFLOW_TRACKING_URI")
     return uri
 
 
-def check_uri(uri: str) -> None:
-    """Refuses stores that MLflow no longer takes, and passwords in addresses, before anything is trained.
+def check_uri(uri: str) -> str:
+    """Returns the address of a store, with `~` expanded, before anything is trained.
+
+    Stores that MLflow no longer takes, and passwords in addresses, are refused.
 
     Raises:
         UserError: Says which forms there are.
@@ -33,3 +36,4 @@ def check_uri(uri: str) -> None:
             "A store is sqlite:///file.db, another database, or a server's http(s) address.",
             "Set tracking.uri or MLFLOW_TRACKING_URI.",
         )
+    return expanded(uri)

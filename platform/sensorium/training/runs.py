@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sensorium.assembly.build import Assembly
 from sensorium.contracts.run import Run
 from sensorium.errors import SensoriumError, UserError
+from sensorium.experiment.overrides import override
+from sensorium.paths import expanded
 
 RECORD = "run.json"
 FAILURE = "failure.json"
+RUNS = "runs"
+"""Storage where none is named."""
 
 
 def new_name(task: str) -> str:
@@ -24,7 +28,14 @@ def new_name(task: str) -> str:
 
 def place(storage: str, name: str) -> str:
     """Returns the folder or URI of what bears a name below a storage."""
-    return f"{storage.rstrip('/')}/{name}" if "://" in storage else str(Path(storage).expanduser().resolve() / name)
+    storage = expanded(storage)
+    return f"{storage.rstrip('/')}/{name}" if "://" in storage else str(Path(storage).resolve() / name)
+
+
+def named(overrides: Sequence[str]) -> str:
+    """Returns the storage that overrides name, or the one that runs usually have."""
+    given = [item for item in overrides if item.partition("=")[0].strip() == "run.storage"]
+    return str(override({"run": {"storage": RUNS}}, given)["run"]["storage"])
 
 
 def create(assembly: Assembly, tracking: Mapping[str, Any], name: str | None = None) -> Run:
@@ -51,6 +62,7 @@ def reopen(run: str, storage: str, record_file: str = RECORD) -> dict[str, Any]:
     Raises:
         UserError: There is no such run; says which there are.
     """
+    run, storage = expanded(run), expanded(storage)
     folder = run if "://" in run or Path(run).is_dir() else f"{storage.rstrip('/')}/{run}"
     if "://" not in folder:
         folder = str(Path(folder).resolve())

@@ -19,9 +19,6 @@ from sensorium.training.claim import Claim
 from sensorium.training.execution import execute
 from sensorium.training.resuming import check_changes
 
-RUNS = "runs"
-"""Folder below which a run is looked for that is resumed by its name."""
-
 
 @dataclass
 class Session:
@@ -40,7 +37,7 @@ class Session:
     @property
     def name(self) -> str:
         """What `--resume` finds the run by: its name, or its folder where that lies elsewhere than runs usually do."""
-        return self.run.name if self.run.folder == runs.place(RUNS, self.run.name) else self.run.folder
+        return self.run.name if self.run.folder == runs.place(runs.RUNS, self.run.name) else self.run.folder
 
     def train(self, execute: Callable[[Assembly, Run], Outcome] = execute) -> dict[str, Any]:
         """Trains, stores the model, and returns what `train --json` prints.
@@ -83,8 +80,7 @@ def started(source: str, overrides: Sequence[str]) -> Session:
         UserError: Something in the experiment does not fit; nothing has been started.
     """
     loaded = load(source, overrides)
-    uri = loaded.experiment.tracking.uri or default_uri()
-    check_uri(uri)
+    uri = check_uri(loaded.experiment.tracking.uri or default_uri())
     assembly = assemble(loaded)
     run = runs.create(assembly, tracking(assembly, uri))
     return Session(assembly, run, Claim(run.folder))
@@ -98,14 +94,13 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
             change what it computes, another process trains it, or its storage cannot be written; nothing has been
             started.
     """
-    storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), RUNS)
+    storage = runs.named(overrides)
     record = runs.reopen(name, storage)
     experiment = override(record["experiment"], overrides)
     loaded = check(experiment, Plugins(permitted(experiment, overrides)))
     before = check({**record["experiment"], "plugins": loaded.experiment.plugins}, loaded.plugins)
     check_changes(before, loaded)
-    uri = loaded.experiment.tracking.uri or record["tracking"]["uri"]
-    check_uri(uri)
+    uri = check_uri(loaded.experiment.tracking.uri or record["tracking"]["uri"])
     claim = Claim(record["folder"])
     try:
         assembly = assemble(loaded, record["learnt"])

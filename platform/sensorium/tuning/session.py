@@ -175,8 +175,7 @@ def started(source: str, overrides: Sequence[str]) -> Tuning:
         UserError: Something in the experiment or its space does not fit; nothing has been started.
     """
     loaded = load(source, overrides)
-    uri = loaded.experiment.tracking.uri or default_uri()
-    check_uri(uri)
+    uri = check_uri(loaded.experiment.tracking.uri or default_uri())
     name = runs.new_name(f"{loaded.experiment.task}-search")
     folder = runs.place(loaded.experiment.run.storage, name)
     settings = loaded.experiment
@@ -191,13 +190,12 @@ def resumed(name: str, overrides: Sequence[str]) -> Tuning:
     Raises:
         UserError: There is no such search, or its space is to change.
     """
-    storage = next((item.partition("=")[2] for item in overrides if item.startswith("run.storage=")), "runs")
+    storage = runs.named(overrides)
     record = runs.reopen(name, storage, RECORD)
     experiment = override(record["experiment"], overrides)
     loaded = check(experiment, Plugins(permitted(experiment, overrides)))
     before = check({**record["experiment"], "plugins": experiment["plugins"]}, loaded.plugins)
-    uri = loaded.experiment.tracking.uri or record["uri"]
-    check_uri(uri)
+    uri = check_uri(loaded.experiment.tracking.uri or record["uri"])
     old, new = before.experiment.search, loaded.experiment.search
     if (old.space, old.metric, old.mode, old.method) != (new.space, new.metric, new.mode, new.method):
         raise UserError(

@@ -371,7 +371,7 @@ def test_an_encoder_of_frames_gives_one_token_a_frame(assembly):
 
 def test_a_row_that_names_no_film_is_refused(tmp_path):
     (tmp_path / "index.csv").write_text("id,video\na\n")
-    with pytest.raises(UserError, match="row 1, lacks id or video"):
+    with pytest.raises(UserError, match=r"index\.csv:2 does not have 2 cells"):
         GridMixtures(GridMixtures.Config(root=str(tmp_path))).open("train")
 
 

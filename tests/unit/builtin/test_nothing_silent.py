@@ -13,6 +13,7 @@ import soundfile
 
 from sensorium import MediaError, UserError
 from sensorium.builtin.datasets.coco import CocoCaptions
+from sensorium.builtin.datasets.esc50 import ESC50
 from sensorium.builtin.datasets.flickr import Flickr
 from sensorium.builtin.datasets.karpathy import CocoKarpathy
 from sensorium.builtin.datasets.manifest import Manifest
@@ -21,6 +22,9 @@ from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.text import Text
 from sensorium.builtin.modalities.video import Video
+from sensorium_separation.grid import GridMixtures
+from sensorium_soundnet.flickr import FlickrSounds
+from sensorium_text2image.photographs import DescribedPhotographs
 
 VIDEO = Video(Video.Config(size=16, channels=1, sample_rate=16000))
 AUDIO = Audio(Audio.Config(view="waveform"))
@@ -150,9 +154,34 @@ MANIFEST, COCO, KARPATHY = (
 LINES, FLICKR = (Manifest, "x.jsonl"), (Flickr, "Flickr8k.token.txt")
 
 
+GRID = (GridMixtures, "index.csv")
+CLASSES, CAPTIONS = (
+    (DescribedPhotographs, "trainvalclasses.txt"),
+    (DescribedPhotographs, "text_c10/birds/a.txt"),
+)
+FRAMES = (FlickrSounds, "lmdbs/train_frames4_1.txt")
+BESIDE = {
+    GridMixtures: {"a.mpg": "x", "b.mpg": "x"},
+    DescribedPhotographs: {
+        "trainvalclasses.txt": "birds\n",
+        "text_c10/birds/a.txt": "a bird\n",
+        "images/a.jpg": "x",
+    },
+    FlickrSounds: {"meta/esc50.csv": "x"},
+}
+"""Reader -> what lies there besides."""
+
+
 def opened(reader, content, root, fields):
     """Returns the training split that a reader makes of a file."""
     dataset, name = reader
+    for other, beside in BESIDE.get(dataset, {}).items():
+        (root / other).parent.mkdir(parents=True, exist_ok=True)
+        (root / other).write_text(beside)
+    if dataset is FlickrSounds:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content, encoding="utf-8")
+        return dataset.Config(root=str(root), labelled=ESC50.Config(root=str(root))).build().open("unlabelled")
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text(content, encoding="utf-8")
     options = {"train": str(root / name), "fields": fields} if dataset is Manifest else {"root": str(root)}
@@ -170,6 +199,17 @@ def opened(reader, content, root, fields):
         (COCO, coco([1], ["x", " "]), ["annotations[1], caption, is empty"]),
         (KARPATHY, karpathy("\ufeff "), ["images[0], sentences[0], raw, is empty"]),
         (FLICKR, "a.jpg#0\t \n", ["txt:1 is no caption"]),
+        (LINES, '{"id": " ", "a": "1"}\n', ["x.jsonl:1, 'id', is empty"]),
+        (GRID, "id,video,id\na,a.mpg,b\n", ["'id'", "index.csv:1, column 1", "index.csv:1, column 3"]),
+        (GRID, "id,video\na,a.mpg\n a,b.mpg\n", ["'a'", "index.csv:2", "index.csv:3"]),
+        (GRID, "id,video\na,a.mpg\nb,\n", ["index.csv:3 has no value for 'video'"]),
+        (GRID, "id,video\na,a.mpg\nb,c.mpg\n", ["names files that are not there, 1 in all", "c.mpg"]),
+        (CLASSES, "birds\n birds\n", ["class 'birds'", "trainvalclasses.txt:1", "trainvalclasses.txt:2"]),
+        (CLASSES, "\n\ufeff\n", ["trainvalclasses.txt is empty"]),
+        (CAPTIONS, " \n", ["a.txt is empty"]),
+        (FRAMES, "frames/a/1.jpg\nframes/a/1.jpg 0\n", ["'frames/a/1.jpg'", "_1.txt:1", "_1.txt:2"]),
+        (FRAMES, "frames/a/1.jpg\nframes/b/1.jpg\nframes/a/2.jpg\n", ["clip 'a'", "_1.txt:1", "_1.txt:3"]),
+        (FRAMES, "1.jpg\n", ["_1.txt:1 names the frame '1.jpg'"]),
     ],
 )
 def test_files_that_are_wrong(reader, content, said, tmp_path):
@@ -193,6 +233,33 @@ def test_files_that_are_wrong(reader, content, said, tmp_path):
 )
 def test_values_are_read_by_one_rule(reader, content, kind, value, tmp_path):
     assert opened(reader, content, tmp_path, {"a": kind})[0]["a"] == value
+
+
+def test_readers_of_plugins_read_by_the_same_rule(tmp_path):
+    split = opened(CAPTIONS, "\ufeff a cafe\u0301\n\n", tmp_path / "birds", {})
+    assert split[0]["captions"] == ["a caf\u00e9"]
+    pairs = opened(GRID, "\ufeffid,video,speaker\n e\u0301 , a.mpg ,x\nb,b.mpg, y \n", tmp_path / "grid", {})
+    assert {clip.id for clip in pairs.pair(0)} == {"\u00e9", "b"}
+    assert {clip.speaker for clip in pairs.pair(0)} == {"x", "y"}
+
+
+def test_captions_that_are_not_utf_8_are_counted(tmp_path, capsys):
+    opened(CAPTIONS, "a bird\n", tmp_path, {})
+    (tmp_path / "text_c10/birds/a.txt").write_bytes(b"a \xff bird\na bird\n")
+    split = DescribedPhotographs.Config(root=str(tmp_path)).build().open("train")
+    assert split[0]["caption"] == "a \ufffd bird"
+    assert "a.txt: 1 captions of the split 'train' are not UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("raw", [" a cafe\u0301 \n", "\ufeffa caf\u00e9", "a caf\u00e9\r\n", "\t a cafe\u0301\u00a0"])
+def test_a_text_is_the_same_at_training_and_when_asked(raw, tmp_path):
+    (tmp_path / "x.jsonl").write_text(json.dumps({"t": raw}), encoding="utf-8")
+    learnt = Manifest.Config(train=str(tmp_path / "x.jsonl"), fields={"t": "text"}).build().open("train")[0]["t"]
+    for tokenizer in ("words", "bpe"):
+        text = Text(Text.Config(tokenizer=tokenizer, vocabulary_size=300))
+        text.fit(["a caf\u00e9"])
+        ids = [text.transform(text.decode(each), None).tolist() for each in (raw, learnt, "a caf\u00e9")]
+        assert ids[0] == ids[1] == ids[2]
 
 
 def test_a_value_that_is_asked_for_is_read_as_one_of_a_file():

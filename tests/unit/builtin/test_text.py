@@ -12,6 +12,7 @@ from tokenizers import pre_tokenizers
 
 from sensorium import MediaError, UserError
 from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.values import clean
 
 TEXTS = ["a dog and a cat", "a dog", "A bird!"]
 
@@ -79,7 +80,7 @@ BPE = fitted(tokenizer="bpe", vocabulary_size=280, max_length=10_000)
 @settings(deadline=None)
 @given(st.text())
 def test_byte_pairs_lose_nothing(text):
-    assert BPE.encode(BPE.transform(BPE.decode(text), None)) == text
+    assert BPE.encode(BPE.transform(BPE.decode(text), None)) == clean(text)
 
 
 def test_byte_pairs_shorten_what_is_frequent():

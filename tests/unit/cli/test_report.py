@@ -1,6 +1,10 @@
 """The table at the end of a training, by hand."""
 
-from sensorium.cli.report import next_steps, table
+from types import SimpleNamespace
+
+import pytest
+
+from sensorium.cli.report import ending, question, record, sentences, table
 
 
 def test_each_input_has_a_column_with_what_is_reached_without_it():
@@ -24,9 +28,45 @@ def test_of_two_metrics_the_longer_name_is_meant():
     assert lines[1:] == ["  a       1.0000", "  b.a     0.5000     0.2500"]
 
 
+def task(optional=(), **accepts):
+    inputs = {name: SimpleNamespace(accepts=types) for name, types in accepts.items()}
+    return SimpleNamespace(inputs=inputs, optional=frozenset(optional))
+
+
+def result(**changed):
+    told = {"run": "r", "run_id": "i", "model": "runs/a b/model", "samples_per_second": 12.3, "metrics": {"x": 0.5}}
+    return {**told, "examples": [], "tracking_uri": "", "model_uri": None, **changed}
+
+
 def test_next_steps_name_the_registered_model_else_its_folder():
-    assert next_steps("runs/a b/model", ["image", "text"], frozenset(), "", " --plugins mine") == [
-        "predict  sensorium predict 'runs/a b/model' image=… text=… --plugins mine",
+    of = task(image=("image/png",), text=())
+    assert ending(result(), of, " --plugins mine")[-2:] == [
+        "predict  sensorium predict 'runs/a b/model' image=FILE text=VALUE --plugins mine",
         "serve    sensorium serve 'runs/a b/model' --plugins mine",
     ]
-    assert "models:/x/1 seen=…" in next_steps("m", ["seen", "other"], frozenset({"other"}), "models:/x/1", "")[0]
+    assert ending(result(model_uri="models:/x/1"), of, "")[-1] == "serve    sensorium serve models:/x/1"
+    assert ending(result(model_uri="runs:/i/model"), of, "")[-1] == "serve    sensorium serve 'runs/a b/model'"
+
+
+def test_asked_is_what_a_model_needs_else_its_first_input():
+    assert question(task(["other"], seen=(), other=())) == "seen=VALUE"
+    assert question(task(["seen", "other"], seen=(), other=())) == "seen=VALUE"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("sqlite:///{here}/mlflow.db", "mlflow ui --backend-store-uri sqlite:///mlflow.db"),
+        ("sqlite:///{here}/my runs/x.db", "mlflow ui --backend-store-uri 'sqlite:///my runs/x.db'"),
+        ("sqlite:////elsewhere/x.db", "mlflow ui --backend-store-uri sqlite:////elsewhere/x.db"),
+        ("postgresql://host/x", "mlflow ui --backend-store-uri postgresql://host/x"),
+        ("https://mlflow.example", "https://mlflow.example"),
+    ],
+)
+def test_a_record_is_looked_at_where_it_is(tmp_path, monkeypatch, uri, shown):
+    monkeypatch.chdir(tmp_path)
+    assert record(uri.format(here=tmp_path), "i") == ["record   MLflow run i", f"look at  {shown}"]
+
+
+def test_long_sentences_are_wrapped():
+    assert sentences(["Short.", "word " * 20]) == ["Short.", "word " * 15 + "word", "word word word word"]

@@ -275,13 +275,13 @@ def test_values_are_those_of_yaml_1_2(text, value):
 def test_a_key_that_occurs_twice_is_refused(tmp_path):
     file = tmp_path / "twice.yaml"
     file.write_text("task: clip\ntraining: {epochs: 1}\ndataset: digits\ntraining: {epochs: 2}\n")
-    assert "twice.yaml is no YAML: 'training' occurs twice" in refused(source=str(file))
+    assert "twice.yaml is not YAML: 'training' occurs twice" in refused(source=str(file))
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"task: clip\n  x: [", "is no YAML"),
+        (b"task: clip\n  x: [", "is not YAML"),
         (b"- task\n- clip\n", "Expected: a mapping with `task`"),
         (b"", "is None. Expected: a mapping with `task`"),
         (b"\xff\xfe\x00", "is no text in UTF-8"),
@@ -380,7 +380,27 @@ def test_what_is_no_override_is_refused(text):
 
 
 def test_an_override_with_torn_yaml_is_refused():
-    assert "training.epochs=[1 is no YAML" in refused("training.epochs=[1")
+    assert "training.epochs=[1 is not YAML" in refused("training.epochs=[1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("/data/set #2", "#2", "a: b", "- a", "? a", "| a", "> a", "--- a", "a\nb", " a", "a ", "<<", "=", "9" * 5000),
+        *("@a", "*a", "&a", "!a", "!!str 1", "%a", "`a", "a # b: c", "~/a"),
+    ],
+)
+def test_a_text_on_the_command_line_is_kept_whole(text):
+    assert override({}, [f"run.storage={text}"]) == {"run": {"storage": text}}
+    assert override({}, [f"run.storage={json.dumps([text])}"]) == {"run": {"storage": [text]}}
+
+
+@pytest.mark.parametrize(
+    "text", ["[a #b]", "[a] #b", "{a: &b 1}", "{a: *b}", "[!!str 1]", "{a: /data/set #2}", "'a' b"]
+)
+def test_a_list_or_mapping_on_the_command_line_that_would_lose_a_part_is_refused(text):
+    with pytest.raises(UserError, match="is not YAML"):
+        override({}, [f"run.storage={text}"])
 
 
 def test_what_is_overridden_stays_as_it_was():

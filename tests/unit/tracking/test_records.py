@@ -102,6 +102,11 @@ def test_pictures_are_there(client, record):
             assert high - low > 100, f"{name} is empty"
 
 
+def test_mlflow_does_not_speak_of_what_it_registers(trained):
+    for word in ("egistered model", "Created version", "\x1b"):
+        assert word not in trained.answer.err
+
+
 def test_the_model_is_registered_with_its_signature(trained, client):
     import mlflow
 

@@ -7,7 +7,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sensorium import Dataset, UserError, unknown
+from sensorium import Dataset, UserError, expanded, unknown
 from sensorium.builtin.datasets.files import Columns, require, require_media
 from sensorium.builtin.datasets.records import read
 from sensorium.builtin.values import once, shown
@@ -54,18 +54,18 @@ class CocoCaptions(Dataset):
         super().__init__(config)
         self.root = require(Path(config.root), "folder", "Set `root` to the folder that holds annotations/.")
         files = config.annotations.items()
-        self.splits = tuple(split for split, name in files if (self.root / name).is_file())
+        self.splits = tuple(split for split, name in files if (self.root / expanded(name)).is_file())
         if not self.splits:
             name = next(iter(config.annotations.values()), "annotations")
-            require(self.root / name, "file of captions", "Set `annotations` to the files that are there.")
+            require(self.root / expanded(name), "file of captions", "Set `annotations` to the files that are there.")
 
     def open(self, split: str) -> Columns:
         """Returns one split, in the order of its captions."""
         if split not in self.config.annotations:
             raise unknown("split", split, self.splits, "CocoCaptions")
         hint = f"Splits that are there: {', '.join(self.splits)}."
-        path = require(self.root / self.config.annotations[split], "file of captions", hint)
-        folder = self.root / self.config.images[split]
+        path = require(self.root / expanded(self.config.annotations[split]), "file of captions", hint)
+        folder = self.root / expanded(self.config.images[split])
         content = read(path)
         images = list(content.records("images"))
         columns: dict[str, list[Any]] = {"id": [], "group": [], "image": [], "text": []}

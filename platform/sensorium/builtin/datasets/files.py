@@ -12,7 +12,7 @@ from typing import Any
 
 import fsspec
 
-from sensorium import Sample, UserError
+from sensorium import Sample, UserError, expanded
 from sensorium.builtin.values import clean, once
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -69,7 +69,7 @@ def require(path: Path, what: str, hint: str) -> Path:
     Raises:
         UserError: It does not exist; says what the nearest folder above it holds.
     """
-    path = path.expanduser()
+    path = Path(expanded(path))
     if path.exists():
         return path
     folder = next(parent for parent in path.parents if parent.is_dir())
@@ -126,10 +126,27 @@ def decode(data: bytes, source: object) -> str:
         ) from cause
 
 
+def read_text(path: Path, what: str, hint: str) -> str:
+    """Returns the text of a file, without a byte order mark.
+
+    Args:
+        path: The file.
+        what: What it is, for messages.
+        hint: What to do where it is missing.
+
+    Raises:
+        UserError: It is not there, cannot be read, or is not UTF-8.
+    """
+    try:
+        return decode(require(path, what, hint).read_bytes(), path)
+    except OSError as cause:
+        raise UserError(f"{path} cannot be read: {cause.strerror}.", "A text file was expected.", hint) from cause
+
+
 def lines(text: str) -> Iterator[tuple[int, str]]:
     """Yields the number, from 1, and the text of each line that is not blank."""
     for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
+        if clean(line):
             yield number, line.rstrip("\r")
 
 
@@ -195,7 +212,7 @@ def filesystem(uri: str) -> tuple[Any, str]:
         UserError: Nothing is installed that reads such a URI.
     """
     try:
-        system, path = fsspec.url_to_fs(uri)
+        system, path = fsspec.url_to_fs(expanded(uri))
     except (ImportError, ValueError) as cause:
         raise UserError(
             f"{uri} cannot be read: {cause}.",
@@ -211,6 +228,7 @@ def expand(pattern: str) -> list[str]:
     Raises:
         UserError: There is no such file; on other file systems, a * that fits none.
     """
+    pattern = expanded(pattern)
     match = BRACES.search(pattern)
     if match:
         first, last = match.groups()

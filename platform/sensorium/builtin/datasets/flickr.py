@@ -8,7 +8,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sensorium import Dataset, UserError, unknown
+from sensorium import Dataset, UserError, expanded, unknown
 from sensorium.builtin.datasets.files import Columns, decode, lines, listing, require, require_media
 from sensorium.builtin.values import clean, once
 
@@ -60,9 +60,9 @@ class Flickr(Dataset):
         """Returns one split, in the order of the captions."""
         if split not in self.splits:
             raise unknown("split", split, self.splits, "Flickr")
-        path = require(self.root / self.config.captions, "file of captions", "Set `captions` to it.")
+        path = require(self.root / expanded(self.config.captions), "file of captions", "Set `captions` to it.")
         wanted = self._images(split) if self.lists else None
-        folder = self.root / self.config.images
+        folder = self.root / expanded(self.config.images)
         columns: dict[str, list[Any]] = {"id": [], "group": [], "image": [], "text": []}
         of_image: dict[str, list[str]] = {}
         for key, name, text in _captions(path):
@@ -86,7 +86,7 @@ class Flickr(Dataset):
         return Columns(columns, path)
 
     def _images(self, split: str) -> set[str]:
-        path = require(self.root / self.lists[split], f"list of the split {split!r}", "Correct `lists`.")
+        path = require(self.root / expanded(self.lists[split]), f"list of the split {split!r}", "Correct `lists`.")
         listed = [
             (line.strip().removesuffix(".jpg") + ".jpg", f"{path}:{number}")
             for number, line in lines(decode(path.read_bytes(), path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sensorium import Dataset, unknown
+from sensorium import Dataset, expanded, unknown
 from sensorium.builtin.datasets.files import Columns, require, require_media
 from sensorium.builtin.datasets.records import read
 
@@ -42,8 +42,8 @@ class CocoKarpathy(Dataset):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         root = require(Path(config.root), "folder", "Set `root` to the folder that holds dataset_coco.json.")
-        self.file = require(root / config.file, "split", "Set `file` to the split that is there.")
-        self.folder = root / config.images
+        self.file = require(root / expanded(config.file), "split", "Set `file` to the split that is there.")
+        self.folder = root / expanded(config.images)
 
     def open(self, split: str) -> Columns:
         """Returns one split, in the order of the file."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sensorium import Dataset, UserError, unknown
+from sensorium import Dataset, UserError, expanded, unknown
 from sensorium.builtin.datasets.files import (
     Columns,
     csv_rows,
@@ -21,7 +21,7 @@ from sensorium.builtin.datasets.files import (
     require,
     require_media,
 )
-from sensorium.builtin.values import clean, parse, shown
+from sensorium.builtin.values import clean, filled, parse, shown
 
 INLINE = ("text", "label", "vector", "number", "tags")
 """Modalities whose values stand in the file itself; a value of any other is the path of a file."""
@@ -91,7 +91,7 @@ class Manifest(Dataset):
                         "A string or a whole number was expected.",
                         "Correct the value.",
                     )
-                columns[name].append(str(row[name]))
+                columns[name].append(filled(str(row[name]), f"{place}, {name!r},"))
             for name, modality in self.fields.items():
                 columns[name].append(_value(row[name], modality, source, f"{place}, {name!r},"))
         count = len(next(columns[name] for name in self.fields))
@@ -105,6 +105,7 @@ class Manifest(Dataset):
 
 
 def _read(source: str) -> str:
+    source = expanded(source)
     if "://" not in source:
         return decode(require(Path(source), "manifest", "Correct the path.").read_bytes(), source)
     system, path = filesystem(source)
@@ -196,10 +197,9 @@ def _vector(raw: Any, place: str) -> list[float]:
 
 def _resolve(path: str, source: str) -> str:
     """Returns a path as it stands in the file `source`, relative to the folder of that file."""
-    if "://" in path:
+    path, source = expanded(path), expanded(source)
+    if "://" in path or Path(path).is_absolute():
         return path
-    if Path(path).expanduser().is_absolute():
-        return str(Path(path).expanduser())
     if "://" in source:
         return f"{source.rpartition('/')[0]}/{path}"
-    return str(Path(source).expanduser().parent / path)
+    return str(Path(source).parent / path)

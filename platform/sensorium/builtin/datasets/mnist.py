@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium import UserError
+from sensorium import UserError, expanded
 from sensorium.builtin.datasets.digits import WrittenDigits
 from sensorium.builtin.datasets.files import require
 
@@ -33,7 +33,7 @@ class MNIST(WrittenDigits):
     def read(self, split: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Returns the images (N, 28, 28) and their digits (N,) of one split."""
         stem = "train" if split == "train" else "t10k"
-        raw = Path(self.config.root).expanduser() / "MNIST" / "raw"
+        raw = Path(expanded(self.config.root)) / "MNIST" / "raw"
         images = read_idx(raw / f"{stem}-images-idx3-ubyte", 3)
         labels = read_idx(raw / f"{stem}-labels-idx1-ubyte", 1)
         if len(images) != len(labels) or labels.max(initial=0) > 9:

@@ -6,7 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sensorium import Dataset, UserError, unknown
+from sensorium import Dataset, UserError, expanded, unknown
 from sensorium.builtin.datasets.files import Columns, require, require_media
 from sensorium.builtin.datasets.records import read
 from sensorium.builtin.values import once, shown
@@ -61,18 +61,18 @@ class VQAv2(Dataset):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.root = require(Path(config.root), "folder", "Set `root` to the folder that holds the questions.")
-        self.splits = tuple(split for split, name in config.questions.items() if (self.root / name).is_file())
+        self.splits = tuple(split for split, name in config.questions.items() if (self.root / expanded(name)).is_file())
         if not self.splits:
             name = next(iter(config.questions.values()), "questions")
-            require(self.root / name, "file of questions", "Set `questions` to the files that are there.")
+            require(self.root / expanded(name), "file of questions", "Set `questions` to the files that are there.")
 
     def open(self, split: str) -> Columns:
         """Returns one split, in the order of its questions."""
         if split not in self.splits:
             raise unknown("split", split, self.splits, "VQAv2")
-        asked = self.root / self.config.questions[split]
+        asked = self.root / expanded(self.config.questions[split])
         hint = f"Splits that are there: {', '.join(self.splits)}."
-        said = require(self.root / self.config.annotations[split], "file of answers", hint)
+        said = require(self.root / expanded(self.config.annotations[split]), "file of answers", hint)
         columns: dict[str, list[Any]] = {
             name: [] for name in ("id", "group", "image", "question", "answer", "answers", "type")
         }
@@ -90,7 +90,7 @@ class VQAv2(Dataset):
             given, image = answers[question], record.whole("image_id")
             columns["id"].append(str(question))
             columns["group"].append(str(image))
-            columns["image"].append(str(self.root / self.config.images[split].format(image)))
+            columns["image"].append(str(self.root / expanded(self.config.images[split].format(image))))
             columns["question"].append(record.text("question"))
             columns["answer"].append(given.text("multiple_choice_answer"))
             columns["answers"].append([each.text("answer") for each in given.records("answers")])

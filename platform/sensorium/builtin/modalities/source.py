@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from sensorium import MediaError
+from sensorium import MediaError, expanded
 
 Source = str | Path | bytes | bytearray | memoryview
 
@@ -66,9 +66,10 @@ def readable(name: str, what: str, expected: str) -> Iterator[None]:
 def _open(raw: Source) -> BinaryIO:
     if isinstance(raw, (bytes, bytearray, memoryview)):
         return io.BytesIO(raw)
-    if "://" in str(raw):
+    path = expanded(raw)
+    if "://" in path:
         import fsspec
 
-        with fsspec.open(str(raw), "rb") as remote:
+        with fsspec.open(path, "rb") as remote:
             return io.BytesIO(remote.read())
-    return Path(raw).expanduser().open("rb")
+    return Path(path).open("rb")

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sensorium import MediaError, Modality, Padded, UserError
-from sensorium.builtin.values import composed, shown
+from sensorium.builtin.values import clean, shown
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PAD, BOS, EOS, UNK = range(4)
@@ -81,7 +81,9 @@ class Text(Modality):
         return self._learnt
 
     def decode(self, raw: Any) -> str:
-        """Returns the string in the form NFC, which the vocabulary is learnt in, without a byte order mark.
+        """Returns the string by the rule of all values: in NFC, without byte order mark and white space around it.
+
+        So it is the same from a file of the training, on the command line, and over HTTP.
 
         Raises:
             MediaError: It is none, is too long, or holds half a surrogate pair.
@@ -98,7 +100,7 @@ class Text(Modality):
             raw.encode()
         except UnicodeEncodeError as cause:
             raise MediaError(f"{shown(raw)} is no valid Unicode.", str(cause)) from cause
-        return composed(raw)
+        return clean(raw)
 
     def cost(self, raw: Any) -> int:
         """Returns the bytes that cutting it into tokens takes."""
@@ -128,7 +130,7 @@ class Text(Modality):
         count = int(torch.randint(1, 9, (), generator=random))
         chosen = torch.randint(len(words), (count,), generator=random).tolist()
         text: str = self.tokenizer.decode([self.tokenizer.get_vocab()[words[index]] for index in chosen])
-        return text
+        return clean(text)
 
     def json_schema(self) -> dict[str, Any]:
         """Returns that it is a string."""

@@ -1,0 +1,94 @@
+"""How Ray prints what its processes say: private in Ray, and replaced here.
+
+Of a worker its own words are shown, and those of the code it runs; Ray's notes on its work are not, and no colours.
+With `--debug` everything is shown, with the process that said it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sensorium.debugging import debugging
+
+MARK = ":sensorium:"
+"""Line with which a worker begins its part, on both streams: what it said before was Ray's."""
+_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""Colours and other orders to a terminal."""
+_RAYS = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z] \d+ \d+\] |.*__ray_tqdm_magic_token__")
+"""What Ray's core writes, and its progress bars: past any logger of Python's."""
+
+
+class Voices:
+    """Tells what workers say from what Ray says in their name."""
+
+    def __init__(self) -> None:
+        self._begun: set[tuple[Any, ...]] = set()
+
+    def shown(self, said: Mapping[str, Any]) -> list[str]:
+        """Returns the lines to be shown of those that a process has printed.
+
+        Args:
+            said: As Ray hands it on: `lines`, the `pid` and `ip` of their process, and `is_err`, which stream it was.
+        """
+        lines = [_plain(str(line)) for line in said["lines"]]
+        if debugging():
+            who = " ".join(str(said[key]) for key in ("actor_name", "task_name", "pid") if said.get(key))
+            return [f"({who}) {line}" for line in lines]
+        source = (said.get("ip"), said["pid"], said["is_err"])
+        kept = []
+        for line in lines:
+            if line == MARK:
+                self._begun.add(source)
+            elif source in self._begun and not _RAYS.match(line):
+                kept.append(line)
+        return kept
+
+
+def listen() -> None:
+    """Has what workers say printed here as `Voices` shows it, from the next connection on."""
+    from ray._private import worker
+
+    voices = Voices()
+
+    def print_to_stdstream(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+        stream = sys.stderr if data["is_err"] or data["pid"] == "raylet" else sys.stdout
+        for line in voices.shown(data):
+            print(line, file=stream, flush=True)
+
+    worker.print_to_stdstream = print_to_stdstream
+    _hush()
+
+
+def begin() -> None:
+    """Begins a worker's part: from here on it is heard, and Ray's modules in its process are not."""
+    _hush()
+    for stream in (sys.stdout, sys.stderr):
+        print(MARK, file=stream, flush=True)
+
+
+def _hush() -> None:
+    """Keeps what Ray's modules say in this process from its streams; their files get it."""
+    if debugging():
+        return
+    warnings.filterwarnings("ignore", module=r"ray(\.|$)")
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        for handler in logger.handlers if isinstance(logger, logging.Logger) else ():
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_not_rays)
+
+
+def _is_not_rays(record: logging.LogRecord) -> bool:
+    import ray
+
+    return not Path(record.pathname).is_relative_to(Path(ray.__file__).parent)
+
+
+def _plain(line: str) -> str:
+    """Returns a line as a terminal would leave it: without orders, and without what was written over."""
+    return _CODES.sub("", line).rstrip("\r").rpartition("\r")[2]

@@ -1,0 +1,102 @@
+"""What of Ray's output is shown: by a table of lines, and that Ray prints by the names that are replaced."""
+
+import inspect
+import logging
+import threading
+import types
+import warnings
+
+import pytest
+import ray.train.v2._internal.execution.context as of_ray
+from ray._private import worker
+from ray._private.log import PlainRayHandler
+from ray.experimental.tqdm_ray import RAY_TQDM_MAGIC
+
+from sensorium.debugging import VARIABLE
+from sensorium.runtime import internals
+
+
+@pytest.fixture(autouse=True)
+def put_back(monkeypatch):
+    """Leaves Ray and the loggers as they were."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(worker, "print_to_stdstream", worker.print_to_stdstream)
+    with warnings.catch_warnings():
+        yield
+
+
+def said(*lines, pid=7, err=True, name="RayTrainWorker"):
+    return {"lines": [*lines], "pid": pid, "ip": "192.0.2.1", "is_err": err, "actor_name": name}
+
+
+GLOG = "[2026-11-27 15:58:24,374 E 10844 11032] core_worker.cc:2465: Actor with class name: 'PreemptionWatcher'"
+TRACEBACK = ("Traceback (most recent call last):", '  File "mine.py", line 3, in forward', "ValueError: no picture")
+SHOWN = [
+    ("clip-1: 20 steps on 2 workers", "clip-1: 20 steps on 2 workers"),
+    ("\x1b[36mblue\x1b[0m and \x1b[1;31mred\x1b[0m", "blue and red"),
+    ("\x1b]0;title\x07text", "text"),
+    (" 10%|█   \r 20%|██  ", " 20%|██  "),
+    ("carried\r", "carried"),
+    ("", ""),
+    ("[2026-11-27] mine", "[2026-11-27] mine"),
+    (GLOG, None),
+    (f"\x1b[33m{GLOG}\x1b[0m", None),
+    (f'{{"{RAY_TQDM_MAGIC}": true, "x": 1}}', None),
+    *((line, line) for line in TRACEBACK),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), SHOWN)
+def test_what_a_worker_says_in_its_part_is_shown_and_what_ray_says_there_is_not(line, expected):
+    shown = internals.Voices().shown(said(internals.MARK, line))
+    assert shown == [] if expected is None else [expected]
+
+
+def test_before_a_worker_begins_its_part_and_elsewhere_ray_speaks():
+    voices = internals.Voices()
+    assert voices.shown(said("Setting up process group for: env://", internals.MARK, "mine")) == ["mine"]
+    assert voices.shown(said("mine too")) == ["mine too"]
+    assert voices.shown(said("Requesting resources: {'CPU': 1.0} * 2", pid=8, name="TrainController")) == []
+    assert voices.shown(said("A worker died", pid="raylet", name=None)) == []
+    assert voices.shown(said("the other stream", err=False)) == []
+
+
+def test_debugging_shows_everything_and_who_says_it_without_colours(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "1")
+    assert internals.Voices().shown(said(f"\x1b[33m{GLOG}\x1b[0m")) == [f"(RayTrainWorker 7) {GLOG}"]
+
+
+def test_ray_prints_what_it_hears_by_what_is_replaced(capsys):
+    """Both threads with which Ray listens take the function by its name, at the time."""
+    assert "print_to_stdstream" in inspect.unwrap(worker.connect).__code__.co_names
+    assert [*inspect.signature(worker.print_to_stdstream).parameters] == ["data", "ignore_prefix"]
+    internals.listen()
+    stopped = threading.Event()
+
+    def poll():
+        stopped.set()
+        return None, {"job_id": None, "error_message": "A node died"}
+
+    subscriber = types.SimpleNamespace(subscribe=lambda: None, poll=poll)
+    job = types.SimpleNamespace(binary=lambda: b"")
+    worker.listen_error_messages(types.SimpleNamespace(gcs_error_subscriber=subscriber, current_job_id=job), stopped)
+    assert capsys.readouterr() == ("", "")
+    worker.print_to_stdstream(said(internals.MARK, "told", err=False), ignore_prefix=False)
+    worker.print_to_stdstream(said(internals.MARK, "warned"), ignore_prefix=False)
+    assert capsys.readouterr() == ("told\n", "warned\n")
+
+
+def test_in_a_worker_ray_modules_are_silent_and_others_are_not(capsys):
+    handler = PlainRayHandler()
+    logging.root.addHandler(handler)
+    try:
+        internals.begin()
+        record = logging.LogRecord("x", logging.ERROR, of_ray.__file__, 1, "Reporting training result 1", None, None)
+        logging.root.handle(record)
+        logging.getLogger("mine").error("mine")
+        warnings.warn_explicit("Ray's", FutureWarning, of_ray.__file__, 1, of_ray.__name__)
+    finally:
+        logging.root.removeHandler(handler)
+    out, err = capsys.readouterr()
+    assert out == f"{internals.MARK}\n"
+    assert err == f"{internals.MARK}\nmine\n"
