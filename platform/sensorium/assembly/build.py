@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sensorium.assembly import checks, trained
+from sensorium.assembly.fields import match_fields, match_followers
 from sensorium.contracts.data import Sample
 from sensorium.contracts.dataset import Dataset, Split, place_of
 from sensorium.contracts.modality import Modality
@@ -23,7 +24,6 @@ from sensorium.engine.norms import check_parts
 from sensorium.engine.order import Order, mix
 from sensorium.engine.state import load_weights
 from sensorium.errors import MediaError, SensoriumError, UserError, unknown
-from sensorium.experiment.keypath import quoted
 from sensorium.experiment.reading import check
 from sensorium.experiment.settings import Loaded
 from sensorium.modules import nowhere, permitted
@@ -102,8 +102,8 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
     experiment = loaded.experiment
     dataset: Dataset = experiment.dataset.build()
     modalities: dict[str, Modality] = {name: config.build() for name, config in experiment.modalities.items()}
-    _match_fields(dataset, modalities, loaded)
-    _match_followers(modalities)
+    match_fields(dataset, modalities, loaded)
+    match_followers(modalities)
     skipped: Skipped = {} if learnt is None else dict(learnt["skipped"])
     splits = _open(dataset, modalities, skipped, experiment.run.threads, look=learnt is None)
     if "train" not in splits:
@@ -165,7 +165,7 @@ def load_model(folder: str | Path) -> Model:
 def open_split(loaded: Loaded, modalities: Mapping[str, Modality], name: str) -> Split:
     """Returns one split of the experiment's dataset, limited and without broken media if it says so."""
     dataset: Dataset = loaded.experiment.dataset.build()
-    _match_fields(dataset, modalities, loaded)
+    match_fields(dataset, modalities, loaded)
     splits = _open(dataset, modalities, {}, loaded.experiment.run.threads, look=True, only=name)
     if name not in splits:
         raise unknown("split", name, dataset.splits)
@@ -203,35 +203,6 @@ def restore(modalities: Mapping[str, Modality], saved: Mapping[str, Any]) -> Non
                 "It lies in modalities.json.",
                 "Take another checkpoint.",
             ) from cause
-
-
-def _match_fields(dataset: Dataset, modalities: Mapping[str, Modality], loaded: Loaded) -> None:
-    for field, modality in modalities.items():
-        if field not in dataset.fields:
-            raise unknown("field", field, dataset.fields, f"modalities (the dataset is {type(dataset).__name__})")
-        kind = dataset.fields[field]
-        if kind != modality.form and not isinstance(modality, loaded.plugins.find("modality", kind)):
-            raise UserError(
-                f"The dataset's field {field!r} holds {kind}; the experiment reads it as {modality.form}.",
-                "A field is read by a modality of its kind.",
-                f"Set modalities.{quoted(field)}.name={kind}.",
-            )
-
-
-def _match_followers(modalities: Mapping[str, Modality]) -> None:
-    """Refuses a modality that follows a field which is not there, or follows another itself."""
-    for field, modality in modalities.items():
-        if modality.follows is None:
-            continue
-        if modality.follows not in modalities:
-            raise unknown("field", modality.follows, modalities, f"modalities.{quoted(field)}.follows")
-        leader = modalities[modality.follows].follows
-        if leader is not None:
-            raise UserError(
-                f"{field} follows {modality.follows}, which follows {leader}.",
-                "A field was expected that is augmented by itself.",
-                f"Set modalities.{quoted(field)}.follows={leader}.",
-            )
 
 
 def _open(

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from sensorium.contracts import workers
-from sensorium.contracts.data import Batch
 from sensorium.contracts.dataset import Split
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.run import Evaluation, Run, Step
@@ -26,15 +25,13 @@ from sensorium.engine.evaluation import evaluate
 from sensorium.engine.loader import Loader
 from sensorium.engine.norms import check_parts, join_norms
 from sensorium.engine.notice import Notice
-from sensorium.engine.order import Order, mix, share
+from sensorium.engine.order import Order, mix
+from sensorium.engine.preparation import CHOSEN, prepared
 from sensorium.engine.settings import Evaluation as EvaluationSettings
 from sensorium.engine.settings import Plan, Training
 from sensorium.engine.step import Stepper
 from sensorium.engine.watch import Watch
 from sensorium.errors import SensoriumError
-
-_CHOSEN = "prepared/chosen"
-"""Name of the tensor that holds the indices a stage learns from."""
 
 
 @dataclass
@@ -161,7 +158,7 @@ class Loop:
     def _stage(self, stage: Stage, resume: Checkpoint | None) -> None:
         inside = resume is not None and self.position.epoch + self.position.done > 0
         tensors = resume.tensors("optimizer") if resume is not None and inside else {}
-        self._choose(tensors.get(_CHOSEN) if inside else self._prepared(stage))
+        self._choose(tensors.get(CHOSEN) if inside else self._prepared(stage))
         steppers = self._steppers(stage)
         if resume is not None and inside:
             states.load_optimizer_state(steppers, tensors, resume.document("optimizer"))
@@ -277,28 +274,8 @@ class Loop:
 
     def _prepared(self, stage: Stage) -> Tensor | None:
         """Lets a stage learn without gradients; returns the indices that it is to learn from, None for all."""
-        if stage.prepare is None:
-            return None
-        task, split = self.work.task, self.work.splits[self.plan.split]
-        mine = share(list(range(len(split))), workers.rank(), workers.size())
-        size = max(1, self.work.evaluation.batch // workers.size()) if task.batches else 1
-        # Equally many turns on each worker, which a model in shards needs.
-        turns = math.ceil(math.ceil(len(split) / workers.size()) / size)
-        cuts = [cut for turn in range(turns) if (cut := share(mine, turn, turns))]
-        places: dict[str, int] = {}
-
-        def batches(loader: Loader) -> Iterator[Batch]:
-            for cut, batch in zip(cuts, loader.stream((None, cut) for cut in cuts), strict=True):
-                places.update(zip(batch.ids, cut, strict=True))
-                yield batch.to(self.device)
-
-        task.eval()
-        with torch.no_grad(), self._loader(self.plan.split) as loader:
-            ids = stage.prepare(batches(loader))
-        if ids is None:
-            return None
-        chosen = torch.tensor([places[name] for name in ids], dtype=torch.int64, device=self.device)
-        return workers.gather_rows(chosen).sort().values.cpu()
+        with self._loader(self.plan.split) as loader:
+            return prepared(stage, self.work.task, loader, self.device, self.work.evaluation.batch)
 
     def _choose(self, chosen: Tensor | None) -> None:
         """Has the stage under way learn from some samples of its split, or from all."""
@@ -378,7 +355,7 @@ class Loop:
                 if self.average is not None:
                     tensors |= self.average.state()
                 if self.chosen is not None:
-                    tensors[_CHOSEN] = self.chosen
+                    tensors[CHOSEN] = self.chosen
                 model = states.weights(self.work.task)
                 if workers.rank() == 0:
                     self.hook.sensorium_checkpoint_begun(run=self.run, step=self.position.step)
