@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sensorium.contracts.dataset import Split, place_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Loss
 from sensorium.contracts.task import Task
+from sensorium.engine.permutation import Permutation
 from sensorium.engine.settings import Evaluation, Training
 from sensorium.errors import MediaError, UserError
 
@@ -120,8 +119,7 @@ def _faults(
 def _chosen(count: int) -> Sequence[int]:
     if count <= MOST:
         return range(count)
-    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MOST]
-    return sorted(drawn.tolist())
+    return sorted(Permutation(count, 0).at(range(MOST)).tolist())
 
 
 def _readable(sample: Mapping[str, Any], modalities: Mapping[str, Modality], media: bool) -> list[str]:

@@ -299,8 +299,9 @@ class Loop:
         # A number of its own for each epoch of the run, so that stages do not repeat an order.
         base = sum(plan.epochs for plan in self.plans[: self.position.stage])
         for epoch in range(first, self.plan.epochs):
-            for step in range(done if epoch == first else 0, self.order.steps):
-                yield base + epoch, self.order.share(base + epoch, step, workers.rank(), workers.size())
+            start = done if epoch == first else 0
+            for indices in self.order.shares(base + epoch, start, workers.rank(), workers.size()):
+                yield base + epoch, indices
 
     def _judge(self, evaluation: Evaluation, steppers: Sequence[Stepper]) -> None:
         rule = self.work.training.early_stopping
