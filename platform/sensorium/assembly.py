@@ -273,6 +273,7 @@ def _try(assembly: Assembly) -> None:
             for objective in stage.objectives:
                 objective.losses(objective.forward(batch), batch)
         task.rows(task(batch), batch)
+        checks.norms(task, assembly.loaded.experiment.training, batch.split(2)[0])
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
         raise UserError(
             f"The parts of the model do not fit together: {type(cause).__name__}: {cause}.",

@@ -130,10 +130,31 @@ def test_a_setting_that_cannot_be_meant_is_told_when_it_is_read(task, override, 
 
 
 def test_a_loss_over_pairs_with_one_of_them_is_told():
-    with pytest.raises(UserError, match=r"a loss over pairs compares.*Raise training\.global_batch"):
+    with pytest.raises(UserError, match=r"a loss over pairs compares.*Set training\.global_batch=2"):
         assemble(load(PAIRS[0], [PAIRS[1], "training.global_batch=1"], TOYS))
     assemble(load(PAIRS[0], [PAIRS[1], "training.global_batch=2"], TOYS))
     assemble(load("toy_regression", ["training.global_batch=1"], TOYS))
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("training.global_batch=1", "training"),
+        ("training.stages.train.global_batch=1", "training.stages.train"),
+    ],
+)
+def test_batch_normalisation_of_a_single_value_is_told(override, key):
+    with pytest.raises(
+        UserError, match=rf"'train' is 1; the batch normalisation 'body\.1' .*Set {key}\.global_batch=2"
+    ):
+        assemble(load("toy_regression", [override, "model.norm=true"], TOYS))
+
+
+def test_batch_normalisation_of_a_picture_has_values_enough_in_one():
+    task = assemble(
+        load("recognition", ["training.global_batch=1", "dataset.limit={train: 40, test: 8}"], INSTALLED)
+    ).task
+    assert any("Batch" in type(module).__name__ for module in task.modules())
 
 
 def test_of_many_samples_some_are_drawn_the_same_ones_each_time(monkeypatch):
