@@ -4,9 +4,13 @@ import json
 
 import pytest
 from PIL import Image
+from torch import nn
 
+from sensorium import checks
 from sensorium.assembly import assemble
 from sensorium.contracts.run import Run
+from sensorium.engine.loader import collate, transform
+from sensorium.engine.settings import Training
 from sensorium.errors import MediaError, UserError
 from sensorium.execution import execute
 from sensorium.experiment import load
@@ -150,16 +154,20 @@ def test_batch_normalisation_of_a_single_value_is_told(override, key):
         assemble(load("toy_regression", [override, "model.norm=true"], TOYS))
 
 
-def test_batch_normalisation_of_a_picture_has_values_enough_in_one():
-    task = assemble(
-        load("recognition", ["training.global_batch=1", "dataset.limit={train: 40, test: 8}"], INSTALLED)
-    ).task
-    assert any("Batch" in type(module).__name__ for module in task.modules())
+def test_batch_normalisation_over_places_has_values_enough_in_one_sample():
+    assembly = assemble(load("toy_regression", ["training.global_batch=1"], TOYS))
+    samples = [assembly.splits["train"][0]]
+    one = collate([(sample, transform(sample, assembly.modalities)) for sample in samples], assembly.modalities)
+    task = assembly.task.eval()
+    task.body = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.BatchNorm1d(2), nn.Flatten(), nn.Linear(4, 1))
+    checks.norms(task, Training(global_batch=1), one)
+    task.body = nn.Sequential(nn.Unflatten(1, (4, 1)), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(4, 1))
+    with pytest.raises(UserError, match=r"'body\.1'"):
+        checks.norms(task, Training(global_batch=1), one)
+    checks.norms(task, Training(global_batch=2), one)
 
 
 def test_of_many_samples_some_are_drawn_the_same_ones_each_time(monkeypatch):
-    from sensorium import checks
-
     monkeypatch.setattr(checks, "MOST", 10)
     chosen = checks._chosen(1000)
     assert len(set(chosen)) == 10
