@@ -26,31 +26,12 @@ from sensorium.engine.loader import Loader
 from sensorium.engine.norms import check_parts, join_norms
 from sensorium.engine.notice import Notice
 from sensorium.engine.order import Order, mix
+from sensorium.engine.position import Position, read_position
 from sensorium.engine.settings import Evaluation as EvaluationSettings
 from sensorium.engine.settings import Plan, Training
 from sensorium.engine.step import Stepper
 from sensorium.engine.watch import Watch
 from sensorium.errors import SensoriumError
-
-
-@dataclass
-class Position:
-    """Where a training stands. Everything random follows from it and the seed."""
-
-    step: int = 0
-    """Optimizer steps done in the run."""
-    stage: int = 0
-    """Number of the stage under way."""
-    epoch: int = 0
-    """Epoch of the stage under way."""
-    done: int = 0
-    """Steps done in the epoch under way."""
-    best: float | None = None
-    """Best figure so far of early stopping."""
-    best_step: int | None = None
-    """Step at which it was seen."""
-    worse: int = 0
-    """Evaluations since then."""
 
 
 @dataclass
@@ -141,7 +122,7 @@ class Loop:
             SensoriumError: A loss is not finite, media cannot be read, a checkpoint cannot be written.
         """
         if resume is not None:
-            self.position = Position(**resume.document("state"))
+            self.position = read_position(resume, len(self.stages))
         if self.work.sharded and workers.size() > 1:
             parallel.shard(self.work.task, self.device)
         if resume is not None:
@@ -157,7 +138,8 @@ class Loop:
         steppers = self._prepare(stage)
         if resume is not None and self.position.epoch + self.position.done > 0:
             tensors = resume.tensors("optimizer")
-            states.load_optimizer_state(steppers, tensors, resume.document("optimizer"))
+            scalars = {name: resume.entry("optimizer", name, dict) for name in ("numbers", "scaler")}
+            states.load_optimizer_state(steppers, tensors, scalars, resume.uri)
             if self.average is not None:
                 self.average.restore(tensors)
         with self._loader(self.plan.split) as loader:
