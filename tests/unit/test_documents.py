@@ -2,8 +2,10 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from sensorium import UserError
 from sensorium.assembly.build import restore
@@ -11,7 +13,10 @@ from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.tags import Tags
 from sensorium.builtin.modalities.text import Text
 from sensorium.engine.checkpoint import Checkpoint
+from sensorium.engine.position import read_position
+from sensorium.engine.state import load_optimizer_state
 from sensorium.experiment.yamls import parse_yaml
+from sensorium.training import runs
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
@@ -70,6 +75,57 @@ def test_a_mapping_of_many_keys_is_read_in_time_that_grows_with_it():
         key.value = Key(key.value)
     loader.construct_mapping(node)
     assert Key.compared < 20_000
+
+
+WHOLE = {"step": 3, "stage": 0, "epoch": 1, "done": 0, "best": 0.5, "best_step": 2, "worse": 1}
+
+
+def position(content, folder):
+    (folder / "state.json").write_text(json.dumps(content))
+    return read_position(Checkpoint(folder, ""), 1)
+
+
+@pytest.mark.parametrize("key", WHOLE)
+@pytest.mark.parametrize("value", [None, True, -1, 1.5, "1", [], {"a": 1}, 10**400, ...], ids=lambda v: f"{v!r:.8}")
+def test_a_position_of_another_type_is_refused(key, value, tmp_path):
+    wrong = {**WHOLE, key: value}
+    if value is ...:
+        del wrong[key]
+    taken = {"best": (None, -1, 1.5, 10**400), "best_step": (None, 10**400), "stage": ()}.get(key, (10**400,))
+    if any(type(value) is type(each) and value == each for each in taken):
+        assert getattr(position(wrong, tmp_path), key) == value
+        return
+    with pytest.raises(UserError, match=rf"state\.json.*{key}"):
+        position(wrong, tmp_path)
+
+
+def test_a_position_with_an_entry_too_many_or_a_stage_that_is_not_there_is_refused(tmp_path):
+    assert position(WHOLE, tmp_path).best == 0.5
+    with pytest.raises(UserError, match=r"state\.json has 'more'"):
+        position({**WHOLE, "more": 1}, tmp_path)
+    with pytest.raises(UserError, match=r"stage, is 2\. The training has 1 stages"):
+        position({**WHOLE, "stage": 2}, tmp_path)
+    (tmp_path / "state.json").write_text('{"step": true}')
+    with pytest.raises(UserError, match=r"state\.json has no 'step'"):
+        assert Checkpoint(tmp_path, "").step
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "{}", '{"experiment": 1}', "[" * 100_000])
+def test_a_record_of_another_type_is_refused(content, tmp_path):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match=r"run\.json cannot be read"):
+        runs.reopen(str(tmp_path), "runs")
+
+
+@pytest.mark.parametrize("scalars", [{"numbers": {"a/b/step": "x"}, "scaler": {}}, {"numbers": {}, "scaler": {"a": 3}}])
+def test_a_state_of_optimizers_of_another_type_is_refused(scalars):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+    objective = SimpleNamespace(name="a")
+    scaler = torch.amp.GradScaler("cpu", enabled=True)
+    named = {id(optimizer.param_groups[0]["params"][0]): "b"}
+    stepper = SimpleNamespace(optimizer=optimizer, objective=objective, scaler=scaler, named=lambda: named)
+    with pytest.raises(UserError, match="cannot be restored"):
+        load_optimizer_state([stepper], {}, scalars, "here")
 
 
 @pytest.mark.parametrize("value", [None, 1, [], "x", {"a": {"b": 1}}])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import torch
 
 from sensorium.assembly import checks, trained
 from sensorium.assembly.fields import match_fields, match_followers
-from sensorium.contracts.data import Sample
-from sensorium.contracts.dataset import Dataset, Split, place_of
+from sensorium.assembly.splits import Skipped, open_splits
+from sensorium.contracts.dataset import Dataset, Split
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.task import Task
 from sensorium.engine import optimizers
@@ -29,27 +28,6 @@ from sensorium.experiment.settings import Loaded
 from sensorium.modules import nowhere, permitted
 from sensorium.paths import expanded
 from sensorium.plugins import Plugins
-
-_SPLITS = ("train", "validation", "test")
-Skipped = dict[str, list[tuple[int, str]]]
-
-
-@dataclass(frozen=True)
-class Subset:
-    """The samples of a split at some of its indices."""
-
-    split: Split
-    indices: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.split[self.indices[index]]
-
-    def place(self, index: int) -> str:
-        """Returns where a sample stands, as far as the split knows."""
-        return place_of(self.split, self.indices[index])
 
 
 @dataclass
@@ -105,7 +83,7 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
     match_fields(dataset, modalities, loaded)
     match_followers(modalities)
     skipped: Skipped = {} if learnt is None else dict(learnt["skipped"])
-    splits = _open(dataset, modalities, skipped, experiment.run.threads, look=learnt is None)
+    splits = open_splits(dataset, modalities, skipped, experiment.run.threads, look=learnt is None)
     if "train" not in splits:
         raise UserError("The dataset has no split to train on.", f"It has {', '.join(splits)}.", "Give it `train`.")
     if experiment.evaluation.split not in splits:
@@ -166,7 +144,7 @@ def open_split(loaded: Loaded, modalities: Mapping[str, Modality], name: str) ->
     """Returns one split of the experiment's dataset, limited and without broken media if it says so."""
     dataset: Dataset = loaded.experiment.dataset.build()
     match_fields(dataset, modalities, loaded)
-    splits = _open(dataset, modalities, {}, loaded.experiment.run.threads, look=True, only=name)
+    splits = open_splits(dataset, modalities, {}, loaded.experiment.run.threads, look=True, only=name)
     if name not in splits:
         raise unknown("split", name, dataset.splits)
     return splits[name]
@@ -203,91 +181,6 @@ def restore(modalities: Mapping[str, Modality], saved: Mapping[str, Any]) -> Non
                 "It lies in modalities.json.",
                 "Take another checkpoint.",
             ) from cause
-
-
-def _open(
-    dataset: Dataset,
-    modalities: Mapping[str, Modality],
-    skipped: Skipped,
-    threads: int,
-    look: bool,
-    only: str | None = None,
-) -> dict[str, Split]:
-    for name in dataset.config.limit:
-        if name not in dataset.splits:
-            raise unknown("split", name, dataset.splits, "dataset.limit")
-    holdout = dataset.config.holdout
-    if holdout and ("validation" in dataset.splits or not 0 < holdout < 1):
-        raise UserError(
-            f"dataset.holdout is {holdout:g}.",
-            f"It lies in (0, 1), for a dataset without a validation split; there are {', '.join(dataset.splits)}.",
-        )
-    splits: dict[str, Split] = {}
-    for name in dict.fromkeys((*_SPLITS, *dataset.splits)):
-        needed = name == "train" and holdout and only == "validation"
-        if name not in dataset.splits or (only not in (None, name) and not needed):
-            continue
-        split = dataset.open(name)
-        chosen: Sequence[int] = range(min(len(split), dataset.config.limit.get(name, len(split))))
-        if dataset.config.broken == "skip":
-            if look:
-                skipped[name] = _broken(Subset(split, chosen), modalities, threads)
-            left_out = {index for index, _ in skipped.get(name, ())}
-            chosen = [index for index in chosen if index not in left_out]
-        if not chosen:
-            raise UserError(
-                f"The split {name!r} of the dataset is empty.",
-                f"{len(split)} samples were found, {len(skipped.get(name, ()))} of them broken.",
-                "Check dataset.root and dataset.limit.",
-            )
-        if name == "train" and holdout:
-            chosen, apart = _hold_out(_pieces(split, chosen, modalities), holdout)
-            splits["validation"] = Subset(split, apart)
-        splits[name] = split if len(chosen) == len(split) else Subset(split, chosen)
-    return splits
-
-
-def _pieces(split: Split, chosen: Sequence[int], modalities: Mapping[str, Modality]) -> list[list[int]]:
-    """Returns the indices, those together that share a file: questions about one picture."""
-    media = [field for field, modality in modalities.items() if modality.accepts]
-    first = split[chosen[0]]
-    named = next((field for field in media if isinstance(first[field], str)), None)
-    if named is None:
-        return [[index] for index in chosen]
-    pieces: dict[str, list[int]] = {}
-    for index in chosen:
-        pieces.setdefault(split[index][named], []).append(index)
-    return list(pieces.values())
-
-
-def _hold_out(pieces: Sequence[Sequence[int]], share: float) -> tuple[list[int], list[int]]:
-    """Returns the indices that stay and those kept apart, the same ones every time; no piece is divided."""
-    if len(pieces) == 1:
-        raise UserError(
-            "dataset.holdout keeps nothing apart.",
-            "All training samples share one file.",
-            "Choose a dataset with a validation split.",
-        )
-    order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(0)).tolist()[::-1]
-    wanted = round(share * sum(map(len, pieces)))
-    apart = list(pieces[order.pop()])
-    while len(apart) < wanted and len(order) > 1:
-        apart += pieces[order.pop()]
-    return sorted(index for place in order for index in pieces[place]), sorted(apart)
-
-
-def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> list[tuple[int, str]]:
-    decoded = {name: modality for name, modality in modalities.items() if not modality.learns}
-
-    def fault(index: int) -> str:
-        try:
-            transform(split[index], decoded)
-        except MediaError as cause:
-            return cause.wrong
-        return ""
-
-    with ThreadPoolExecutor(threads or 1) as pool:
-        return [(index, why) for index, why in enumerate(pool.map(fault, range(len(split)))) if why]
 
 
 def _learn(modalities: Mapping[str, Modality], train: Split) -> None:
@@ -373,6 +266,7 @@ def _try(assembly: Assembly) -> None:
             for objective in stage.objectives:
                 objective.losses(objective.forward(batch), batch)
         task.rows(task(batch), batch)
+        checks.norms(task, assembly.loaded.experiment.training, batch.split(2)[0])
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
         raise UserError(
             f"The parts of the model do not fit together: {type(cause).__name__}: {cause}.",

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from sensorium.contracts.data import Batch
 from sensorium.contracts.dataset import Split, place_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Loss
-from sensorium.contracts.task import Task
+from sensorium.contracts.task import Stage, Task
+from sensorium.engine.permutation import Permutation
 from sensorium.engine.settings import Evaluation, Training
 from sensorium.errors import MediaError, UserError
 
@@ -76,8 +81,54 @@ def losses(task: Task, training: Training) -> None:
             raise UserError(
                 f"The global batch of the stage {stage.name!r} is 1; a loss over pairs compares each with the others.",
                 "At least 2 samples were expected.",
-                "Raise training.global_batch.",
+                _advice(training, stage),
             )
+
+
+@torch.no_grad()
+def norms(task: Task, training: Training, one: Batch) -> None:
+    """Refuses batch normalisation that would see a single value of each channel: a vector, in batches of one.
+
+    Args:
+        task: The model, in evaluation mode, in which normalisation learns nothing.
+        training: How it will be trained.
+        one: A sample.
+
+    Raises:
+        UserError: Names the stage and the normalisation.
+    """
+    for stage in task.stages():
+        if training.plan(stage.name).global_batch > 1:
+            continue
+        updated = {name for objective in stage.objectives for name in objective.updates}
+        named = {f"{part}.{name}": each for part in updated for name, each in task.get_submodule(part).named_modules()}
+        hooks = [
+            module.register_forward_pre_hook(partial(_refuse_one_value, training, stage, name.rstrip(".")))
+            for name, module in named.items()
+            if isinstance(module, _BatchNorm)
+        ]
+        try:
+            for objective in stage.objectives if hooks else ():
+                objective.losses(objective.forward(one), one)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _refuse_one_value(training: Training, stage: Stage, name: str, module: nn.Module, given: tuple[Tensor]) -> None:
+    if given[0].numel() == given[0].shape[1]:
+        raise UserError(
+            f"The global batch of the stage {stage.name!r} is 1; the batch normalisation {name!r} would see a single"
+            " value of each channel.",
+            "At least 2 samples were expected, which it compares.",
+            _advice(training, stage),
+        )
+
+
+def _advice(training: Training, stage: Stage) -> str:
+    own = training.stages.get(stage.name)
+    key = f"training.stages.{stage.name}" if own is not None and own.global_batch else "training"
+    return f"Set {key}.global_batch=2, or more."
 
 
 def _faults(
@@ -121,8 +172,7 @@ def _faults(
 def _chosen(count: int) -> Sequence[int]:
     if count <= MOST:
         return range(count)
-    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MOST]
-    return sorted(drawn.tolist())
+    return sorted(Permutation(count, 0).at(range(MOST)).tolist())
 
 
 def _readable(sample: Mapping[str, Any], modalities: Mapping[str, Modality], media: bool) -> list[str]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import click
 import typer
@@ -116,7 +116,7 @@ def logs(
     if follow:
         _wait(found, job, as_json=False)
     else:
-        _write(found.logs(job))
+        _write(found.logs(job), sys.stdout)
 
 
 def stop(job: JobId, address: Cluster = None) -> None:
@@ -135,7 +135,7 @@ def _wait(jobs: Any, job: str, as_json: bool) -> None:
     from sensorium.runtime.jobs import check_ended_well, exit_status
 
     try:
-        ended = jobs.follow(job, _write if not as_json else lambda text: print(text, end="", file=sys.stderr))
+        ended = jobs.follow(job, lambda text: _write(text, sys.stderr if as_json else sys.stdout))
     except KeyboardInterrupt:
         if _asked_to_stop(job):
             print(f"{job} {jobs.stop(job).status}")
@@ -162,8 +162,10 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _write(text: str) -> None:
-    print(text, end="", flush=True)
+def _write(text: str, stream: TextIO) -> None:
+    from sensorium.runtime.internals import of_job
+
+    print(of_job(text), end="", file=stream, flush=True)
 
 
 def _parsed(command: Sequence[str]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Checkpoint:
             UserError: It is not there, or of another type.
         """
         content = self.document(document)
-        if not isinstance(content.get(name), kind):
+        if not isinstance(content.get(name), kind) or type(content[name]) is bool is not kind:
             raise UserError(
                 f"{self.folder / document}.json has no {name!r}, or one that is a {type(content.get(name)).__name__}.",
                 f"A {kind.__name__} was expected.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from sensorium.contracts.run import Evaluation
 from sensorium.contracts.task import Task
 from sensorium.engine.loader import Loader
 from sensorium.engine.order import share
+from sensorium.engine.permutation import Permutation
 
 
 @torch.no_grad()
@@ -76,12 +77,12 @@ def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffle
         batch: Samples of a forward pass, over all workers.
         shuffled: Field whose values come from other samples, the same ones for any number of workers.
     """
-    mine = share(list(range(len(loader.split))), workers.rank(), workers.size())
+    mine = share(range(len(loader.split)), workers.rank(), workers.size())
     size = max(1, batch // workers.size()) if task.batches else 1
     most = math.ceil(math.ceil(len(loader.split) / workers.size()) / size)
     cuts = [mine[turn * size : (turn + 1) * size] for turn in range(most)]
     # All workers go forward equally often, which a model in shards needs; a turn too many counts nothing.
-    batches: Iterable[Batch] = loader.stream((None, cut or [0]) for cut in cuts)
+    batches: Iterable[Batch] = loader.stream((None, cut or range(1)) for cut in cuts)
     if shuffled is not None:
         batches = _dealt(batches, loader, cuts, shuffled)
     parts: list[Rows] = []
@@ -94,22 +95,14 @@ def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffle
     return _concatenate([part for of_worker in gathered for part in of_worker])
 
 
-def _dealt(batches: Iterable[Batch], loader: Loader, cuts: list[list[int]], field: str) -> Iterator[Batch]:
-    """Yields batches in which a field comes from other samples of the split."""
-    order = _others(len(loader.split), stable_hash(field))
+def _dealt(batches: Iterable[Batch], loader: Loader, cuts: Sequence[Sequence[int]], field: str) -> Iterator[Batch]:
+    """Yields batches in which a field comes from another sample of the split: its neighbour on a circle of all."""
+    count = len(loader.split)
+    circle = Permutation(count, stable_hash(field))
+    others = ((None, circle.at((circle.places(cut or range(1)) - 1) % count).tolist()) for cut in cuts)
     with Loader(loader.split, {field: loader.modalities[field]}, loader.threads) as other:
-        strangers = other.stream((None, [order[index] for index in cut or [0]]) for cut in cuts)
-        for batch, stranger in zip(batches, strangers, strict=True):
+        for batch, stranger in zip(batches, other.stream(others), strict=True):
             yield replace(batch, fields=batch.fields | stranger.fields)
-
-
-def _others(count: int, seed: int) -> list[int]:
-    """Returns another one for each of so many samples: its neighbour on a random circle of all."""
-    circle = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    order = torch.empty_like(circle)
-    order[circle] = circle.roll(1)
-    others: list[int] = order.tolist()
-    return others
 
 
 def _to_cpu(rows: Rows) -> Rows:

@@ -47,7 +47,7 @@ class Loader:
         self._closed = True  # so that nobody waits for more than the samples that are being read
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def stream(self, plan: Iterable[tuple[int | None, list[int]]]) -> Generator[Batch, None, None]:
+    def stream(self, plan: Iterable[tuple[int | None, Sequence[int]]]) -> Generator[Batch, None, None]:
         """Yields the batch for each (epoch, indices) of a plan; epoch None asks for no augmentation."""
         if not self.threads:
             yield from (collate(self._read(*asked), self.modalities) for asked in plan)

@@ -26,32 +26,13 @@ from sensorium.engine.loader import Loader
 from sensorium.engine.norms import check_parts, join_norms
 from sensorium.engine.notice import Notice
 from sensorium.engine.order import Order, mix
+from sensorium.engine.position import Position, read_position
 from sensorium.engine.preparation import CHOSEN, prepared
 from sensorium.engine.settings import Evaluation as EvaluationSettings
 from sensorium.engine.settings import Plan, Training
 from sensorium.engine.step import Stepper
 from sensorium.engine.watch import Watch
 from sensorium.errors import SensoriumError
-
-
-@dataclass
-class Position:
-    """Where a training stands. Everything random follows from it and the seed."""
-
-    step: int = 0
-    """Optimizer steps done in the run."""
-    stage: int = 0
-    """Number of the stage under way."""
-    epoch: int = 0
-    """Epoch of the stage under way."""
-    done: int = 0
-    """Steps done in the epoch under way."""
-    best: float | None = None
-    """Best metric so far of early stopping."""
-    best_step: int | None = None
-    """Step at which it was seen."""
-    worse: int = 0
-    """Evaluations since then."""
 
 
 @dataclass
@@ -143,7 +124,7 @@ class Loop:
             SensoriumError: A loss is not finite, media cannot be read, a checkpoint cannot be written.
         """
         if resume is not None:
-            self.position = Position(**resume.document("state"))
+            self.position = read_position(resume, len(self.stages))
         if self.work.sharded and workers.size() > 1:
             parallel.shard(self.work.task, self.device)
         if resume is not None:
@@ -161,7 +142,8 @@ class Loop:
         self._choose(tensors.get(CHOSEN) if inside else self._prepared(stage))
         steppers = self._steppers(stage)
         if resume is not None and inside:
-            states.load_optimizer_state(steppers, tensors, resume.document("optimizer"))
+            scalars = {name: resume.entry("optimizer", name, dict) for name in ("numbers", "scaler")}
+            states.load_optimizer_state(steppers, tensors, scalars, resume.uri)
             if self.average is not None:
                 self.average.restore(tensors)
         with self._loader(self.plan.split) as loader:
@@ -316,9 +298,9 @@ class Loop:
         # A number of its own for each epoch of the run, so that stages do not repeat an order.
         base = sum(plan.epochs for plan in self.plans[: self.position.stage])
         for epoch in range(first, self.plan.epochs):
-            for step in range(done if epoch == first else 0, self.order.steps):
-                places = self.order.share(base + epoch, step, workers.rank(), workers.size())
-                yield base + epoch, places if self.chosen is None else self.chosen[places].tolist()
+            start = done if epoch == first else 0
+            for indices in self.order.shares(base + epoch, start, workers.rank(), workers.size()):
+                yield base + epoch, indices if self.chosen is None else self.chosen[list(indices)].tolist()
 
     def _judge(self, evaluation: Evaluation, steppers: Sequence[Stepper]) -> None:
         rule = self.work.training.early_stopping

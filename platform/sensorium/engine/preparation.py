@@ -36,7 +36,7 @@ def prepared(stage: Stage, task: Task, loader: Loader, device: torch.device, bat
         return None
     task.eval()
     count = len(loader.split)
-    mine = share(list(range(count)), workers.rank(), workers.size())
+    mine = share(range(count), workers.rank(), workers.size())
     size = max(1, batch // workers.size()) if task.batches else 1
     # Equally many turns on each worker, which a model in shards needs.
     turns = math.ceil(math.ceil(count / workers.size()) / size)

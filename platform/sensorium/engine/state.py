@@ -57,9 +57,29 @@ def optimizer_state(steppers: list[Stepper]) -> tuple[dict[str, Tensor], dict[st
     return tensors, scalars
 
 
-def load_optimizer_state(steppers: list[Stepper], tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
-    """Puts back what `optimizer_state` returned."""
+def load_optimizer_state(
+    steppers: list[Stepper], tensors: Mapping[str, Tensor], scalars: Mapping[str, Any], where: str
+) -> None:
+    """Puts back what `optimizer_state` returned.
+
+    Raises:
+        UserError: It is something else.
+    """
+    try:
+        _load_optimizer_state(steppers, tensors, scalars)
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as cause:  # torch checks little of it
+        raise UserError(
+            f"The optimizers' state in {where} cannot be restored ({type(cause).__name__}: {cause}).",
+            "It lies in optimizer.json and optimizer.safetensors.",
+            "Take another checkpoint.",
+        ) from cause
+
+
+def _load_optimizer_state(steppers: list[Stepper], tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
     saved: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for place, value in scalars["numbers"].items():
+        if value is not None and not isinstance(value, (int, float)):
+            raise TypeError(f"{place} is a {type(value).__name__}, not a number")
     for place, value in (*tensors.items(), *scalars["numbers"].items()):
         owner, _, key = place.rpartition("/")
         saved[owner][key] = value

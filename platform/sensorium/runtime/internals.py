@@ -22,6 +22,17 @@ _CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[
 """Colours and other orders to a terminal."""
 _RAYS = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z] \d+ \d+\] |.*__ray_tqdm_magic_token__")
 """What Ray's core writes, and its progress bars: past any logger of Python's."""
+_OF_A_JOB = re.compile(
+    r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\t[A-Z]+ \w+\.py:\d+ -- |Running entrypoint for job \S+: |"
+    + _RAYS.pattern
+    + r").*\n?",
+    re.MULTILINE,
+)
+"""Lines of Ray's in what a job has printed."""
+_PREFIX = re.compile(r"\((?:(?P<actor_name>.+) )?pid=(?P<pid>[^,)]+)(?:, ip=(?P<ip>[^)]+))?\) (?P<line>.*)")
+"""What Ray writes before a line when a client of its, at ray://…, hears it."""
+_STDERR = -2
+"""How a client is told that a line is of standard error."""
 
 
 class Voices:
@@ -53,6 +64,7 @@ class Voices:
 def listen() -> None:
     """Has what workers say printed here as `Voices` shows it, from the next connection on."""
     from ray._private import worker
+    from ray.util.client.logsclient import LogstreamClient
 
     voices = Voices()
 
@@ -61,8 +73,20 @@ def listen() -> None:
         for line in voices.shown(data):
             print(line, file=stream, flush=True)
 
+    def stdstream(client: LogstreamClient, level: int, msg: str) -> None:
+        for line in msg.splitlines():
+            found = _PREFIX.match(_CODES.sub("", line))
+            said = {"lines": [found["line"]], **found.groupdict()} if found else {"lines": [line], "pid": ""}
+            print_to_stdstream({**said, "is_err": level == _STDERR}, False)
+
     worker.print_to_stdstream = print_to_stdstream
+    LogstreamClient.stdstream = stdstream  # type: ignore[method-assign]
     _hush()
+
+
+def of_job(text: str) -> str:
+    """Returns what a job has printed without the lines that Ray adds."""
+    return text if debugging() else _OF_A_JOB.sub("", text)
 
 
 def begin() -> None:

@@ -68,12 +68,16 @@ def reopen(run: str, storage: str, record_file: str = RECORD) -> dict[str, Any]:
         folder = str(Path(folder).resolve())
     try:
         record: dict[str, Any] = json.loads(read(folder, record_file))
+        if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
+            raise ValueError("a record of an experiment was expected")
     except (FileNotFoundError, NotADirectoryError) as cause:
         raise UserError(
             f"There is no run {run!r}.",
             f"Runs in {storage}: {', '.join(_names(storage)) or 'none'}.",
             "Give one of them.",
         ) from cause
+    except (ValueError, RecursionError) as cause:
+        raise UserError(f"{folder}/{record_file} cannot be read: {cause}.", "", "Give another run.") from cause
     return {**record, "folder": folder}
 
 

@@ -213,7 +213,7 @@ def test_a_worker_leaves_out_the_same_without_looking(tmp_path, photographs, mon
     overrides = (*manifest(tmp_path, "image", {"zero.jpg": b"", **photographs}), "dataset.broken=skip")
     first = clip(*overrides)
     learnt = json.loads(json.dumps(first.learnt()))
-    monkeypatch.setattr("sensorium.assembly.build._broken", lambda *_: pytest.fail("looked again"))
+    monkeypatch.setattr("sensorium.assembly.splits._broken", lambda *_: pytest.fail("looked again"))
     monkeypatch.setattr("sensorium.assembly.build._try", lambda *_: pytest.fail("tried again"))
     again = assemble(load("clip", overrides, INSTALLED), learnt)
     assert [again.splits["train"][i]["id"] for i in range(4)] == list(photographs)

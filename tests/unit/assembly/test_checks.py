@@ -4,10 +4,14 @@ import json
 
 import pytest
 from PIL import Image
+from torch import nn
 
+from sensorium.assembly import checks
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
 from sensorium.contracts.run import Run
+from sensorium.engine.loader import collate, transform
+from sensorium.engine.settings import Training
 from sensorium.errors import MediaError, UserError
 from sensorium.plugins import Plugins
 from sensorium.training.execution import execute
@@ -130,15 +134,40 @@ def test_a_setting_that_cannot_be_meant_is_told_when_it_is_read(task, override, 
 
 
 def test_a_loss_over_pairs_with_one_of_them_is_told():
-    with pytest.raises(UserError, match=r"a loss over pairs compares.*Raise training\.global_batch"):
+    with pytest.raises(UserError, match=r"a loss over pairs compares.*Set training\.global_batch=2"):
         assemble(load(PAIRS[0], [PAIRS[1], "training.global_batch=1"], TOYS))
     assemble(load(PAIRS[0], [PAIRS[1], "training.global_batch=2"], TOYS))
     assemble(load("toy_regression", ["training.global_batch=1"], TOYS))
 
 
-def test_of_many_samples_some_are_drawn_the_same_ones_each_time(monkeypatch):
-    from sensorium.assembly import checks
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("training.global_batch=1", "training"),
+        ("training.stages.train.global_batch=1", "training.stages.train"),
+    ],
+)
+def test_batch_normalisation_of_a_single_value_is_told(override, key):
+    with pytest.raises(
+        UserError, match=rf"'train' is 1; the batch normalisation 'body\.1' .*Set {key}\.global_batch=2"
+    ):
+        assemble(load("toy_regression", [override, "model.norm=true"], TOYS))
 
+
+def test_batch_normalisation_over_places_has_values_enough_in_one_sample():
+    assembly = assemble(load("toy_regression", ["training.global_batch=1"], TOYS))
+    samples = [assembly.splits["train"][0]]
+    one = collate([(sample, transform(sample, assembly.modalities)) for sample in samples], assembly.modalities)
+    task = assembly.task.eval()
+    task.body = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.BatchNorm1d(2), nn.Flatten(), nn.Linear(4, 1))
+    checks.norms(task, Training(global_batch=1), one)
+    task.body = nn.Sequential(nn.Unflatten(1, (4, 1)), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(4, 1))
+    with pytest.raises(UserError, match=r"'body\.1'"):
+        checks.norms(task, Training(global_batch=1), one)
+    checks.norms(task, Training(global_batch=2), one)
+
+
+def test_of_many_samples_some_are_drawn_the_same_ones_each_time(monkeypatch):
     monkeypatch.setattr(checks, "MOST", 10)
     chosen = checks._chosen(1000)
     assert len(set(chosen)) == 10

@@ -184,7 +184,7 @@ def test_a_step_tells_means_over_the_global_batch_and_this_workers_samples(tmp_p
 
 # ---- losses that are not finite --------------------------------------------------------------
 
-HUGE = ("dataset.huge=5", "training.checkpoints.steps=1", "evaluation.epochs=1")
+HUGE = ("dataset.huge=13", "training.checkpoints.steps=1", "evaluation.epochs=1")
 
 
 def fails(folder, *options):
@@ -196,11 +196,11 @@ def fails(folder, *options):
 @pytest.mark.parametrize("options", [(), ("training.accumulate=2",)])
 def test_a_loss_that_is_not_finite_ends_the_run_without_a_checkpoint_of_it(options, tmp_path):
     clean = train("toy_regression", tmp_path / "clean", "dataset.train=32")
-    number = next(step.number for step in clean.steps if "train/5" in step.ids)
+    number = next(step.number for step in clean.steps if "train/13" in step.ids)
     answers = [fails(tmp_path / "one", *options), *together(2, fails, tmp_path / "two", *options)]
     for message, step, ids in answers:
-        assert (step, ids) == (number, ["train/5"])
-        assert f"'main/square' is not finite at step {number}, for the samples train/5" in message
+        assert (step, ids) == (number, ["train/13"])
+        assert f"'main/square' is not finite at step {number}, for the samples train/13" in message
     for folder in ("one", "two"):
         steps = sorted(int(path.name[-8:]) for path in (tmp_path / folder / "checkpoints").iterdir())
         assert steps == list(range(max(1, number - 2), number))
@@ -227,7 +227,7 @@ def test_a_failure_is_told_to_plugins(tmp_path):
     with pytest.raises(NotFiniteError):
         train("toy_regression", tmp_path, *HUGE, events=lambda assembly: Ends())
     assert [outcome.status for outcome in outcomes] == ["failed"]
-    assert "train/5" in outcomes[0].error
+    assert "train/13" in outcomes[0].error
 
 
 def test_a_broken_sample_ends_the_run_with_its_name(tmp_path):

