@@ -388,6 +388,111 @@ class Pointing(Toy):
         return {"found": Padded(torch.cat([middle - 2, middle + 2, label], 1)[:, None], label.bool())}
 
 
+class Near(Dataset):
+    """Points x with their y, or x with z and no y: samples of different fields."""
+
+    fields: ClassVar[dict[str, str]] = {"x": "vector", "y": "vector", "word": "text"}
+
+    class Config(Dataset.Config):
+        """Sizes and fields."""
+
+        count: int = 24
+        """Samples of each split."""
+        field: str = "y"
+        """Field besides x: y or z."""
+        word: str = "near"
+        """What each sample is called."""
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        kinds = {"x": "vector", config.field: "vector", "word": "text", "other": "text"}
+        self.fields = kinds  # type: ignore[misc]
+
+    def open(self, split: str) -> list[dict[str, Any]]:
+        """Returns one split."""
+        random = torch.Generator().manual_seed(len(split) + len(self.config.word))
+        x = torch.randn(self.config.count, DIM, generator=random)
+        value = x @ torch.tensor([[1.0, -2.0, 0.5, 3.0]]).T + 1 if self.config.field == "y" else -x
+        return [
+            {"id": f"{split}/{n}", "x": a, self.config.field: b, "word": self.config.word, "other": "elsewhere"}
+            for n, (a, b) in enumerate(zip(x.tolist(), value.tolist(), strict=True))
+        ]
+
+
+class Sourced(Task):
+    """Two sources: of one y is learnt, of the other z, by a shared trunk."""
+
+    experiment: ClassVar[Mapping[str, Any]] = {
+        "plugins": ["toys", "contract_toys"],
+        "dataset": {
+            "name": "union",
+            "sources": {
+                "near": {"name": "toy_near", "count": 24},
+                "far": {"name": "toy_near", "count": 40, "field": "z", "word": "far"},
+            },
+            "batches": {"far": 4},
+        },
+        "modalities": {
+            "x": {"name": "noisy", "size": DIM},
+            "y": {"name": "vector", "size": 1},
+            "z": {"name": "vector", "size": DIM},
+            "word": {"name": "text"},
+        },
+        "training": {"epochs": 2, "global_batch": 8, "schedule": {"name": "constant", "warmup": 0.0}},
+        "evaluation": {"split": ["near_test", "far_test"]},
+        "run": {"threads": 1},
+    }
+
+    class Config(Task.Config):
+        """What is wrong with it."""
+
+        learns_from: str = "far"
+        """The source of the second objective."""
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.trunk, self.near, self.far = nn.Linear(DIM, 8), nn.Linear(8, 1), nn.Linear(8, DIM)
+        self.inputs = {"x": modalities["x"]}
+        self.outputs = {"y": modalities["y"]}
+
+    def stages(self) -> list[Stage]:
+        """Returns one stage with an objective for each source."""
+        near = Objective("near", ["trunk", "near"], self.forward, self.losses, source="near")
+        far = Objective("far", ["trunk", "far"], self.forward, self.losses, source=self.config.learns_from)
+        return [Stage("both", [near, far])]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns what is found (B, 1) or (B, D), by the source."""
+        seen = self.trunk(batch["x"]).tanh()
+        return self.far(seen) if batch.source == "far" else self.near(seen)
+
+    def losses(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Returns the squared error."""
+        return {"square": (outputs - self.right(batch)).square().mean(1)}
+
+    def right(self, batch: Batch) -> Tensor:
+        """Returns what is right of a source."""
+        assert ("y" in batch) != ("z" in batch), "no blanks"
+        right: Tensor = batch["z"] if batch.source == "far" else batch["y"]
+        return right
+
+    def rows(self, outputs: Tensor, batch: Batch) -> Rows:
+        """Returns the errors."""
+        return {"error": (outputs - self.right(batch)).square().mean(1)}
+
+    def metrics(self, rows: Rows) -> dict[str, float]:
+        """Returns their mean."""
+        return {"error": float(rows["error"].mean()), "count": float(len(rows["error"]))}
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns y."""
+        return {"y": self(batch)}
+
+
 class Scale(nn.Module):
     """One number."""
 
@@ -405,7 +510,7 @@ def sensorium_modalities() -> dict[str, type[Modality]]:
 @hookimpl
 def sensorium_datasets() -> dict[str, type[Dataset]]:
     """Spots."""
-    return {"toy_spots": Spots}
+    return {"toy_spots": Spots, "toy_near": Near}
 
 
 @hookimpl
@@ -425,4 +530,5 @@ def sensorium_tasks() -> dict[str, type[Task]]:
         "toy_lender": Lender,
         "toy_borrower": Borrower,
         "toy_pointing": Pointing,
+        "toy_sourced": Sourced,
     }

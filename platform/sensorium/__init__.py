@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from sensorium.contracts.data import Rows as Rows
     from sensorium.contracts.data import Sample as Sample
     from sensorium.contracts.dataset import Dataset as Dataset
+    from sensorium.contracts.dataset import Source as Source
     from sensorium.contracts.dataset import Split as Split
+    from sensorium.contracts.dataset import place_of as place_of
+    from sensorium.contracts.dataset import sources_of as sources_of
     from sensorium.contracts.geometry import Geometry as Geometry
     from sensorium.contracts.metric import Metric as Metric
     from sensorium.contracts.minimise import minimise as minimise
@@ -46,7 +49,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "contracts.component": ("Component", "Config"),
     "contracts.data": ("Batch", "Features", "Padded", "Rows", "Sample"),
-    "contracts.dataset": ("Dataset", "Split"),
+    "contracts.dataset": ("Dataset", "Source", "Split", "place_of", "sources_of"),
     "contracts.geometry": ("Geometry",),
     "contracts.metric": ("Metric",),
     "contracts.minimise": ("minimise",),

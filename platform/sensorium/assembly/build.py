@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import torch
 from sensorium.assembly import checks, trained
 from sensorium.assembly.fields import match_fields, match_followers
 from sensorium.assembly.splits import Skipped, open_splits
-from sensorium.contracts.dataset import Dataset, Split
+from sensorium.contracts.data import Batch
+from sensorium.contracts.dataset import Dataset, Split, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.task import Task
 from sensorium.engine import optimizers
@@ -20,11 +21,12 @@ from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
 from sensorium.engine.loader import collate, transform
 from sensorium.engine.loop import Work
 from sensorium.engine.norms import check_parts
-from sensorium.engine.order import Order, mix
+from sensorium.engine.order import Sources, mix
 from sensorium.engine.state import load_weights
 from sensorium.errors import MediaError, SensoriumError, UserError, unknown
+from sensorium.experiment.keypath import quoted
 from sensorium.experiment.reading import check
-from sensorium.experiment.settings import Loaded
+from sensorium.experiment.settings import Experiment, Loaded
 from sensorium.modules import nowhere, permitted
 from sensorium.paths import expanded
 from sensorium.plugins import Plugins
@@ -79,15 +81,22 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
     """
     experiment = loaded.experiment
     dataset: Dataset = experiment.dataset.build()
-    modalities: dict[str, Modality] = {name: config.build() for name, config in experiment.modalities.items()}
+    modalities = build_modalities(experiment)
     match_fields(dataset, modalities, loaded)
     match_followers(modalities)
     skipped: Skipped = {} if learnt is None else dict(learnt["skipped"])
     splits = open_splits(dataset, modalities, skipped, experiment.run.threads, look=learnt is None)
     if "train" not in splits:
         raise UserError("The dataset has no split to train on.", f"It has {', '.join(splits)}.", "Give it `train`.")
-    if experiment.evaluation.split not in splits:
-        raise unknown("split", experiment.evaluation.split, splits, "evaluation.split")
+    for name in experiment.evaluation.finally_on:
+        if name not in splits:
+            raise unknown("split", name, splits, "evaluation.split")
+        if len(sources_of(splits[name])) > 1:
+            raise UserError(
+                f"The split {name!r} (evaluation.split) joins several sources, whose samples differ in their fields.",
+                f"Splits of one source were expected; there are {', '.join(splits)}.",
+                "Name those of the sources.",
+            )
     if learnt is None:
         known = trained.learnt(experiment.model)
         restore({name: each for name, each in modalities.items() if name in known}, known)
@@ -103,6 +112,26 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
         checks.look({name: splits[name] for name in names if name in splits}, modalities, experiment.run.threads, media)
         _try(assembly)
     return assembly
+
+
+def build_modalities(experiment: Experiment) -> dict[str, Modality]:
+    """Returns field -> what reads it, one for several fields where they share it.
+
+    Raises:
+        UserError: A field is to share what is not there.
+    """
+    modalities: dict[str, Modality] = {name: config.build() for name, config in experiment.modalities.items()}
+    for name, other in experiment.shared.items():
+        if other not in experiment.modalities:
+            raise unknown("field", other, experiment.modalities, f"shared.{quoted(name)}")
+        if name in experiment.modalities:
+            raise UserError(
+                f"The field {name!r} has a modality of its own, and is to share that of {other!r}.",
+                "It has one of both.",
+                f"Leave out modalities.{quoted(name)} or shared.{quoted(name)}.",
+            )
+        modalities[name] = modalities[other]
+    return modalities
 
 
 def build_task(loaded: Loaded, modalities: Mapping[str, Modality]) -> Task:
@@ -132,7 +161,7 @@ def load_model(folder: str | Path) -> Model:
     experiment = checkpoint.document("experiment")
     with nowhere():
         loaded = check(experiment, Plugins(permitted(experiment)))
-        modalities: dict[str, Modality] = {n: config.build() for n, config in loaded.experiment.modalities.items()}
+        modalities = build_modalities(loaded.experiment)
         restore(modalities, checkpoint.document("modalities"))
         task = build_task(loaded, modalities)
     load_weights(task, checkpoint.tensors("model"), str(folder))
@@ -184,25 +213,32 @@ def restore(modalities: Mapping[str, Modality], saved: Mapping[str, Any]) -> Non
 
 
 def _learn(modalities: Mapping[str, Modality], train: Split) -> None:
+    fields: dict[int, list[str]] = {}
     for field, modality in modalities.items():
+        fields.setdefault(id(modality), []).append(field)
+    for modality in {id(each): each for each in modalities.values()}.values():
         if modality.learns:
-            column = _Column(train, field)
+            column = _Column(train, fields[id(modality)])
             try:
                 modality.fit(column)
             except MediaError as cause:
-                raise checks.located(cause, "train", train, column.at, field) from cause
+                raise checks.located(cause, "train", train, column.at, column.field) from cause
 
 
 class _Column:
-    """The values of a field, in order; `at` is the index of the last one that was asked for."""
+    """The values of fields that share a modality, in order; `at` and `field` are those of the last one asked for."""
 
-    def __init__(self, split: Split, field: str) -> None:
-        self.split, self.field, self.at = split, field, 0
+    def __init__(self, split: Split, fields: Sequence[str]) -> None:
+        self.split, self.fields, self.at, self.field = split, fields, 0, fields[0]
 
     def __iter__(self) -> Iterator[Any]:
-        for index in range(len(self.split)):
-            self.at = index
-            yield self.split[index][self.field]
+        for source in sources_of(self.split):
+            there = [field for field in self.fields if source.reads(field)]
+            for index in source.indices if there else ():
+                sample = self.split[index]
+                for self.field in there:
+                    self.at = index
+                    yield sample[self.field]
 
 
 def _check_training(assembly: Assembly) -> None:
@@ -232,14 +268,14 @@ def _check_training(assembly: Assembly) -> None:
             optimizers.check(optimizer, f"training.stages.{name}.optimizers.{objective}")
     if not by_name:
         return  # nothing is trained
+    checks.sources(assembly.task, training, assembly.splits)
     for plan in map(training.plan, by_name):
-        Order(len(assembly.splits[plan.split]), plan.global_batch, experiment.run.seed)  # refuses less than a batch
-    if training.early_stopping and (
-        experiment.evaluation.during not in assembly.splits or not experiment.evaluation.epochs
-    ):
+        Sources(sources_of(assembly.splits[plan.split]), plan.global_batch, experiment.run.seed)  # refuses too few
+    during = experiment.evaluation.meanwhile_on
+    if training.early_stopping and (not set(during) <= set(assembly.splits) or not experiment.evaluation.epochs):
         raise UserError(
             "Early stopping has nothing to look at.",
-            f"It needs the split {experiment.evaluation.during!r} (evaluation.during) and evaluation.epochs above 0.",
+            f"It needs the split {' and '.join(during)} (evaluation.during) and evaluation.epochs above 0.",
             f"The dataset's splits are {', '.join(assembly.splits)}.",
         )
     most = experiment.run.workers if isinstance(experiment.run.workers, int) else experiment.run.workers[1]
@@ -253,20 +289,32 @@ def _check_training(assembly: Assembly) -> None:
         )
 
 
+def _two_of_each(split: Split, modalities: Mapping[str, Modality]) -> Iterator[Batch]:
+    """Yields a batch of two samples of each source of a split."""
+    for source in sources_of(split):
+        reads = {name: modality for name, modality in modalities.items() if source.reads(name)}
+        samples = [split[index] for index in source.indices[:2]]
+        yield collate([(sample, transform(sample, reads)) for sample in samples], reads, source.name)
+
+
 @torch.no_grad()
 def _try(assembly: Assembly) -> None:
     """Sends two samples through every objective and the evaluation: what does not fit is known before Ray starts."""
-    train = assembly.splits["train"]
-    samples = [train[index] for index in range(min(2, len(train)))]
-    batch = collate([(sample, transform(sample, assembly.modalities)) for sample in samples], assembly.modalities)
-    task = assembly.task
+    task, experiment = assembly.task, assembly.loaded.experiment
     task.eval()
     try:
-        for stage in task.stages():
-            for objective in stage.objectives:
-                objective.losses(objective.forward(batch), batch)
-        task.rows(task(batch), batch)
-        checks.norms(task, assembly.loaded.experiment.training, batch.split(2)[0])
+        for batch in _two_of_each(assembly.splits["train"], assembly.modalities):
+            for stage in task.stages():
+                for objective in stage.objectives:
+                    if objective.source in (None, batch.source):
+                        objective.losses(objective.forward(batch), batch)
+            checks.norms(task, experiment.training, batch.split(2)[0])
+            if not batch.source:
+                task.rows(task(batch), batch)
+        for name in experiment.evaluation.finally_on:
+            for batch in _two_of_each(assembly.splits[name], assembly.modalities):
+                if batch.source:
+                    task.rows(task(batch), batch)
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
         raise UserError(
             f"The parts of the model do not fit together: {type(cause).__name__}: {cause}.",

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sensorium.contracts.data import Batch
-from sensorium.contracts.dataset import Split, place_of
+from sensorium.contracts.dataset import Split, place_of, source_at, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Loss
 from sensorium.contracts.task import Stage, Task
 from sensorium.engine.permutation import Permutation
 from sensorium.engine.settings import Evaluation, Training
-from sensorium.errors import MediaError, UserError
+from sensorium.errors import MediaError, UserError, unknown
 
 MOST = 100_000
 """Samples of a split up to which each is looked at; of more, so many are drawn."""
@@ -29,8 +29,8 @@ def used(task: Task, training: Training, evaluation: Evaluation) -> list[str]:
     """Returns the names of the splits that a training reads."""
     names = [training.plan(stage.name).split for stage in task.stages()]
     if evaluation.epochs or training.early_stopping:
-        names.append(evaluation.during)
-    return list(dict.fromkeys([*names, evaluation.split]))
+        names += evaluation.meanwhile_on
+    return list(dict.fromkeys([*names, *evaluation.finally_on]))
 
 
 def look(splits: Mapping[str, Split], modalities: Mapping[str, Modality], threads: int, media: bool = True) -> None:
@@ -66,6 +66,28 @@ def located(cause: MediaError, name: str, split: Split, index: int, field: str, 
         cause.expected,
         cause.hint,
     )
+
+
+def sources(task: Task, training: Training, splits: Mapping[str, Split]) -> None:
+    """Refuses a stage with an objective for a source that is not there, or a source that no objective learns from.
+
+    Raises:
+        UserError: Names both.
+    """
+    for stage in task.stages():
+        there = [source.name for source in sources_of(splits[training.plan(stage.name).split])]
+        for objective in stage.objectives:
+            if objective.source is not None and objective.source not in there:
+                raise unknown("source", objective.source, there, f"the objective {objective.name!r}")
+        if any(objective.source is None for objective in stage.objectives):
+            continue
+        idle = [name for name in there if name not in {objective.source for objective in stage.objectives}]
+        if idle:
+            raise UserError(
+                f"Nothing learns from the source {idle[0]!r} in the stage {stage.name!r}.",
+                "Each source needs an objective.",
+                "Leave it out of dataset.sources, or give the stage another split.",
+            )
 
 
 def losses(task: Task, training: Training) -> None:
@@ -136,15 +158,19 @@ def _faults(
 ) -> Iterator[tuple[int, str, MediaError]]:
     """Yields index, field and cause of what cannot be used, in the order of the split."""
     indices = _chosen(len(split))
-    fields = _readable(split[indices[0]], modalities, media)
-    if not fields:
+    by_source = {}
+    for source in sources_of(split):
+        reads = {name: modality for name, modality in modalities.items() if source.reads(name)}
+        by_source[source.name] = _readable(split[source.indices[0]], reads, media)
+    named = {field for fields in by_source.values() for field in fields}
+    if not named:
         return
-    files = [field for field in fields if modalities[field].accepts]
+    files = {field for field in named if modalities[field].accepts}
     seen: set[tuple[str, str]] = set()
 
     def fault(index: int) -> tuple[int, str, MediaError] | None:
         sample = split[index]
-        for field in fields:
+        for field in by_source[source_at(split, index).name]:
             modality, raw = modalities[field], sample[field]
             if field in files and isinstance(raw, str):
                 if (field, raw) in seen:  # a picture with five captions

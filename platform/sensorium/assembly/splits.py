@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sensorium.contracts.data import Sample
-from sensorium.contracts.dataset import Dataset, Split, place_of
+from sensorium.contracts.dataset import Dataset, Source, Split, place_of, source_at, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.engine.loader import transform
 from sensorium.engine.permutation import Permutation
@@ -62,6 +62,17 @@ class Subset:
     def place(self, index: int) -> str:
         """Returns where a sample stands, as far as the split knows."""
         return place_of(self.split, self.indices[index])
+
+    @property
+    def sources(self) -> list[Source]:
+        """The sources of the split, with what is left of each."""
+        ends = [bisect_left(self.indices, source.indices.stop) for source in sources_of(self.split)]  # type: ignore[arg-type]
+        starts = [0, *ends[:-1]]
+        return [
+            replace(source, indices=range(start, end))
+            for source, start, end in zip(sources_of(self.split), starts, ends, strict=True)
+            if end > start
+        ]
 
 
 def open_splits(
@@ -146,7 +157,7 @@ def _files(split: Split, modalities: Mapping[str, Modality]) -> list[list[int]] 
     """Returns the indices of each file's samples: questions about one picture; None where samples name no file."""
     media = [field for field, modality in modalities.items() if modality.accepts]
     first = split[0]
-    named = next((field for field in media if isinstance(first[field], str)), None)
+    named = next((field for field in media if isinstance(first.get(field), str)), None)
     if named is None:
         return None
     files: dict[str, list[int]] = {}
@@ -160,7 +171,8 @@ def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> l
 
     def fault(index: int) -> str:
         try:
-            transform(split[index], decoded)
+            source = source_at(split, index)
+            transform(split[index], {name: each for name, each in decoded.items() if source.reads(name)})
         except MediaError as cause:
             return cause.wrong
         return ""

@@ -85,6 +85,7 @@ def sensorium_datasets() -> dict[str, str]:
         "fsdd": f"{HERE}.datasets.fsdd:FSDD",
         "easy_vqa": f"{HERE}.datasets.easy_vqa:EasyVQA",
         "vqa_v2": f"{HERE}.datasets.vqa_v2:VQAv2",
+        "union": f"{HERE}.datasets.union:Union",
         "coco_karpathy": f"{HERE}.datasets.karpathy:CocoKarpathy",
     }
 

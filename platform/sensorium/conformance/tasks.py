@@ -23,10 +23,10 @@ from sensorium.conformance.processes import difference, on_two_workers
 from sensorium.conformance.serving import serves_what_it_predicts
 from sensorium.contracts import workers
 from sensorium.contracts.data import Batch, Sample, map_tensors
-from sensorium.contracts.dataset import Split
+from sensorium.contracts.dataset import Split, sources_of
 from sensorium.contracts.task import Objective, Stage, Task
 from sensorium.engine.loader import collate, transform
-from sensorium.engine.order import Order
+from sensorium.engine.order import Sources
 from sensorium.engine.settings import Optimizer, Plan, Training
 from sensorium.engine.step import Stepper, parameters_of, total
 from sensorium.inference.predictor import Predictor
@@ -106,7 +106,7 @@ class Subject:
         return self.assembly.task.stages()
 
     def _few(self, plan: Plan) -> int:
-        steps = Order(len(self.assembly.splits[plan.split]), plan.global_batch, 0).steps
+        steps = Sources(sources_of(self.assembly.splits[plan.split]), plan.global_batch, 0).steps
         return min(plan.epochs, max(1, math.ceil(STEPS / steps)))
 
 

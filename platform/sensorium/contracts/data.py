@@ -51,6 +51,7 @@ class Batch:
             evaluation and prediction.
         progress: Share of the stage's steps that came before, from 0; 1 in evaluation and prediction.
         device: Where the tensors lie.
+        source: Name of the source that all samples come from, where the dataset joins several.
     """
 
     samples: Sequence[Sample]
@@ -58,6 +59,7 @@ class Batch:
     seed: int = 0
     progress: float = 1.0
     device: torch.device = _CPU
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from sensorium.contracts.component import Component, Config
 from sensorium.contracts.data import Sample
 
 
+@dataclass(frozen=True)
+class Source:
+    """Samples of a split that have the same fields, and share batches with one another alone.
+
+    Attributes:
+        name: What it is called; empty where a split is one source.
+        indices: Where its samples stand in the split.
+        fields: The fields that its samples have; None where they have all that the dataset names.
+        batch: Samples of a step that learns from it, over all workers; None takes `training.global_batch`.
+    """
+
+    name: str
+    indices: range
+    fields: frozenset[str] | None = None
+    batch: int | None = None
+
+    def reads(self, field: str) -> bool:
+        """Returns whether its samples have a field."""
+        return self.fields is None or field in self.fields
+
+
 class Split(Protocol):
     """A part of a dataset with random access; reading it is safe from several threads.
 
-    Where it also has a method `place(index)`, errors tell what that returns: file and line of a sample.
+    Where it also has a method `place(index)`, errors tell what that returns: file and line of a sample. Where it has
+    an attribute `sources`, a sequence of `Source` one after another, batches are of one source each.
     """
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+def sources_of(split: Split) -> Sequence[Source]:
+    """Returns the sources of a split, one after another: a single one with all samples where it names none."""
+    named: Sequence[Source] | None = getattr(split, "sources", None)
+    return named or (Source("", range(len(split))),)
+
+
+def source_at(split: Split, index: int) -> Source:
+    """Returns the source of a sample."""
+    return next(source for source in sources_of(split) if index in source.indices)
 
 
 def place_of(split: Split, index: int) -> str:

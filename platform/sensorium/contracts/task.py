@@ -36,6 +36,7 @@ class Objective:
         adjust: Outputs, without their graph, and batch; may change the gradients of the parts in place, once a step:
             when those of all workers are joined and unscaled, before they are clipped. What it does must be the
             same on every worker: sums over the global batch come from `workers.add`.
+        source: Source of the dataset whose batches it learns from; None is every batch.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Objective:
     forward: Callable[[Batch], Any]
     losses: Callable[[Any, Batch], Mapping[str, Tensor]]
     adjust: Callable[[Any, Batch], None] | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)

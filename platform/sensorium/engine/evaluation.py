@@ -49,7 +49,7 @@ def evaluate(
     shuffled = {}
     if contributions and len(task.inputs) > 1:
         shuffled = {
-            field: gather(task, loader, device, batch, field) for field in task.inputs if field in loader.modalities
+            field: gather(task, loader, device, batch, field) for field in task.inputs if field in loader.sources[0][1]
         }
     for name, module in task.named_modules():
         module.training = modes[name]
@@ -65,6 +65,19 @@ def evaluate(
         torch.distributed.broadcast_object_list(result, src=0)
     evaluation: Evaluation = result[0]
     return evaluation
+
+
+def merged(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Returns the evaluations of several splits as one, whose metrics and plots carry the split's name."""
+    if len(evaluations) == 1:
+        return evaluations[0]
+    return Evaluation(
+        evaluations[0].step,
+        ", ".join(each.split for each in evaluations),
+        {f"{each.split}/{name}": value for each in evaluations for name, value in each.metrics.items()},
+        {f"{each.split}/{name}": png for each in evaluations for name, png in each.plots.items()},
+        [sentence for each in evaluations for sentence in each.examples],
+    )
 
 
 def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffled: str | None = None) -> Rows:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sensorium.contracts.data import Batch, Sample, stable_hash
-from sensorium.contracts.dataset import Split
+from sensorium.contracts.dataset import Source, Split, sources_of
 from sensorium.contracts.geometry import Geometry
 from sensorium.contracts.modality import Modality
 from sensorium.engine.order import mix, share
@@ -35,6 +35,10 @@ class Loader:
 
     def __init__(self, split: Split, modalities: Mapping[str, Modality], threads: int, seed: int = 0) -> None:
         self.split, self.modalities, self.seed = split, modalities, seed
+        self.sources = [
+            (source, {name: modality for name, modality in modalities.items() if source.reads(name)})
+            for source in sources_of(split)
+        ]
         self.threads = threads
         keep_memory()
         self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader")
@@ -50,16 +54,16 @@ class Loader:
     def stream(self, plan: Iterable[tuple[int | None, Sequence[int]]]) -> Generator[Batch, None, None]:
         """Yields the batch for each (epoch, indices) of a plan; epoch None asks for no augmentation."""
         if not self.threads:
-            yield from (collate(self._read(*asked), self.modalities) for asked in plan)
+            yield from (self._collate(indices[0], self._read(epoch, indices)) for epoch, indices in plan)
             return
-        waiting: deque[list[Future[list[tuple[Sample, dict[str, Any]]]]]] = deque()
+        waiting: deque[tuple[int, list[Future[list[tuple[Sample, dict[str, Any]]]]]]] = deque()
         for epoch, indices in plan:
             parts = (share(indices, part, self.threads) for part in range(self.threads))
-            waiting.append([self._pool.submit(self._read, epoch, part) for part in parts if part])
+            waiting.append((indices[0], [self._pool.submit(self._read, epoch, part) for part in parts if part]))
             if len(waiting) > AHEAD:
-                yield self._collate(waiting.popleft())
+                yield self._joined(*waiting.popleft())
         while waiting:
-            yield self._collate(waiting.popleft())
+            yield self._joined(*waiting.popleft())
 
     def _read(self, epoch: int | None, indices: Sequence[int]) -> list[tuple[Sample, dict[str, Any]]]:
         return [self.read(index, epoch) for index in indices if not self._closed]
@@ -68,10 +72,18 @@ class Loader:
         """Returns one sample, raw and transformed."""
         sample = self.split[index]
         seed = None if epoch is None else mix(self.seed, epoch, index)
-        return sample, transform(sample, self.modalities, seed)
+        return sample, transform(sample, self._at(index)[1], seed)
 
-    def _collate(self, parts: list[Future[list[tuple[Sample, dict[str, Any]]]]]) -> Batch:
-        return collate([pair for part in parts for pair in part.result()], self.modalities)
+    def _at(self, index: int) -> tuple[Source, Mapping[str, Modality]]:
+        """Returns the source of a sample, and what reads its fields."""
+        return next(each for each in self.sources if index in each[0].indices)
+
+    def _joined(self, first: int, parts: list[Future[list[tuple[Sample, dict[str, Any]]]]]) -> Batch:
+        return self._collate(first, [pair for part in parts for pair in part.result()])
+
+    def _collate(self, first: int, pairs: Sequence[tuple[Sample, dict[str, Any]]]) -> Batch:
+        source, modalities = self._at(first)
+        return collate(pairs, modalities, source.name)
 
 
 @cache
@@ -136,7 +148,9 @@ def read(
     return values, placed
 
 
-def collate(pairs: Sequence[tuple[Sample, dict[str, Any]]], modalities: Mapping[str, Modality]) -> Batch:
-    """Returns transformed samples as one batch."""
+def collate(
+    pairs: Sequence[tuple[Sample, dict[str, Any]]], modalities: Mapping[str, Modality], source: str = ""
+) -> Batch:
+    """Returns transformed samples, of one source, as a batch."""
     fields = {field: modality.collate([values[field] for _, values in pairs]) for field, modality in modalities.items()}
-    return Batch([sample for sample, _ in pairs], fields)
+    return Batch([sample for sample, _ in pairs], fields, source=source)

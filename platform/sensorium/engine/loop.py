@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sensorium.contracts import workers
-from sensorium.contracts.dataset import Split
+from sensorium.contracts.dataset import Split, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.run import Evaluation, Run, Step
 from sensorium.contracts.task import Stage, Task
@@ -21,13 +21,13 @@ from sensorium.engine import state as states
 from sensorium.engine.average import Average
 from sensorium.engine.checkpoint import Checkpoint, Store
 from sensorium.engine.clock import Clock
-from sensorium.engine.evaluation import evaluate
+from sensorium.engine.evaluation import evaluate, merged
 from sensorium.engine.loader import Loader
 from sensorium.engine.norms import check_parts, join_norms
 from sensorium.engine.notice import Notice
-from sensorium.engine.order import Order, mix
+from sensorium.engine.order import Sources, mix
 from sensorium.engine.position import Position, read_position
-from sensorium.engine.preparation import CHOSEN, prepared
+from sensorium.engine.preparation import CHOSEN, chosen_of, prepared
 from sensorium.engine.settings import Evaluation as EvaluationSettings
 from sensorium.engine.settings import Plan, Training
 from sensorium.engine.step import Stepper
@@ -87,7 +87,7 @@ class Loop:
         self.hook, self.saved = hook, saved
         self.stages = list(work.task.stages())
         self.plans = [work.training.plan(stage.name) for stage in self.stages]
-        self.orders = [Order(len(work.splits[plan.split]), plan.global_batch, run.seed) for plan in self.plans]
+        self.orders = [Sources(sources_of(work.splits[plan.split]), plan.global_batch, run.seed) for plan in self.plans]
         self.average: Average | None = None
         self.chosen: Tensor | None = None
         self.position = Position()
@@ -110,7 +110,7 @@ class Loop:
         return self.plans[self.position.stage]
 
     @property
-    def order(self) -> Order:
+    def order(self) -> Sources:
         """The order of samples in the stage under way."""
         return self.orders[self.position.stage]
 
@@ -169,9 +169,10 @@ class Loop:
         self.position.epoch += 1
         self.position.done = 0
         every = self.work.evaluation.epochs
-        during = self.work.evaluation.during
-        if every and self.position.epoch % every == 0 and during in self.work.splits:
-            self._judge(self.evaluate(during, plots=self.work.evaluation.plots), steppers)
+        during = [name for name in self.work.evaluation.meanwhile_on if name in self.work.splits]
+        if every and self.position.epoch % every == 0 and during:
+            plots = self.work.evaluation.plots
+            self._judge(merged([self.evaluate(name, plots=plots) for name in during]), steppers)
         if self.position.epoch < self.plan.epochs and self.position.epoch % self.work.training.checkpoints.epochs == 0:
             self._save(steppers)
 
@@ -182,15 +183,18 @@ class Loop:
         losses: dict[str, Tensor] = {}
         rates: dict[str, float] = {}
         sums: list[Callable[[], Tensor]] = []
+        size = self.order.size(batch.source)
         for turn, stepper in enumerate(steppers):
+            if stepper.objective.source not in (None, batch.source):
+                continue
             if len(steppers) > 1:
                 for other in steppers:
                     other.open(False)
                 stepper.open(True)
             rate = optimizers.factor(self.plan.schedule, number, steps)
             seed = mix(self.run.seed, self.position.stage, number, turn)
-            terms = stepper.gradients(moved, self.order.global_batch, seed)
-            sums.append(self._add(terms, len(batch) / self.order.global_batch))  # while the optimizer works
+            terms = stepper.gradients(moved, size, seed)
+            sums.append(self._add(terms, len(batch) / size))  # while the optimizer works
             stepper.update(rate)
             losses |= terms
             rates[stepper.objective.name] = stepper.optimizer.param_groups[0]["lr"]
@@ -202,7 +206,7 @@ class Loop:
         self.position.done += 1
         means = self._means(losses, sums)
         self.watch.expect(self.position.step, means, losses, batch.ids)
-        self.clock.step(self.order.global_batch)
+        self.clock.step(size)
         step = Step(
             number=self.position.step,
             stage=stage.name,
@@ -210,7 +214,7 @@ class Loop:
             losses=means,
             learning_rates=rates,
             ids=batch.ids,
-            samples=self.order.global_batch,
+            samples=size,
         )
         self.hook.sensorium_step_finished(run=self.run, step=step)
         if self._saving is not None:
@@ -263,7 +267,8 @@ class Loop:
         """Has the stage under way learn from some samples of its split, or from all."""
         self.chosen = chosen
         if chosen is not None:
-            self.orders[self.position.stage] = Order(len(chosen), self.plan.global_batch, self.run.seed)
+            sources = chosen_of(sources_of(self.work.splits[self.plan.split]), chosen)
+            self.orders[self.position.stage] = Sources(sources, self.plan.global_batch, self.run.seed)
 
     def _steppers(self, stage: Stage) -> list[Stepper]:
         """Freezes what no objective of the stage names, and makes the steppers."""
@@ -292,7 +297,7 @@ class Loop:
             self.average = Average(trained, self.plan.average)
         return steppers
 
-    def _shares(self) -> Iterator[tuple[int | None, list[int]]]:
+    def _shares(self) -> Iterator[tuple[int | None, Sequence[int]]]:
         """Yields this worker's part of each step that is left of the stage, with the number of the epoch."""
         first, done = self.position.epoch, self.position.done
         # A number of its own for each epoch of the run, so that stages do not repeat an order.

@@ -6,7 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sensorium.contracts.data import stable_hash
+from sensorium.contracts.dataset import Source
 from sensorium.engine.permutation import Permutation
 from sensorium.errors import UserError
 
@@ -73,6 +77,63 @@ class Order:
 
     def _places(self, step: int) -> range:
         return range(step * self.global_batch, (step + 1) * self.global_batch)
+
+
+class Sources:
+    """The order of a split of several sources: each step learns from one of them.
+
+    An epoch holds as many steps as the sources have whole batches. Which source comes when is a permutation of the
+    epoch's steps; the batches of a source are those of its own `Order`.
+
+    Args:
+        sources: One after another.
+        global_batch: Samples of a step, for sources that name no number of their own.
+        seed: Seed of the run.
+
+    Raises:
+        UserError: A source holds less than one of its batches; names it.
+    """
+
+    def __init__(self, sources: Sequence[Source], global_batch: int, seed: int) -> None:
+        self.sources, self.seed = sources, seed
+        self.sizes = {source.name: source.batch or global_batch for source in sources}
+        self.orders = []
+        for source in sources:
+            own = seed if len(sources) == 1 else mix(seed, stable_hash(source.name))
+            try:
+                self.orders.append(Order(len(source.indices), self.sizes[source.name], own))
+            except UserError as cause:
+                if not source.name:
+                    raise
+                raise UserError(f"Source {source.name!r}: {cause.wrong}", cause.expected, cause.hint) from cause
+        self._ends = np.cumsum([order.steps for order in self.orders])
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch, of all sources together."""
+        return int(self._ends[-1])
+
+    def size(self, source: str) -> int:
+        """Returns the samples of a step that learns from a source, over all workers."""
+        return self.sizes[source]
+
+    def shares(self, epoch: int, first: int, rank: int, workers: int) -> Iterator[Sequence[int]]:
+        """Yields a worker's part of each global batch of an epoch, from a step on, as `Order.shares` does."""
+        counts = np.bincount(self._turns(epoch, range(first)), minlength=len(self.sources))
+        parts = [
+            order.shares(epoch, int(count), rank, workers) for order, count in zip(self.orders, counts, strict=True)
+        ]
+        for start in range(first, self.steps, AT_ONCE):
+            for turn in self._turns(epoch, range(start, min(start + AT_ONCE, self.steps))):
+                begin = self.sources[turn].indices.start
+                yield [begin + index for index in next(parts[turn])]
+
+    def _turns(self, epoch: int, steps: range) -> NDArray[np.int64]:
+        """Returns the number of the source that each step learns from."""
+        if len(self.sources) == 1:
+            return np.zeros(len(steps), np.int64)
+        drawn = Permutation(self.steps, mix(self.seed, epoch, len(self.sources))).at(steps)
+        return np.searchsorted(self._ends, drawn, side="right")
 
 
 def share(items: Sequence[int], rank: int, workers: int) -> Sequence[int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from sensorium.contracts import workers
 from sensorium.contracts.data import Batch
+from sensorium.contracts.dataset import Source, sources_of
 from sensorium.contracts.task import Stage, Task
 from sensorium.engine.loader import Loader
 from sensorium.engine.order import share
@@ -41,6 +43,7 @@ def prepared(stage: Stage, task: Task, loader: Loader, device: torch.device, bat
     # Equally many turns on each worker, which a model in shards needs.
     turns = math.ceil(math.ceil(count / workers.size()) / size)
     cuts = [cut for turn in range(turns) if (cut := share(mine, turn, turns))]
+    cuts = [part for cut in cuts for source in sources_of(loader.split) if (part := within(cut, source.indices))]
     places: dict[str, int] = {}
 
     def batches() -> Iterator[Batch]:
@@ -53,3 +56,19 @@ def prepared(stage: Stage, task: Task, loader: Loader, device: torch.device, bat
         return None
     chosen = torch.tensor([places[name] for name in ids], dtype=torch.int64, device=device)
     return workers.gather_rows(chosen).sort().values.cpu()
+
+
+def within(cut: Sequence[int], indices: range) -> range:
+    """Returns what a run of indices has in common with another one."""
+    return range(max(cut[0], indices.start), min(cut[-1] + 1, indices.stop))
+
+
+def chosen_of(sources: Sequence[Source], chosen: Tensor) -> list[Source]:
+    """Returns the sources of a split of which some indices, in order, are left; places are those among the chosen."""
+    left, start = [], 0
+    for source in sources:
+        count = int(((chosen >= source.indices.start) & (chosen < source.indices.stop)).sum())
+        if count:
+            left.append(replace(source, indices=range(start, start + count)))
+        start += count
+    return left

@@ -169,10 +169,10 @@ class Evaluation(Config):
 
     epochs: int = 0
     """Epochs between evaluations while training; 0 for none."""
-    split: Literal["test", "validation", "train"] = "test"
-    """Split of the final evaluation."""
-    during: str = "validation"
-    """Split of the evaluations between epochs."""
+    split: str | tuple[str, ...] = "test"
+    """Split of the final evaluation, or several, whose names its metrics then carry: `far_test/accuracy`."""
+    during: str | tuple[str, ...] = "validation"
+    """Split of the evaluations between epochs, or several."""
     batch: int = 256
     """Samples of a forward pass, over all workers."""
     plots: bool = True
@@ -183,3 +183,13 @@ class Evaluation(Config):
 
     def __post_init__(self) -> None:
         _positive(batch=self.batch)
+
+    @property
+    def finally_on(self) -> tuple[str, ...]:
+        """The splits of the final evaluation."""
+        return (self.split,) if isinstance(self.split, str) else self.split
+
+    @property
+    def meanwhile_on(self) -> tuple[str, ...]:
+        """The splits of the evaluations between epochs."""
+        return (self.during,) if isinstance(self.during, str) else self.during

@@ -76,6 +76,8 @@ class Experiment(Config):
     """Where samples come from."""
     modalities: dict[str, Modality.Config]
     """Field of the samples -> the kind of data it is."""
+    shared: dict[str, str] = field(default_factory=dict)
+    """Field -> a field of `modalities` whose modality reads it too: both learn, and use, one vocabulary."""
     model: Task.Config
     """The task's own options, with the parts it joins."""
     plugins: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from sensorium.contracts.geometry import Geometry
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.run import Evaluation
 from sensorium.engine.evaluation import evaluate as measure
+from sensorium.engine.evaluation import merged
 from sensorium.engine.loader import Loader, read
 from sensorium.engine.parallel import device
 from sensorium.errors import SensoriumError, UserError, unknown
@@ -171,14 +172,18 @@ def evaluate(folder: str | Path, split: str | None = None, overrides: Sequence[s
         loaded = check(override(loaded.plain(), overrides), loaded.plugins)
     model.task.to(device())
     settings = loaded.experiment
-    name = split or settings.evaluation.split
-    samples = open_split(loaded, model.modalities, name)
-    with Loader(samples, model.modalities, settings.run.threads) as loader:
-        return measure(
-            model.task,
-            loader,
-            name,
-            device(),
-            settings.evaluation.batch,
-            contributions=settings.evaluation.contributions,
-        )
+    found = []
+    for name in (split,) if split else settings.evaluation.finally_on:
+        samples = open_split(loaded, model.modalities, name)
+        with Loader(samples, model.modalities, settings.run.threads) as loader:
+            found.append(
+                measure(
+                    model.task,
+                    loader,
+                    name,
+                    device(),
+                    settings.evaluation.batch,
+                    contributions=settings.evaluation.contributions,
+                )
+            )
+    return merged(found)

@@ -16,6 +16,7 @@ from sensorium.contracts import workers
 from sensorium.contracts.run import Evaluation, Outcome, Run
 from sensorium.engine import state
 from sensorium.engine.checkpoint import Checkpoint, Store, write
+from sensorium.engine.evaluation import merged
 from sensorium.engine.loop import Loop
 from sensorium.engine.parallel import device
 from sensorium.errors import SensoriumError
@@ -93,12 +94,12 @@ def _measured(loop: Loop, model: str) -> Evaluation:
     settings = loop.work.evaluation
     keep({})
     try:
-        evaluation = loop.evaluate(settings.split, settings.contributions)
+        evaluation = merged([loop.evaluate(name, settings.contributions) for name in settings.finally_on])
     except Exception as cause:
         kind = type(cause) if isinstance(cause, SensoriumError) else SensoriumError
         wrong = cause.wrong if isinstance(cause, SensoriumError) else f"{type(cause).__name__}: {cause}."
         raise kind(
-            f"The training is done, but its result cannot be measured on the split {settings.split!r}: {wrong}",
+            f"The training is done, but its result cannot be measured on {', '.join(settings.finally_on)}: {wrong}",
             f"The trained model lies in {model}.",
             f"Mend the cause, then measure it with `sensorium evaluate {model}`.",
         ) from cause

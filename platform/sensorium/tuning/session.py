@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from sensorium.assembly.build import Assembly, assemble, build_task, restore
+from sensorium.assembly.build import Assembly, assemble, build_modalities, build_task, restore
 from sensorium.assembly.loading import load
 from sensorium.contracts.run import Run
 from sensorium.errors import SensoriumError, UserError
@@ -296,7 +296,7 @@ def _check_shapes(loaded: Loaded, assembly: Assembly) -> None:
             continue
         for value in distribution.values:
             changed = check(override(plain, [f"{key}={json.dumps(value)}"]), loaded.plugins)
-            modalities = {name: config.build() for name, config in changed.experiment.modalities.items()}
+            modalities = build_modalities(changed.experiment)
             restore(modalities, learnt)
             task = build_task(changed, modalities)
             if {name: tensor.shape for name, tensor in task.state_dict().items()} != own:
