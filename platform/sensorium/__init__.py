@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sensorium.contracts.task import Task as Task
     from sensorium.paths import expanded as expanded
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "contracts.component": ("Component", "Config"),

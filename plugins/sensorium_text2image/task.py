@@ -120,7 +120,7 @@ class TextToImage(Task):
         """Returns what the discriminator minimises: three kinds of pairs, each picture seen once (algorithm 1)."""
         real, sentence = batch[self.config.image], outputs["sentence"]
         seen, drawn = self.discriminator.look(torch.cat([real, outputs["picture"]])).chunk(2)
-        wrong = self.shown(workers.strangers(sentence, batch))
+        wrong = self.shown(workers.mismatched(sentence, batch))
         shown = self.shown(sentence)
         scores = self.discriminator.compare(torch.cat([seen, seen, drawn]), torch.cat([shown, wrong, shown]))
         right, mismatched, fake = scores.chunk(3)
@@ -145,7 +145,7 @@ class TextToImage(Task):
         """Returns what the generator minimises: pictures are real, and a second one of a sentence is another."""
         sentence = outputs["sentence"]
         share = batch.uniform("share", 1) * (batch.uniform("interpolated", 1) < self.config.interpolated)
-        between = sentence.lerp(workers.strangers(sentence, batch), share)
+        between = sentence.lerp(workers.mismatched(sentence, batch), share)
         code, other = (batch.normal(name, self.config.code) for name in ("one", "other"))
         chosen = batch.uniform("twice") < TWICE
         pictures = self.generator(torch.cat([between, between[chosen]]), torch.cat([code, other[chosen]]))
@@ -177,7 +177,7 @@ class TextToImage(Task):
             "sentence": [str(sample[self.config.sentence]) for sample in batch.samples],
             "apart": (drawn - second).abs().flatten(1).mean(1),
             "right": self.score(real, sentence),
-            "wrong": self.score(real, workers.strangers(sentence, batch)),
+            "wrong": self.score(real, workers.mismatched(sentence, batch)),
         }
         if self.judge is not None:
             for kind, picture in (("judge", drawn), ("ceiling", real)):

@@ -117,6 +117,31 @@ def test_no_import_points_upwards():
     assert upwards == []
 
 
+def diagram():
+    """Returns each folder of the core with those that it imports, as CONTRIBUTING.md shows it."""
+    ranks = {folder: rank for rank, folders in enumerate(ORDER) for folder in sorted(folders)}
+    found = {folder: set() for folder in ranks}
+    for path in CORE:
+        own, *_ = name_of(path).split(".")[1:] or [""]
+        for module, name in imports(path):
+            parts = [*module.split("."), name or ""]
+            if own and parts[0] == "sensorium":
+                reached = parts[1] if parts[1] in ranks else "contracts" if parts[1][:1].isupper() else ""
+                found[own] |= {reached} - {own, ""}
+    basic = {"errors", "contracts"}  # which nearly all import
+    rows = [
+        f"    {folder:12}{', '.join(sorted(found[folder] - basic, key=lambda name: (ranks[name], name)))}".rstrip()
+        for folder in ranks
+    ]
+    return "\n".join(rows)
+
+
+def test_the_diagram_is_that_of_the_imports():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = text.partition("<!-- imports -->")[2].partition("<!-- /imports -->")[0]
+    assert shown.strip("\n") == diagram(), f"CONTRIBUTING.md is to show\n{diagram()}"
+
+
 def test_nothing_in_the_core_imports_a_plugin():
     packages = {path.name for path in PLUGINS.iterdir()}
     users = [name_of(path) for path in CORE for module, _ in imports(path, True) if module.split(".")[0] in packages]

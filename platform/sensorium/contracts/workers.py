@@ -46,7 +46,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(gathered, sizes, strict=True)])
 
 
-def strangers(values: Tensor, batch: Batch) -> Tensor:
+def mismatched(values: Tensor, batch: Batch) -> Tensor:
     """Returns for each sample the row of another one of the global batch, of another group.
 
     Who meets whom follows from the batch's seed and the samples' ids, whatever the number of

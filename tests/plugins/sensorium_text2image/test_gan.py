@@ -93,7 +93,7 @@ def test_the_discriminator_learns_from_three_kinds_of_pairs(task, batch):
     task.discriminator, task.config = Linear(), replace(task.config, penalty=1.0)
     sentence = torch.arange(6.0)[:, None].repeat(1, 64) / 10
     picture = torch.full((6, 3, 12, 12), -0.5)
-    wrong = workers.strangers(sentence, batch)
+    wrong = workers.mismatched(sentence, batch)
     terms = task.discriminate({"sentence": sentence, "picture": picture}, batch)
     real = batch["image"].flatten(1).mean(1)
     for i in range(6):
@@ -110,7 +110,7 @@ def test_the_discriminator_learns_from_three_kinds_of_pairs(task, batch):
 def test_no_sentence_is_wrong_for_a_picture_that_it_describes(task, batch):
     same = torch.tensor([sample["group"] == batch.samples[0]["group"] for sample in batch.samples])
     numbers = torch.arange(6)
-    met = workers.strangers(numbers, batch)
+    met = workers.mismatched(numbers, batch)
     for index, other in enumerate(met.tolist()):
         assert batch.samples[index]["group"] != batch.samples[other]["group"] or same.all()
 
@@ -133,7 +133,7 @@ def test_the_generator_is_scored_on_sentences_between_two(task, batch, monkeypat
     terms = task.deceive({"sentence": sentence}, batch)
     (between,) = seen
     share = batch.uniform("share", 1) * (batch.uniform("interpolated", 1) < 0.5)
-    assert torch.allclose(between, (1 - share) * sentence + share * workers.strangers(sentence, batch))
+    assert torch.allclose(between, (1 - share) * sentence + share * workers.mismatched(sentence, batch))
     assert 0 < (share == 0).sum() < 6
     assert torch.allclose(terms["real"], nn.functional.softplus(-between[:, 0]))
 
@@ -267,7 +267,7 @@ def test_rows_score_pictures_with_their_own_and_with_others_sentences(task, batc
     outputs = {"sentence": sentence, "picture": torch.full((6, 3, 12, 12), 0.5)}
     rows = task.rows(outputs, batch)
     real = 10 * batch["image"].flatten(1).mean(1)
-    wrong = workers.strangers(sentence, batch)[:, 0]
+    wrong = workers.mismatched(sentence, batch)[:, 0]
     assert torch.allclose(rows["right"], real + 2 * sentence[:, 0], atol=1e-5)
     assert torch.allclose(rows["wrong"], real + 2 * wrong, atol=1e-5)
     assert (wrong != sentence[:, 0]).any()

@@ -21,7 +21,7 @@ def part(seed=5):
 def drawn():
     batch = part()
     values = torch.tensor([float(name[1:]) for name in batch.ids])
-    return batch.normal("noise", 2, 3), batch.uniform("time"), workers.strangers(values, batch)
+    return batch.normal("noise", 2, 3), batch.uniform("time"), workers.mismatched(values, batch)
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +65,20 @@ def test_parts_of_a_batch_keep_its_seed():
 @pytest.mark.parametrize("seed", range(20))
 def test_a_stranger_is_of_another_group(seed):
     batch = Batch(SAMPLES, seed=seed)
-    met = workers.strangers(torch.arange(7), batch)
+    met = workers.mismatched(torch.arange(7), batch)
     assert all(int(other) % 2 != place % 2 for place, other in enumerate(met))
 
 
-def test_strangers_change_from_step_to_step():
-    found = {tuple(workers.strangers(torch.arange(7), Batch(SAMPLES, seed=seed)).tolist()) for seed in range(10)}
+def test_mismatched_change_from_step_to_step():
+    found = {tuple(workers.mismatched(torch.arange(7), Batch(SAMPLES, seed=seed)).tolist()) for seed in range(10)}
     assert len(found) > 5
 
 
 def test_where_all_are_of_one_group_nobody_meets_itself():
     batch = Batch([{"id": str(i), "group": "same"} for i in range(5)])
-    met = workers.strangers(torch.arange(5), batch)
+    met = workers.mismatched(torch.arange(5), batch)
     assert not (met == torch.arange(5)).any()
 
 
 def test_a_single_sample_meets_itself():
-    assert workers.strangers(torch.tensor([4.0]), Batch([{"id": "only"}])).tolist() == [4.0]
+    assert workers.mismatched(torch.tensor([4.0]), Batch([{"id": "only"}])).tolist() == [4.0]
