@@ -250,6 +250,7 @@ def _check_training(assembly: Assembly) -> None:
             f"The dataset's splits are {', '.join(assembly.splits)}.",
         )
     most = experiment.run.workers if isinstance(experiment.run.workers, int) else experiment.run.workers[1]
+    checks.names(assembly.task)
     checks.losses(assembly.task, training)
     least = min(training.plan(name).global_batch for name in by_name)
     if least < most * training.accumulate:

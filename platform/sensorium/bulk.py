@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
-from sensorium import keypath
+from sensorium import checks, keypath
 from sensorium.contracts.dataset import Dataset
 from sensorium.contracts.task import Task
 from sensorium.errors import SensoriumError, UserError, unknown
@@ -122,6 +122,7 @@ def plan(model: str, predictor: Predictor, source: str, options: Sequence[str]) 
         UserError: There are no such files, no such dataset, or an input is unknown or missing.
     """
     task, loaded = predictor.model.task, predictor.model.loaded
+    checks.names(task)
     own = [option for option in options if option.startswith("dataset.")]
     given = _given([option for option in options if option not in own], task)
     name, colon, split = source.partition(":")

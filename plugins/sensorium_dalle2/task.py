@@ -80,13 +80,12 @@ class Dalle2(Task):
         self.prior = Prior(config.prior, self._reader.dim, space, sentence.shape[0], config.steps)
         self.decoder = Decoder(config.decoder, image.config.channels, space, config.steps)
         self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
-        self.inputs = {
-            config.sentence: sentence,
-            config.image: image,
+        own = {
             "other": image,
             "share": Number(Number.Config(least=0, most=1)),
             "seed": Number(Number.Config(least=0, whole=True)),
         }
+        self.inputs = self.apart("inputs", {config.sentence: sentence, config.image: image}, own)
         self.optional = frozenset(self.inputs)
         self.outputs = {config.image: image}
 

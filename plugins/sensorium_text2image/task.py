@@ -86,7 +86,8 @@ class TextToImage(Task):
         self.generator = Generator(size, config.code, config.short, config.width, image.config.channels, image.size)
         self.discriminator = Discriminator(size, config.short, config.width, image.config.channels, image.size)
         self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
-        self.inputs = {config.sentence: sentence, "seed": Number(Number.Config(least=0, whole=True))}
+        seed = Number(Number.Config(least=0, whole=True))
+        self.inputs = self.apart("inputs", {config.sentence: sentence}, {"seed": seed})
         self.outputs = {config.image: image}
 
     def stages(self) -> Sequence[Stage]:

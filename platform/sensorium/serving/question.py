@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NoReturn
 
@@ -156,9 +157,23 @@ async def _form(
 
 
 def _called(name: str, inputs: Mapping[str, Input]) -> str:
-    """Returns the input that a part is for: HTML writes quotes and line ends of names as %22, %0D and %0A."""
-    plain = name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
-    return plain if name not in inputs and plain in inputs else name
+    """Returns the input that a part is for, whose name clients write in more than one way.
+
+    Raises:
+        Refusal: It could be for two of them.
+    """
+    meant = [each for each in inputs if name == each or _written(name) == _written(each)]
+    if len(meant) > 1:
+        _refuse(422, f"The form's field {name!r} may be any of {meant!r}.", "A form tells no difference.", "Send JSON.")
+    return meant[0] if meant else name
+
+
+def _written(name: str) -> str:
+    """Returns what a name is in every client's form: a line end %0D%0A, a quote %22, backslashes one of them.
+
+    HTML makes one kind of all line ends, others keep theirs; what reads headers takes a backslash for an escape.
+    """
+    return re.sub(r"\\+", r"\\", re.sub("(\r|%0D)?(\n|%0A)|\r|%0D", "%0D%0A", name)).replace('"', "%22")
 
 
 class _Parser(MultiPartParser):
