@@ -139,7 +139,9 @@ def test_a_trained_model_whose_experiment_is_of_another_type_is_refused(key, val
     monkeypatch.setattr(trained, "_model", lambda _: Checkpoint(tmp_path, ""))
     experiment = {"task": "clip", "dataset": {"name": "digits"}, "model": {"weights": str(tmp_path)}}
     fits = isinstance(value, str if key == "task" else dict)
-    said = f"is a model of the task {wrong['task']}. Weights for clip" if fits else f"experiment.json has no '{key}', or"
+    said = (
+        f"is a model of the task {wrong['task']}. Weights for clip" if fits else f"experiment.json has no '{key}', or"
+    )
     with pytest.raises(UserError, match=re.escape(said)):
         trained.completed(experiment, Plugins())
     assert Checkpoint(tmp_path, "").document("experiment") == wrong

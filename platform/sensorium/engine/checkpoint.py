@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,8 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
 
 def _fault(folder: Path) -> str:
     try:
-        links = sorted(path.name for path in folder.iterdir() if path.is_symlink())
-        if links:
-            return f"{links[0]} is a link, and none is followed"
+        if strange := elsewhere(folder.iterdir()):
+            return strange
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected: dict[str, str] = manifest["sha256"]
         names = sorted(expected.keys())
@@ -141,6 +140,16 @@ def _fault(folder: Path) -> str:
             return f"{name} is missing"
         if _sha256(folder / name) != expected[name]:
             return f"{name} is not as it was written"
+    return ""
+
+
+def elsewhere(paths: Iterable[Path]) -> str:
+    """Says which of somebody's files is a link, or would never end; an empty string where none is."""
+    for path in sorted(paths):
+        if path.is_symlink():
+            return f"{path.name} is a link, and none is followed"
+        if not path.is_file() and not path.is_dir():
+            return f"{path.name} is a pipe or a device, and none is read"
     return ""
 
 
