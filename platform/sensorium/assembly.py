@@ -104,10 +104,21 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
 
 
 def build_task(loaded: Loaded, modalities: Mapping[str, Modality]) -> Task:
-    """Returns the model with the initial weights of the run's seed."""
+    """Returns the model with the initial weights of the run's seed.
+
+    Raises:
+        UserError: It wants a field of which the experiment has no modality.
+    """
     torch.manual_seed(mix(loaded.experiment.run.seed))
-    task: Task = loaded.experiment.model.build(modalities)
+    task: Task = loaded.experiment.model.build(_Modalities(modalities))
     return task
+
+
+class _Modalities(dict[str, Modality]):
+    """Those of an experiment; a task asks for its fields by name."""
+
+    def __missing__(self, field: str) -> Modality:
+        raise unknown("modality of the field", field, self, "modalities")
 
 
 @dataclass

@@ -11,9 +11,14 @@ from typing import Any
 import httpx
 from starlette.testclient import TestClient
 
+from sensorium import runs
+from sensorium.assembly import assemble
+from sensorium.execution import execute
+from sensorium.experiment import load
 from sensorium.serving.application import application
 from sensorium.serving.settings import Limits, digest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "serving"))
 import echo
 
@@ -64,3 +69,9 @@ def check_goes_on(client: TestClient) -> None:
     answer = send(client, "POST /predict", json=GOOD)
     assert answer.status_code == 200, answer.text
     assert base64.b64decode(answer.json()["picture"]) == echo.png()
+
+
+def hardly_trained(storage: Path) -> Path:
+    """Returns the folder of a model of a task that the module `every_hook` registers."""
+    assembly = assemble(load("lines", ["plugins=[every_hook]", "training.epochs=0", f"run.storage={storage}"]))
+    return Path(execute(assembly, runs.create(assembly, {})).model)

@@ -6,22 +6,19 @@ A new one joins the table of its kind with a line; `SECURITY.md` says what is tr
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from asked import CANARY, GOOD, HOSTS, KEY, check_goes_on, check_refused, echo, guarded, send
+from asked import CANARY, GOOD, HOSTS, KEY, check_goes_on, check_refused, echo, guarded, hardly_trained, send
 from starlette.testclient import TestClient
 
 from command import call
-from sensorium import runs
-from sensorium.assembly import assemble
 from sensorium.engine.checkpoint import MANIFEST, open_checkpoint
 from sensorium.errors import UserError
-from sensorium.execution import execute
-from sensorium.experiment import load
 from sensorium.index import Index
 from sensorium.modules import ALLOW
 from sensorium.runtime.serve_run import called, check_host
@@ -29,9 +26,6 @@ from sensorium.serving.settings import KEY as VARIABLE
 from sensorium.serving.settings import check, key_from_environment
 from sensorium.tracking import lock
 from sensorium.tracking.models import fetch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-import test_modules as foreign
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +259,21 @@ MODULES = {
 }
 """Attack -> what the `plugins:` of a model list besides."""
 
+
+def naming(model: Path, modules: object, folder: Path) -> Path:
+    """Copies a model whose experiment lists other modules, and whose manifest is right."""
+    copy = folder / "foreign"
+    copy.mkdir()
+    for path in model.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    experiment = json.loads((copy / "experiment.json").read_text())
+    (copy / "experiment.json").write_text(json.dumps({**experiment, "plugins": modules}))
+    manifest = json.loads((copy / MANIFEST).read_text())  # whoever makes a model writes this as well
+    manifest["sha256"]["experiment.json"] = hashlib.sha256((copy / "experiment.json").read_bytes()).hexdigest()
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    return copy
+
+
 COMMANDS = {
     "predict": lambda model: ("predict", model, "x=[1.0]"),
     "predict, in bulk": lambda model: ("predict", model, "--input", ":test", "--output", "answers.parquet"),
@@ -275,10 +284,10 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A model, hardly trained, of a task that the module `every_hook` registers."""
-    storage = tmp_path_factory.mktemp("model")
-    assembly = assemble(load("lines", ["plugins=[every_hook]", "training.epochs=0", f"run.storage={storage}"]))
-    return Path(execute(assembly, runs.create(assembly, {})).model)
+    return hardly_trained(tmp_path_factory.mktemp("model"))
+
+
+EVIL = "import pathlib; pathlib.Path('was-here').touch()\n"
 
 
 @pytest.fixture
@@ -288,7 +297,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(ALLOW, "")
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    (tmp_path / "evil.py").write_text(foreign.EVIL)
+    (tmp_path / "evil.py").write_text(EVIL)
     yield tmp_path
     assert not (tmp_path / "was-here").exists(), "it has run"
     assert not {"evil", "this"} & set(sys.modules)
@@ -297,7 +306,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_a_model_loads_no_module_of_its_own_choice(folder, model, module, command):
-    answer = call(*command(foreign.naming(model, ["every_hook", module], folder)))
+    answer = call(*command(naming(model, ["every_hook", module], folder)))
     assert answer.status == 2
     assert repr(module) in answer.err
     assert f"--plugins every_hook,{module}" in answer.err
@@ -319,13 +328,13 @@ STRANGE = [3, "evil", {"evil": 1}, [["evil"]], [None], [{"name": "evil"}], None,
 
 @pytest.mark.parametrize("plugins", STRANGE, ids=str)
 def test_a_list_of_modules_that_is_none_loads_none(folder, model, plugins):
-    answer = call("predict", foreign.naming(model, plugins, folder), "x=[1.0]")
+    answer = call("predict", naming(model, plugins, folder), "x=[1.0]")
     assert answer.status == 2
     assert "Traceback" not in answer.err
 
 
 def test_a_model_that_others_start_from_loads_no_module(folder, model):
-    copy = foreign.naming(model, ["every_hook", "evil"], folder)
+    copy = naming(model, ["every_hook", "evil"], folder)
     answer = call(
         "train", "lines", f"model.weights={copy}", "plugins=[every_hook]", "training.epochs=0", "tracking=null"
     )

@@ -128,7 +128,7 @@ def _fault(folder: Path) -> str:
         names = sorted(expected.keys())
     except OSError:
         return f"{MANIFEST} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{MANIFEST} is broken"
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     for name in sorted(present - set(names)):

@@ -24,6 +24,9 @@ UNNAMED = "application/octet-stream"
 
 CHARSETS = ("utf-8", "utf8", "us-ascii")
 
+DEPTH = 64
+"""Lists and objects of JSON that may lie within one another; what handles them calls itself for each."""
+
 FORMS = "A JSON object with base64 for media (application/json), or a form with files (multipart/form-data)"
 
 
@@ -74,9 +77,17 @@ def _loaded(text: str) -> Any:
     """Returns what JSON holds.
 
     Raises:
-        ValueError: It is broken, has a key twice, or a number that neither 64 bits nor a float of them hold.
+        ValueError: It is broken, too deep, has a key twice, or a number that neither 64 bits nor a float of them hold.
     """
-    return json.loads(text, parse_constant=_no_number, parse_int=_whole, parse_float=_finite, object_pairs_hook=_once)
+    content = json.loads(
+        text, parse_constant=_no_number, parse_int=_whole, parse_float=_finite, object_pairs_hook=_once
+    )
+    level, depth = [content], 0
+    while level := [each for each in level if isinstance(each, (list, dict))]:
+        if (depth := depth + 1) > DEPTH:
+            raise ValueError(f"over {DEPTH} lists and objects lie within one another")
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return content
 
 
 def _whole(digits: str) -> int:
@@ -181,6 +192,12 @@ class _Parser(MultiPartParser):
 
     spool_max_size = 1 << 62
     ended = False
+
+    def on_part_end(self) -> None:
+        """Refuses a text that is not UTF-8, which Starlette would take for Latin-1."""
+        if self._current_part.file is None:
+            self._current_part.data.decode("utf-8")
+        super().on_part_end()
 
     def on_end(self) -> None:
         """Notes that the closing boundary came."""
