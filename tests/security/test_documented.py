@@ -26,4 +26,4 @@ def test_each_sentence_of_a_list_names_its_test(promise):
 def test_promises_are_found():
     assert len(NAMED) > 20
     assert len(PROMISES) > 20
-    assert TEXT.count("tests/") == len(re.findall(r"`tests/[\w/]+\.py::\w+`", TEXT))
+    assert TEXT.count("::") == len(re.findall(r"`tests/[\w/]+\.py::\w+`", TEXT))
