@@ -135,7 +135,7 @@ def load_model(folder: str | Path) -> Model:
     """Returns the model that lies in a local checkpoint or model folder.
 
     Raises:
-        UserError: The folder is no whole checkpoint, or its plugins are neither installed nor allowed.
+        UserError: The folder is not a whole checkpoint, or its plugins are neither installed nor allowed.
     """
     checkpoint = open_checkpoint(expanded(folder))
     experiment = checkpoint.document("experiment")

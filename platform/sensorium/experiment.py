@@ -144,7 +144,7 @@ def read(source: str, plugins: Plugins) -> dict[str, Any]:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as cause:
-            raise UserError(f"{source} is no text in UTF-8: {cause.reason}.", "Experiments are YAML files.") from cause
+            raise UserError(f"{source} is not text in UTF-8: {cause.reason}.", "Experiments are YAML files.") from cause
         return dict(parse_yaml(text, source))
     file = default_file(source, plugins)
     if file is None:
@@ -273,7 +273,7 @@ def _put(node: Any, path: list[str], value: Any) -> None:
 def _index(items: list[Any], key: str, path: list[str]) -> int:
     if not key.isdigit() or int(key) >= len(items):
         raise UserError(
-            f"{keypath.join(path)} does not exist: {key!r} is no position in a list of {len(items)}.",
+            f"{keypath.join(path)} does not exist: {key!r} is not a position in a list of {len(items)}.",
             "Positions count from 0.",
         )
     return int(key)

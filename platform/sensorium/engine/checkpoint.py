@@ -84,7 +84,7 @@ class Checkpoint:
         """Returns what `<name>.safetensors` holds.
 
         Raises:
-            UserError: It is no safetensors file.
+            UserError: It is not a safetensors file.
         """
         path = self.folder / f"{name}.safetensors"
         try:
@@ -100,19 +100,19 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     """Returns a local checkpoint or model after comparing every file with the manifest.
 
     Raises:
-        UserError: It is no checkpoint, is incomplete, was changed, or holds a foreign file.
+        UserError: It is not a checkpoint, is incomplete, was changed, or holds a foreign file.
     """
     path = Path(folder)
     if not path.is_dir():
         raise UserError(
-            f"{folder} is no folder.",
+            f"{folder} is not a folder.",
             "A model is a checkpoint folder, runs:/… or models:/NAME@ALIAS.",
             "Check the path.",
         )
     reason = _fault(path)
     if reason:
         raise UserError(
-            f"{folder} is no whole checkpoint: {reason}.",
+            f"{folder} is not a whole checkpoint: {reason}.",
             "Nothing of it is read, because files may have been torn or exchanged.",
             "Take the checkpoint before it.",
         )

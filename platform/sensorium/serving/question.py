@@ -67,7 +67,7 @@ def _object(body: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as cause:
         raise Refusal(400, "The JSON is not UTF-8.", f"Byte {cause.start} cannot be read.", "Encode it so.") from cause
     except (ValueError, RecursionError) as cause:
-        raise Refusal(400, f"The body is no JSON ({str(cause)[:120]}).", "A JSON object was expected.") from cause
+        raise Refusal(400, f"The body is not JSON ({str(cause)[:120]}).", "A JSON object was expected.") from cause
     if not isinstance(content, dict):
         _refuse(422, f"The JSON is a {type(content).__name__}.", "An object, field -> value, was expected.")
     return content
@@ -125,7 +125,7 @@ def _from_json(name: str, value: Any, inputs: Mapping[str, Input]) -> Any:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as cause:
         raise Refusal(
-            422, f"Input {name!r} is no base64 ({cause}).", "The file's bytes as base64 were expected."
+            422, f"Input {name!r} is not base64 ({cause}).", "The file's bytes as base64 were expected."
         ) from (cause)
 
 
@@ -223,7 +223,7 @@ def _from_part(name: str, content: str | bytes, kind: str, inputs: Mapping[str, 
     try:
         return _held(name, _loaded(text), taken)
     except (ValueError, RecursionError) as cause:
-        raise Refusal(422, f"Input {name!r} is no JSON ({str(cause)[:120]}).") from cause
+        raise Refusal(422, f"Input {name!r} is not JSON ({str(cause)[:120]}).") from cause
 
 
 def _input(name: str, inputs: Mapping[str, Input]) -> Input:
