@@ -37,7 +37,7 @@ class Points(Dataset):
         huge: int | None = None
         """Index of a training sample whose y makes a squared error infinite."""
         broken: int | None = None
-        """Index of a training sample whose x is no vector."""
+        """Index of a training sample whose x is not a vector."""
 
     config: Config
 

@@ -1,4 +1,4 @@
-"""An application on a port of loopback, for a browser to visit."""
+"""An application on a port of loopback, for a browser or a socket to visit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ import uvicorn
 
 
 @contextmanager
-def running(app: Any) -> Iterator[str]:
-    """Serves an application on a free port of loopback; yields its address."""
-    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="warning"))
+def running(app: Any, http: Any = "auto") -> Iterator[str]:
+    """Serves an application on a free port of loopback; yields its address.
+
+    Args:
+        app: The application.
+        http: What uvicorn reads HTTP with.
+    """
+    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, http=http, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

@@ -30,7 +30,7 @@ class UserError(SensoriumError):
 
 
 class MediaError(UserError):
-    """A file or a value is no readable example of its modality."""
+    """A file or a value is not a readable example of its modality."""
 
 
 def unknown(what: str, name: object, known: Iterable[str], where: str = "") -> UserError:

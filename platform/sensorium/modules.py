@@ -106,7 +106,7 @@ def imported(name: str) -> ModuleType:
     """Returns a module that `plugins:` lists, from the current folder or from wherever Python finds it.
 
     Raises:
-        UserError: It is no name of a module, is Python's own, or does not import.
+        UserError: It is not a name of a module, is Python's own, or does not import.
     """
     _check_name(name)
     here = str(Path.cwd())

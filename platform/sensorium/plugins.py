@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -255,4 +256,5 @@ def _called(plugin: object) -> str:
 def _first_line(doc: str | None) -> str:
     """Returns the first sentence of a docstring's first line."""
     line = doc.strip().splitlines()[0] if doc and doc.strip() else ""
-    return f"{line.partition('. ')[0].rstrip('.')}." if line else ""
+    sentence = re.split(r"(?<!\bet al)\. ", line)[0]
+    return f"{sentence.rstrip('.')}." if line else ""

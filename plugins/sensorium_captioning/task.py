@@ -126,7 +126,7 @@ class ShowAndTell(Looking):
         image = self.config.image
         rows: Rows = {
             "generated": [self.text.encode(words) for words in said.words.cpu()],
-            "references": [each.get("captions") or [each[self.config.caption]] for each in batch.samples],
+            "references": [_references(each, self.config.caption) for each in batch.samples],
             # Not the group: scenes that are described alike share one.
             "picture": [each[image] if isinstance(each[image], str) else each["id"] for each in batch.samples],
         }
@@ -157,3 +157,9 @@ class ShowAndTell(Looking):
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns `caption` (B, L), ids of words."""
         return {"caption": self.said(batch)[0].words}
+
+
+def _references(sample: Mapping[str, Any], caption: str) -> list[str]:
+    """Returns all captions of a sample; a field that a user calls `captions` is none of a dataset's lists of them."""
+    given = sample.get("captions")
+    return given if isinstance(given, list) and given else [sample[caption]]

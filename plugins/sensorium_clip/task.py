@@ -68,7 +68,8 @@ class Clip(Task):
         inputs = {name: self.modalities[name] for name in self.fields}
         dim = next(iter(self.fusion.dims.values()))
         self.embeddings = {name: f"{name}_embedding" for name in self.fields}
-        outputs: dict[str, Modality] = {name: Vector(Vector.Config(size=dim)) for name in self.embeddings.values()}
+        own: dict[str, Modality] = {name: Vector(Vector.Config(size=dim)) for name in self.embeddings.values()}
+        told: dict[str, Modality] = {}
         self.language: str | None = next((n for n in self.fields if isinstance(self.modalities[n], Text)), None)
         self.seen = next((n for n in self.fields if n != self.language), self.fields[0])
         labels = {name: modality for name, modality in self.modalities.items() if isinstance(modality, Label)}
@@ -76,12 +77,12 @@ class Clip(Task):
         self.classes, self.tags = labels.get(self.label), _names(self.config.tags)
         if self.language is not None:
             words = self.modalities[self.language]
-            inputs |= {"plus": words, "minus": words}
+            inputs = self.apart("inputs", inputs, {"plus": words, "minus": words})
             if self.classes is not None:
-                outputs[self.label] = self.classes
+                told[self.label] = self.classes
             if self.tags is not None:
-                outputs["tags"] = self.tags
-        self.inputs, self.outputs = inputs, outputs
+                own["tags"] = self.tags
+        self.inputs, self.outputs = inputs, self.apart("outputs", told, own)
         self.optional = frozenset(inputs)
 
     def encoder_of(self, field: str) -> Encoder:

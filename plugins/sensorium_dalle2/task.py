@@ -30,7 +30,7 @@ from sensorium_dalle2.sampling import Sampler, closest, slerp, steered
 class Dalle2(Task):
     """Pictures of a sentence, like a picture, or between two."""
 
-    exportable = False  # a picture follows from the sample's id, which is no tensor
+    exportable = False  # a picture follows from the sample's id, which is not a tensor
 
     class Config(Task.Config):
         """The parts, their sizes, and how samples are drawn."""
@@ -84,13 +84,12 @@ class Dalle2(Task):
         self.prior = Prior(config.prior, self._reader.dim, space, sentence.shape[0], config.steps)
         self.decoder = Decoder(config.decoder, image.config.channels, space, config.steps)
         self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
-        self.inputs = {
-            config.sentence: sentence,
-            config.image: image,
+        own = {
             "other": image,
             "share": Number(Number.Config(least=0, most=1)),
             "seed": Number(Number.Config(least=0, whole=True)),
         }
+        self.inputs = self.apart("inputs", {config.sentence: sentence, config.image: image}, own)
         self.optional = frozenset(self.inputs)
         self.outputs = {config.image: image}
 

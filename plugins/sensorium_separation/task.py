@@ -69,7 +69,7 @@ class Separation(Task):
         mixture = modalities["mixture"]
         if not isinstance(mixture, Audio) or mixture.form != "waveform" or mixture.shape[1] is None:
             raise UserError(
-                "The mixture is no waveform of one length.",
+                "The mixture is not a waveform of one length.",
                 "Separation works on clips of a length that is known.",
                 "Set `view: waveform` and `seconds` of the modality.",
             )

@@ -2,7 +2,7 @@
 
 A mixture of Gaussians with one width over the statistics of a clip's log-mel spectrogram. It is
 trained by its likelihood; what it says of a clip are the posterior probabilities of its clusters. An
-experiment that wants it says `plugins: [sensorium_soundnet.clusters]`: by itself it is no task to learn.
+experiment that wants it says `plugins: [sensorium_soundnet.clusters]`: by itself it is not a task to learn.
 
 Shapes: B clips, M mel bands, T frames, K clusters, D statistics.
 """
@@ -53,7 +53,7 @@ class Clusters(Task):
         super().__init__(config, modalities)
         heard = modalities.get(config.audio)
         if not isinstance(heard, Audio) or heard.form != "waveform":
-            raise UserError(f"The field {config.audio!r} is no waveform.", "Clusters are found among waveforms.")
+            raise UserError(f"The field {config.audio!r} is not a waveform.", "Clusters are found among waveforms.")
         rate = heard.config.sample_rate
         least = WINDOW if config.view == "timbre" else (2 * RHYTHM - 1) * HOP
         if heard.shape[1] is not None and heard.shape[1] < least:

@@ -1,7 +1,7 @@
 """A teacher that has spoken already: its probabilities come with the data.
 
 Soft targets: G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural Network, 2015. An experiment
-that wants it says `plugins: [sensorium_soundnet.soft_targets]`: by itself it is no task to learn.
+that wants it says `plugins: [sensorium_soundnet.soft_targets]`: by itself it is not a task to learn.
 
 Shapes: B samples, C classes.
 """

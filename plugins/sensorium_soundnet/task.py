@@ -63,7 +63,7 @@ class Distilled(Task):
         self.scene: Task = config.scene.build(modalities)
         self.network = config.network.build(modalities[config.audio])
         if not isinstance(self.network, SoundNet):
-            raise UserError("model.network is no SoundNet.", "The student is `soundnet`.")
+            raise UserError("model.network is not a SoundNet.", "The student is `soundnet`.")
         self.loss: Loss = config.loss.build()
         if self.loss.form != "distributions":
             raise UserError(

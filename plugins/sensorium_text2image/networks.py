@@ -25,7 +25,7 @@ def halvings(size: tuple[int, int]) -> tuple[int, int]:
     """Returns how often a picture is halved until its side is odd or at most 5, and that side.
 
     Raises:
-        UserError: The picture is no square, or cannot be halved.
+        UserError: The picture is not a square, or cannot be halved.
     """
     side, times = size[0], 0
     while side % 2 == 0 and side > 5:

@@ -32,7 +32,7 @@ class TextToImage(Task):
     """Pictures of a sentence, another one for each seed."""
 
     optional = frozenset({"seed"})
-    exportable = False  # a picture follows from the sample's id, which is no tensor
+    exportable = False  # a picture follows from the sample's id, which is not a tensor
 
     class Config(Task.Config):
         """The parts, the sizes, and what the two objectives are made of."""
@@ -89,7 +89,8 @@ class TextToImage(Task):
         self.generator = Generator(size, config.code, config.short, config.width, image.config.channels, image.size)
         self.discriminator = Discriminator(size, config.short, config.width, image.config.channels, image.size)
         self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
-        self.inputs = {config.sentence: sentence, "seed": Number(Number.Config(least=0, whole=True))}
+        seed = Number(Number.Config(least=0, whole=True))
+        self.inputs = self.apart("inputs", {config.sentence: sentence}, {"seed": seed})
         self.outputs = {config.image: image}
 
     def stages(self) -> Sequence[Stage]:

@@ -78,7 +78,7 @@ class DigitsCanvas(Dataset):
             check_source(self.source)
             for combination in self.unseen:
                 if tuple(combination.split()) not in _ALL:
-                    raise ValueError(f"unseen: {combination!r} is no colour and digit, such as 'red three'.")
+                    raise ValueError(f"unseen: {combination!r} is not a colour and a digit, such as 'red three'.")
             if len(set(self.unseen)) == len(_ALL):
                 raise ValueError("unseen names every combination: none is left for the training split.")
 

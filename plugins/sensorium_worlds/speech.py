@@ -89,7 +89,9 @@ class Recorded:
             samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as cause:
             raise MediaError(
-                f"{path}: is no readable sound ({cause.error_string}).", "A WAV file was expected.", "Fetch it again."
+                f"{path}: is not a readable sound ({cause.error_string}).",
+                "A WAV file was expected.",
+                "Fetch it again.",
             ) from cause
         if rate != RATE:
             raise UserError(f"{path} has {rate} samples a second.", f"{RATE} were expected.", "Resample it.")

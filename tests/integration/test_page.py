@@ -212,7 +212,7 @@ def test_what_predict_refuses_the_page_refuses_in_words(browser: Browser, tmp_pa
         expect(visit.page.get_by_text("200 x 200 pixels")).to_be_visible()
         visit.input("numbers").locator("textarea").fill("[0.1,")
         visit.ask()
-        expect(visit.page.get_by_text("is no JSON")).to_be_visible()
+        expect(visit.page.get_by_text("is not JSON")).to_be_visible()
         visit.check(refused=3)
 
 

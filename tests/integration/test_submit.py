@@ -152,7 +152,7 @@ def test_a_training_from_here_finds_the_cluster_and_its_token_by_name(place: Pla
 
 def test_a_job_that_fails_ends_as_it_failed(place: Place, trio: laptop.Cluster) -> None:
     done = place.shell("submit", "--", "evaluate", "nowhere", status=2)
-    assert "nowhere is no folder" in done.stdout
+    assert "nowhere is not a folder" in done.stdout
 
 
 def test_a_job_can_be_left_and_stopped(place: Place, trio: laptop.Cluster) -> None:

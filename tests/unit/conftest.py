@@ -1,13 +1,8 @@
-"""The command line in this process, and one small model that was trained, interrupted and resumed by it."""
+"""The command line, and one small model that was trained, interrupted and resumed by it."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sensorium.debugging import VARIABLE
+from command import Answer, call
 
 TINY = (
     "dataset.limit={train: 192, test: 48}",
@@ -32,34 +27,6 @@ TINY = (
     "run.threads=2",
 )
 """Options that make the default experiment of CLIP a matter of a second: 12 steps."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed, and how it ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The last line of standard output."""
-        return json.loads(self.out.splitlines()[-1])
-
-
-def call(*arguments: str) -> Answer:
-    from sensorium.cli import main
-
-    out, err, before = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["sensorium", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            main()
-    finally:
-        sys.argv = before
-        os.environ.pop(VARIABLE, None)
-    return Answer(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")

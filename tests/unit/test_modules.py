@@ -1,6 +1,5 @@
 """Modules that are not installed: found, refused, allowed for a call; a model loads none on its own."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -11,7 +10,6 @@ import pytest
 
 from sensorium.assembly.build import assemble, load_model
 from sensorium.assembly.loading import load
-from sensorium.engine.checkpoint import MANIFEST
 from sensorium.errors import UserError
 from sensorium.modules import ALLOW, advice, allow, allowing, nowhere, permitted
 from sensorium.plugins import Plugins
@@ -20,7 +18,6 @@ from sensorium.training import runs
 from sensorium.training.execution import execute
 
 EVIL = "import pathlib; pathlib.Path('was-here').touch()\n"
-FOREIGN = ("evil", "os", "this", "evil.inner", "sensorium_clip.plugins", "json.tool", "évil")
 
 
 @pytest.fixture
@@ -43,38 +40,6 @@ def whole(tmp_path_factory):
     return Path(execute(assembly, runs.create(assembly, {})).model)
 
 
-def naming(model: Path, modules: list[str], folder: Path) -> Path:
-    copy = folder / "foreign"
-    copy.mkdir()
-    for path in model.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
-    experiment = json.loads((copy / "experiment.json").read_text())
-    (copy / "experiment.json").write_text(json.dumps({**experiment, "plugins": modules}))
-    manifest = json.loads((copy / MANIFEST).read_text())  # whoever makes a model writes this as well
-    manifest["sha256"]["experiment.json"] = hashlib.sha256((copy / "experiment.json").read_bytes()).hexdigest()
-    (copy / MANIFEST).write_text(json.dumps(manifest))
-    return copy
-
-
-@pytest.mark.parametrize("name", FOREIGN)
-def test_a_model_loads_no_module_of_its_own_choice(folder, whole, name, sensorium):
-    (folder / "evil.py").write_text(EVIL)
-    before = set(sys.modules)
-    model = naming(whole, ["every_hook", name], folder)
-    for command in (
-        ["predict", model, "x=[1.0]"],
-        ["predict", model, "--input", ":test", "--output", "answers.parquet"],
-        ["evaluate", model],
-        ["index", model, ":test", "--output", "index"],
-    ):
-        answer = sensorium(*map(str, command))
-        assert answer.status == 2
-        assert repr(name) in answer.err
-        assert f"--plugins every_hook,{name}" in answer.err
-    assert not (folder / "was-here").exists()
-    assert "this" not in set(sys.modules) - before
-
-
 def test_modules_are_allowed_for_a_call(folder, whole, monkeypatch):
     (folder / "evil.py").write_text(EVIL)
     with pytest.raises(UserError, match=r"module 'every_hook', not an installed plugin.*--plugins every_hook"):
@@ -93,21 +58,7 @@ def test_modules_are_allowed_for_a_call(folder, whole, monkeypatch):
 def test_an_installed_plugin_needs_no_word():
     assert permitted({"plugins": ["sensorium_clip"]}) == ("sensorium_clip",)
     assert advice(["sensorium_clip"]) == ""
-
-
-@pytest.mark.parametrize("command", ["train", "tune"])
-def test_a_run_or_search_that_goes_on_is_held_to_it_too(folder, sensorium, command):
-    (folder / "evil.py").write_text(EVIL)
-    record = {"name": "mine", "experiment": {"task": "clip", "plugins": ["evil"]}, "learnt": {}, "uri": ""}
-    (folder / "runs" / "mine").mkdir(parents=True)
-    for name in ("run.json", "search.json"):
-        (folder / "runs" / "mine" / name).write_text(json.dumps(record))
-    answer = sensorium(command, "--resume", "mine")
-    assert answer.status == 2
-    assert "'evil'" in answer.err
-    assert "--plugins evil" in answer.err
-    assert not (folder / "was-here").exists()
-    assert permitted(record["experiment"], ["plugins=[evil]"]) == ("evil",)
+    assert permitted({"plugins": ["evil"]}, ["plugins=[evil]"]) == ("evil",), "the user's own word"
 
 
 def test_the_current_folder_is_on_no_path_while_a_model_is_loaded(folder, monkeypatch):

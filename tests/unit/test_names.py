@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import re
 from types import SimpleNamespace
 
 import httpx
@@ -12,18 +13,21 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param_name,
 from starlette.datastructures import Headers
 from torch import nn
 
-from sensorium import NamedModules, Run
+from sensorium import NamedModules, Run, UserError
 from sensorium.assembly.build import assemble, load_model
+from sensorium.assembly.checks import OWN
 from sensorium.assembly.loading import load
 from sensorium.experiment import keypath
 from sensorium.experiment.overrides import override
 from sensorium.inference.predictor import Predictor
 from sensorium.plugins import Plugins
 from sensorium.serving.question import _form
+from sensorium.serving.refusal import Refusal
 from sensorium.serving.settings import Limits
 from sensorium.tracking.keys import key
 from sensorium.tracking.records import flat
 from sensorium.training.execution import execute
+from sensorium_captioning.task import _references
 
 NAMES = (
     "type",
@@ -46,6 +50,12 @@ NAMES = (
     "$x_$",
     "0",
     "x" * 300,
+    "line\nend",
+    "line\r\nend",
+    "a%22b",
+    "a%0D%0Ab",
+    "a\\\\b",
+    "a; name=b",
 )
 INSTALLED = Plugins()
 
@@ -146,8 +156,105 @@ def test_an_input_of_any_name_is_given_on_the_command_line(name):
     assert keypath.named(f"{given}=a=b.c") == (name, "a=b.c")
 
 
-def test_a_form_gives_an_input_of_any_name(name):
+def browser(name):
+    """Returns a name as HTML has it in forms, in which each line end is CRLF."""
+    lines = "\r\n".join(re.split("\r\n|\r|\n", name))
+    return lines.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
+
+
+def curl(name):
+    """Returns a name as curl has it in forms."""
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def form(name, inputs, encoded):
+    """Returns what is found in a form with one field of that name, as it is encoded."""
+    body = f'--x\r\nContent-Disposition: form-data; name="{encoded(name)}"\r\n\r\nwords\r\n--x--\r\n'.encode()
+    text = SimpleNamespace(accepts=(), schema={"type": "string"})
+    headers = Headers({"content-type": "multipart/form-data; boundary=x"})
+    return asyncio.run(_form(headers, body, dict.fromkeys(inputs, text), Limits()))
+
+
+@pytest.mark.parametrize("encoded", [browser, curl])
+def test_a_form_gives_an_input_of_any_name(name, encoded):
+    assert form(name, [name, "other"], encoded) == {name: "words"}
+
+
+def test_httpx_gives_an_input_of_any_name(name):
     request = httpx.Request("POST", "http://x", files={name: (None, "words")})
     text = SimpleNamespace(accepts=(), schema={"type": "string"})
     found = asyncio.run(_form(Headers(dict(request.headers)), request.read(), {name: text}, Limits()))
     assert found == {name: "words"}
+
+
+@pytest.mark.parametrize("pair", [('a"b', "a%22b"), ("a\nb", "a\r\nb"), ("a\nb", "a%0D%0Ab")])
+def test_names_that_a_form_cannot_tell_apart_are_refused(pair):
+    with pytest.raises(Refusal, match="may be any of") as caught:
+        form(pair[0], pair, browser)
+    assert "Send JSON" in str(caught.value)
+
+
+CLIP = "{name: clip, encoders: {%s: convnet, %s: rnn}, fusion: projection, loss: infonce}"
+
+
+@pytest.mark.parametrize(
+    ("task", "kinds", "model", "told"),
+    [
+        ("clip", {"image": "image", "plus": "text"}, CLIP % ("image", "plus"), "'plus' has the name of one of"),
+        ("clip", {"minus": "image", "text": "text"}, CLIP % ("minus", "text"), "'minus' has the name of one of"),
+        (
+            "clip",
+            {"image": "image", "text": "text", "tags": "label"},
+            CLIP.replace("loss", "tags: [a], loss") % ("image", "text"),
+            "'tags' has the name of one of the task's own outputs",
+        ),
+        (
+            "clip",
+            {"image": "image", "text": "text", "image_embedding": "label"},
+            CLIP % ("image", "text"),
+            "'image_embedding' has the name of one of the task's own outputs",
+        ),
+        (
+            "text2image",
+            {"image": "image", "seed": "text"},
+            "{sentence: seed, judge: null, clip: " + CLIP % ("image", "seed") + "}",
+            "'seed' has the name of one of the task's own inputs",
+        ),
+        (
+            "dalle2",
+            {"image": "image", "other": "text"},
+            "{sentence: other, judge: null, clip: " + CLIP % ("image", "other") + "}",
+            "'other' has the name of one of the task's own inputs",
+        ),
+        (
+            "dalle2",
+            {"share": "image", "caption": "text"},
+            "{image: share, judge: null, clip: " + CLIP % ("share", "caption") + "}",
+            "'share' has the name of one of the task's own inputs",
+        ),
+    ],
+)
+def test_a_field_called_as_something_of_the_tasks_own_is_told(task, kinds, model, told):
+    made = {"image": "{name: image, size: 12, channels: 1}", "text": "{name: text}", "label": "label"}
+    fields = ", ".join(f"{field}: {made[kind]}" for field, kind in kinds.items())
+    loaded = load(task, [f"modalities={{{fields}}}", f"model={model.replace('name: clip, ', '', task == 'clip')}"])
+    modalities = {field: config.build() for field, config in loaded.experiment.modalities.items()}
+    for modality in modalities.values():
+        if modality.learns:
+            modality.fit(["a", "b"])
+    with pytest.raises(UserError) as caught:
+        loaded.experiment.model.build(modalities)
+    assert told in str(caught.value)
+    assert "Rename the field" in str(caught.value)
+
+
+@pytest.mark.parametrize("label", OWN)
+def test_a_label_called_as_a_column_of_answers_is_told_before_the_training(tmp_path, label):
+    with pytest.raises((UserError, ValueError)) as caught:
+        recognition(tmp_path, label)
+    assert label in str(caught.value)
+
+
+def test_a_text_called_captions_is_no_list_of_them():
+    assert _references({"captions": "a cat", "id": "1"}, "captions") == ["a cat"]
+    assert _references({"captions": ["a cat", "a tom"], "text": "a cat"}, "text") == ["a cat", "a tom"]

@@ -135,10 +135,21 @@ def build_modalities(experiment: Experiment) -> dict[str, Modality]:
 
 
 def build_task(loaded: Loaded, modalities: Mapping[str, Modality]) -> Task:
-    """Returns the model with the initial weights of the run's seed."""
+    """Returns the model with the initial weights of the run's seed.
+
+    Raises:
+        UserError: It wants a field of which the experiment has no modality.
+    """
     torch.manual_seed(mix(loaded.experiment.run.seed))
-    task: Task = loaded.experiment.model.build(modalities)
+    task: Task = loaded.experiment.model.build(_Modalities(modalities))
     return task
+
+
+class _Modalities(dict[str, Modality]):
+    """Those of an experiment; a task asks for its fields by name."""
+
+    def __missing__(self, field: str) -> Modality:
+        raise unknown("modality of the field", field, self, "modalities")
 
 
 @dataclass
@@ -155,7 +166,7 @@ def load_model(folder: str | Path) -> Model:
     """Returns the model that lies in a local checkpoint or model folder.
 
     Raises:
-        UserError: The folder is no whole checkpoint, or its plugins are neither installed nor allowed.
+        UserError: The folder is not a whole checkpoint, or its plugins are neither installed nor allowed.
     """
     checkpoint = open_checkpoint(expanded(folder))
     experiment = checkpoint.document("experiment")
@@ -279,6 +290,7 @@ def _check_training(assembly: Assembly) -> None:
             f"The dataset's splits are {', '.join(assembly.splits)}.",
         )
     most = experiment.run.workers if isinstance(experiment.run.workers, int) else experiment.run.workers[1]
+    checks.names(assembly.task)
     checks.losses(assembly.task, training)
     least = min(training.plan(name).global_batch for name in by_name)
     if least < most * training.accumulate:

@@ -21,8 +21,25 @@ from sensorium.engine.permutation import Permutation
 from sensorium.engine.settings import Evaluation, Training
 from sensorium.errors import MediaError, UserError, unknown
 
+OWN = ("id", "error")
+"""Columns of answers to many questions that are not outputs."""
 MOST = 100_000
 """Samples of a split up to which each is looked at; of more, so many are drawn."""
+
+
+def names(task: Task) -> None:
+    """Refuses a name that the answers to many questions have for a column of their own.
+
+    Raises:
+        UserError: An output has it.
+    """
+    for name in OWN:
+        if name in task.outputs:
+            raise UserError(
+                f"The model tells {name!r}.",
+                f"Answers to many questions have columns {' and '.join(OWN)} of their own.",
+                "Rename the field in the data, in `modalities` and in `model`.",
+            )
 
 
 def used(task: Task, training: Training, evaluation: Evaluation) -> list[str]:

@@ -74,19 +74,19 @@ def parse(text: str, source: object, kind: str = "one JSON object", line: int = 
         line: The text's first line in the file.
 
     Raises:
-        UserError: It is no JSON, or an object has a key twice; names both places.
+        UserError: It is not JSON, or an object has a key twice; names both places.
     """
     try:
         return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
     except json.JSONDecodeError as cause:
         raise UserError(
-            f"{source}:{line + cause.lineno - 1} is no JSON: {cause.msg} at column {cause.colno}.",
+            f"{source}:{line + cause.lineno - 1} is not JSON: {cause.msg} at column {cause.colno}.",
             f"Expected {kind}.",
             "Correct the line, or fetch the file again.",
         ) from cause
     except (RecursionError, _TooLongError) as cause:
         raise UserError(
-            f"{source}:{line} is no JSON that can be read: {cause}.",
+            f"{source}:{line} is not JSON that can be read: {cause}.",
             f"Expected {kind}.",
             "Lists lie at most some hundred deep, and numbers have at most some thousand digits.",
         ) from cause

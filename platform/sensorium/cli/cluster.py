@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sensorium.cli.help import Command, Group
-from sensorium.cli.options import Json, print_json
+from sensorium.cli.options import Json, print_json, row
 from sensorium.errors import UserError, unknown
 from sensorium.paths import expanded
 
@@ -36,10 +36,8 @@ def up(file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as cluste
     print(f"address  {cluster.address}")
     print(f"jobs     {cluster.jobs}")
     print(f"token    {cluster.token}")
-    print(
-        "open     Ray's control store and raylets listen on every address, and ask for the token; its metrics ask for"
-    )
-    print("         none: keep other machines out with a firewall (`sensorium doctor` lists the ports)")
+    told = "Ray's control store and raylets listen on every address, and ask for the token; its metrics ask for none:"
+    print(row("open", f"{told} keep other machines out with a firewall (`sensorium doctor` lists the ports)", 8))
     print(f"go on    sensorium train clip --workers 2 --address {cluster.name}")
     print(f"         sensorium submit --address {cluster.name} -- train clip --workers 2")
     print(f"         sensorium cluster down {cluster.name}")

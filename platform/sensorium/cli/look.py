@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Address, Json, print_json, warn
+from sensorium.cli.options import Address, Json, print_json, row, warn
 
 
 def tasks(as_json: Json = False) -> None:
@@ -27,7 +26,7 @@ def tasks(as_json: Json = False) -> None:
         print_json({name: {"plugin": entry.plugin, "summary": entry.summary()} for name, entry in found.items()})
         return
     for name, entry in found.items():
-        print(f"{name:20} {entry.summary()}")
+        print(row(name, entry.summary()))
 
 
 def plugins(as_json: Json = False) -> None:
@@ -50,7 +49,7 @@ def plugins(as_json: Json = False) -> None:
     for name, content in table.items():
         print(f"{name} {content.pop('version')}")
         for kind, names in content.items():
-            print(textwrap.fill(", ".join(names), 80, initial_indent=f"  {kind:10} ", subsequent_indent=" " * 13))
+            print(row(f"  {kind}", ", ".join(names), 12))
     _warn_failures(loaded)
 
 
@@ -98,7 +97,7 @@ def _show_parts(kind: str, given: list[str], as_json: bool) -> None:
     names = [item for item in given if item not in listed]
     if not names:
         summaries = {name: loaded.entries[kind][name].summary() for name in loaded.names(kind)}
-        print_json(summaries) if as_json else print("\n".join(f"{n:24} {text}" for n, text in summaries.items()))
+        print_json(summaries) if as_json else print(*(row(n, text) for n, text in summaries.items()), sep="\n")
         return
     from sensorium.experiment.explain import options
 
@@ -108,10 +107,11 @@ def _show_parts(kind: str, given: list[str], as_json: bool) -> None:
         return
     for name, found in parts.items():
         entry = loaded.entries[kind][name]
-        print(f"{kind} {name}, of the plugin {entry.plugin}: {entry.summary()}")
+        print(row(f"{kind} {name},", f"of the plugin {entry.plugin}: {entry.summary()}", 0))
         for key, each in found.items():
             value = "required" if each.required else f"default {json.dumps(each.default, ensure_ascii=False)}"
-            print(f"  {key}: {each.type}, {value}\n      {each.text}")
+            print(f"  {key}: {each.type}, {value}")
+            print(row("", each.text, 5))
 
 
 def schema() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
 from typing import Annotated, Any
 
 import typer
 
+WIDTH = 80
+"""Columns of a screen."""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY.PATH=VALUE", help="Options to change.")]
 Address = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to join, such as auto or HOST:6379.")]
@@ -35,6 +38,18 @@ Allowed = Annotated[
     ),
 ]
 """What is allowed is known to the process and its workers as soon as the command line is read."""
+
+
+def row(name: str, text: str, column: int = 20) -> str:
+    """Returns a row of a list, as lines that fit a screen.
+
+    Args:
+        name: What it begins with.
+        text: What is said of it.
+        column: Where that begins.
+    """
+    indent = " " * (column + 1)
+    return textwrap.fill(f"{name.ljust(column)} {text}", WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def print_json(value: Any) -> None:

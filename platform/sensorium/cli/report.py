@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sensorium.cli.options import WIDTH
 from sensorium.contracts.metric import less_is_better
 
 if TYPE_CHECKING:
     from sensorium.contracts.task import Task
-
-WIDTH = 80
-"""Columns of a screen."""
 
 CONTRIBUTION = "contribution."
 """How names begin that say by how much a metric falls without an input."""

@@ -109,7 +109,7 @@ def _settings(
         return serve_run.from_document(parse_yaml(text, str(file), mapping=False))
     fewest, _, most = replicas.partition(":")
     if not fewest.isdecimal() or not (most or "1").isdecimal() or not 0 < int(fewest) <= int(most or fewest):
-        raise UserError(f"{replicas!r} is no number of copies.", "N or FEWEST:MOST was expected, such as 1:4.")
+        raise UserError(f"{replicas!r} is not a number of copies.", "N or FEWEST:MOST was expected, such as 1:4.")
     served: dict[str, dict[str, Any]] = {
         name: {"model": model, "replicas": (int(fewest), int(most or fewest)), "num_gpus": num_gpus}
         for name, model in serve_run.named(models).items()
@@ -117,7 +117,7 @@ def _settings(
     for item in indexes:
         name, equals, folder = item.partition("=")
         if not equals:
-            raise UserError(f"{item!r} is no index of a model.", "NAME=FOLDER was expected.")
+            raise UserError(f"{item!r} is not an index of a model.", "NAME=FOLDER was expected.")
         if name not in served:
             raise unknown("model", name, served)
         served[name]["index"] = str(Path(expanded(folder)).resolve())

@@ -39,7 +39,7 @@ def has_whole_samples(subject: Subject) -> str:
             if missing:
                 raise ContractError(f"A sample of {name!r} lacks {', '.join(missing)}.")
             if not isinstance(sample["id"], str):
-                raise ContractError(f"The id {sample['id']!r} is no string.")
+                raise ContractError(f"The id {sample['id']!r} is not a string.")
         if len({sample["id"] for sample in samples}) < len(samples):
             raise ContractError(f"Two samples of {name!r} have the same id.")
     return ", ".join(f"{name} {len(split)}" for name, split in subject.splits.items())

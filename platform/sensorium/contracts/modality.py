@@ -48,7 +48,7 @@ class Modality(Component):
         """Returns the value that a path, bytes or an in-memory object holds.
 
         Raises:
-            MediaError: The bytes are no readable example; names the file and the cause.
+            MediaError: The bytes are not a readable example; names the file and the cause.
         """
         return raw
 

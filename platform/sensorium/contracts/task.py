@@ -108,6 +108,27 @@ class Task(Component, nn.Module):
         self.modalities = modalities
         self._metrics: list[Metric] = [metric.build() for metric in config.metrics]
 
+    @staticmethod
+    def apart(what: str, fields: Mapping[str, Modality], own: Mapping[str, Modality]) -> dict[str, Modality]:
+        """Returns `inputs`, or `outputs`: fields of the data, and what the task calls by a name of its own.
+
+        Args:
+            what: Whether these are inputs or outputs, for the message.
+            fields: Field -> modality; the names are a user's.
+            own: Name -> modality; the names are the task's.
+
+        Raises:
+            UserError: A field has the name of one of the task's own.
+        """
+        for name in fields:
+            if name in own:
+                raise UserError(
+                    f"The field {name!r} has the name of one of the task's own {what}.",
+                    f"These are {', '.join(map(repr, own))}.",
+                    "Rename the field in the data, in `modalities` and in `model`.",
+                )
+        return {**fields, **own}
+
     def stages(self) -> Sequence[Stage]:
         """Returns what is trained, in order; nothing for a task that needs no training, but is served all the same."""
         parts = [name for name, _ in self.named_children()]

@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class Checkpoint:
         """Returns what `<name>.safetensors` holds.
 
         Raises:
-            UserError: It is no safetensors file.
+            UserError: It is not a safetensors file.
         """
         path = self.folder / f"{name}.safetensors"
         try:
@@ -100,19 +100,19 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     """Returns a local checkpoint or model after comparing every file with the manifest.
 
     Raises:
-        UserError: It is no checkpoint, is incomplete, was changed, or holds a foreign file.
+        UserError: It is not a checkpoint, is incomplete, was changed, or holds a foreign file.
     """
     path = Path(folder)
     if not path.is_dir():
         raise UserError(
-            f"{folder} is no folder.",
+            f"{folder} is not a folder.",
             "A model is a checkpoint folder, runs:/… or models:/NAME@ALIAS.",
             "Check the path.",
         )
     reason = _fault(path)
     if reason:
         raise UserError(
-            f"{folder} is no whole checkpoint: {reason}.",
+            f"{folder} is not a whole checkpoint: {reason}.",
             "Nothing of it is read, because files may have been torn or exchanged.",
             "Take the checkpoint before it.",
         )
@@ -121,15 +121,14 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
 
 def _fault(folder: Path) -> str:
     try:
-        links = sorted(path.name for path in folder.iterdir() if path.is_symlink())
-        if links:
-            return f"{links[0]} is a link, and none is followed"
+        if strange := elsewhere(folder.iterdir()):
+            return strange
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected: dict[str, str] = manifest["sha256"]
         names = sorted(expected.keys())
     except OSError:
         return f"{MANIFEST} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{MANIFEST} is broken"
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     for name in sorted(present - set(names)):
@@ -141,6 +140,16 @@ def _fault(folder: Path) -> str:
             return f"{name} is missing"
         if _sha256(folder / name) != expected[name]:
             return f"{name} is not as it was written"
+    return ""
+
+
+def elsewhere(paths: Iterable[Path]) -> str:
+    """Says which of somebody's files is a link, or would never end; an empty string where none is."""
+    for path in sorted(paths):
+        if path.is_symlink():
+            return f"{path.name} is a link, and none is followed"
+        if not path.is_file() and not path.is_dir():
+            return f"{path.name} is a pipe or a device, and none is read"
     return ""
 
 

@@ -56,7 +56,7 @@ def _put(node: Any, path: list[str], value: Any) -> None:
 def _index(items: list[Any], key: str, path: list[str]) -> int:
     if not key.isdigit() or int(key) >= len(items):
         raise UserError(
-            f"{keypath.join(path)} does not exist: {key!r} is no position in a list of {len(items)}.",
+            f"{keypath.join(path)} does not exist: {key!r} is not a position in a list of {len(items)}.",
             "Positions count from 0.",
         )
     return int(key)

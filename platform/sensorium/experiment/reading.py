@@ -28,7 +28,7 @@ def read(source: str, plugins: Plugins) -> dict[str, Any]:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as cause:
-            raise UserError(f"{source} is no text in UTF-8: {cause.reason}.", "Experiments are YAML files.") from cause
+            raise UserError(f"{source} is not text in UTF-8: {cause.reason}.", "Experiments are YAML files.") from cause
         return dict(parse_yaml(text, source))
     file = default_file(source, plugins)
     if file is None:

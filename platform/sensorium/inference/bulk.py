@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
+from sensorium.assembly import checks
 from sensorium.contracts.dataset import Dataset
 from sensorium.contracts.task import Task
 from sensorium.errors import SensoriumError, UserError, unknown
@@ -123,6 +124,7 @@ def plan(model: str, predictor: Predictor, source: str, options: Sequence[str]) 
         UserError: There are no such files, no such dataset, or an input is unknown or missing.
     """
     task, loaded = predictor.model.task, predictor.model.loaded
+    checks.names(task)
     own = [option for option in options if option.startswith("dataset.")]
     given = _given([option for option in options if option not in own], task)
     name, colon, split = source.partition(":")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.engine.checkpoint import MANIFEST, publish
+from sensorium.engine.checkpoint import MANIFEST, elsewhere, publish
 from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.inference.bulk import PART, Asker, Plan
 from sensorium.inference.predictor import Predictor
@@ -83,6 +83,8 @@ class Index:
     def __init__(self, folder: str | Path) -> None:
         faiss, place = _faiss(), Path(expanded(folder))
         try:
+            if strange := elsewhere(place.iterdir()):
+                raise OSError(strange)
             self.about = About(**json.loads((place / ABOUT).read_text(encoding="utf-8")))
             with (place / ROWS).open(encoding="utf-8") as file:
                 self._rows = [_row(json.loads(line)) for line in file]

@@ -53,7 +53,7 @@ class Predictor:
         """Returns the predictor of a model folder.
 
         Raises:
-            UserError: The folder is no whole checkpoint.
+            UserError: The folder is not a whole checkpoint.
         """
         return cls(load_model(folder))
 
@@ -164,7 +164,7 @@ def evaluate(folder: str | Path, split: str | None = None, overrides: Sequence[s
     Without a name it is the split that was measured at the end of the training.
 
     Raises:
-        UserError: The folder is no whole checkpoint, or there is no such split.
+        UserError: The folder is not a whole checkpoint, or there is no such split.
     """
     model = load_model(folder)
     loaded = model.loaded

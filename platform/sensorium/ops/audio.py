@@ -38,7 +38,7 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
 def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     """Returns the signal-to-distortion ratio of BSS Eval (...), in dB, without gradient; silence counts as in SI-SDR.
 
-    What a filter of 512 taps makes of the reference is no distortion (E. Vincent et al., Performance
+    What a filter of 512 taps makes of the reference is not a distortion (E. Vincent et al., Performance
     measurement in blind audio source separation, 2006, with the one source as its own subspace).
 
     Args:
@@ -79,5 +79,5 @@ def _decibels(signal: Tensor, distortion: Tensor, whole: Tensor, blank: Tensor, 
     """Returns the ratio; the lowest where the estimate is `blank`, 0 dB where the reference is `silent`."""
     floor = FLOOR * whole + 1e-20
     ratio = 10 * ((signal.clamp(min=0) + floor) / (distortion.clamp(min=0) + floor)).log10()
-    # An estimate that is no number stays so, of silence too.
+    # An estimate that is not a number stays so, of silence too.
     return ratio.masked_fill(blank, 10 * math.log10(FLOOR)).masked_fill(silent & ~ratio.isnan(), 0.0)

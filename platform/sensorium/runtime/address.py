@@ -39,7 +39,7 @@ def join(address: str) -> str:
         if not host or not port.isdigit():
             names = ", ".join(cluster.name for cluster in laptop.clusters()) or "none"
             raise UserError(
-                f"{address!r} is no address of a Ray cluster.",
+                f"{address!r} is not an address of a Ray cluster.",
                 "It is HOST:6379, ray://HOST:10001, auto, or the name of a cluster started here.",
                 f"Clusters started here: {names}.",
             )
@@ -68,7 +68,7 @@ def jobs_address(address: str | None) -> str:
     if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
         names = ", ".join(cluster.name for cluster in laptop.clusters()) or "none"
         raise UserError(
-            f"{address!r} is no address that takes jobs.",
+            f"{address!r} is not an address that takes jobs.",
             "It is http://HOST:8265, or the name of a cluster started here.",
             f"Clusters started here: {names}.",
         )
@@ -97,7 +97,7 @@ def status(address: str, token: str = "") -> int:
     """Returns the status (HTTP) of a dashboard's answer to somebody with a token, or without.
 
     Raises:
-        UserError: Nothing answers, or it is no dashboard of Ray.
+        UserError: Nothing answers, or it is not a dashboard of Ray.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{address}/api/version", headers=headers)

@@ -99,7 +99,7 @@ def checked(data: Any, where: str) -> Description:
     from pydantic import TypeAdapter, ValidationError
 
     if not isinstance(data, Mapping):
-        raise UserError(f"{where} is no description of a cluster.", "It is a mapping with `name` and `nodes`.")
+        raise UserError(f"{where} is not a description of a cluster.", "It is a mapping with `name` and `nodes`.")
     try:
         return TypeAdapter(Description).validate_json(json.dumps(data, default=str))
     except ValidationError as cause:

@@ -132,7 +132,7 @@ class Cluster:
     def stop(self) -> None:
         """Ends all processes of the cluster, and removes its token and files."""
         roots = {number for member in self.members.values() for number, _ in member.processes}
-        # What is no descendant is the writer of a run's record: it ends when it has written.
+        # What is not a descendant is the writer of a run's record: it ends when it has written.
         processes.end(self.processes(), roots, GRACE)
         processes.kill(self.processes)
         shutil.rmtree(self.scratch, ignore_errors=True)

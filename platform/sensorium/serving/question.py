@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NoReturn
 
@@ -22,6 +23,9 @@ UNNAMED = "application/octet-stream"
 """What clients call a file whose type they do not know; its content decides."""
 
 CHARSETS = ("utf-8", "utf8", "us-ascii")
+
+DEPTH = 64
+"""Lists and objects of JSON that may lie within one another; what handles them calls itself for each."""
 
 FORMS = "A JSON object with base64 for media (application/json), or a form with files (multipart/form-data)"
 
@@ -63,7 +67,7 @@ def _object(body: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as cause:
         raise Refusal(400, "The JSON is not UTF-8.", f"Byte {cause.start} cannot be read.", "Encode it so.") from cause
     except (ValueError, RecursionError) as cause:
-        raise Refusal(400, f"The body is no JSON ({str(cause)[:120]}).", "A JSON object was expected.") from cause
+        raise Refusal(400, f"The body is not JSON ({str(cause)[:120]}).", "A JSON object was expected.") from cause
     if not isinstance(content, dict):
         _refuse(422, f"The JSON is a {type(content).__name__}.", "An object, field -> value, was expected.")
     return content
@@ -73,9 +77,17 @@ def _loaded(text: str) -> Any:
     """Returns what JSON holds.
 
     Raises:
-        ValueError: It is broken, has a key twice, or a number that neither 64 bits nor a float of them hold.
+        ValueError: It is broken, too deep, has a key twice, or a number that neither 64 bits nor a float of them hold.
     """
-    return json.loads(text, parse_constant=_no_number, parse_int=_whole, parse_float=_finite, object_pairs_hook=_once)
+    content = json.loads(
+        text, parse_constant=_no_number, parse_int=_whole, parse_float=_finite, object_pairs_hook=_once
+    )
+    level, depth = [content], 0
+    while level := [each for each in level if isinstance(each, (list, dict))]:
+        if (depth := depth + 1) > DEPTH:
+            raise ValueError(f"over {DEPTH} lists and objects lie within one another")
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return content
 
 
 def _whole(digits: str) -> int:
@@ -113,7 +125,7 @@ def _from_json(name: str, value: Any, inputs: Mapping[str, Input]) -> Any:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as cause:
         raise Refusal(
-            422, f"Input {name!r} is no base64 ({cause}).", "The file's bytes as base64 were expected."
+            422, f"Input {name!r} is not base64 ({cause}).", "The file's bytes as base64 were expected."
         ) from (cause)
 
 
@@ -156,9 +168,23 @@ async def _form(
 
 
 def _called(name: str, inputs: Mapping[str, Input]) -> str:
-    """Returns the input that a part is for: HTML writes quotes and line ends of names as %22, %0D and %0A."""
-    plain = name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
-    return plain if name not in inputs and plain in inputs else name
+    """Returns the input that a part is for, whose name clients write in more than one way.
+
+    Raises:
+        Refusal: It could be for two of them.
+    """
+    meant = [each for each in inputs if name == each or _written(name) == _written(each)]
+    if len(meant) > 1:
+        _refuse(422, f"The form's field {name!r} may be any of {meant!r}.", "A form tells no difference.", "Send JSON.")
+    return meant[0] if meant else name
+
+
+def _written(name: str) -> str:
+    """Returns what a name is in every client's form: a line end %0D%0A, a quote %22, backslashes one of them.
+
+    HTML makes one kind of all line ends, others keep theirs; what reads headers takes a backslash for an escape.
+    """
+    return re.sub(r"\\+", r"\\", re.sub("(\r|%0D)?(\n|%0A)|\r|%0D", "%0D%0A", name)).replace('"', "%22")
 
 
 class _Parser(MultiPartParser):
@@ -166,6 +192,12 @@ class _Parser(MultiPartParser):
 
     spool_max_size = 1 << 62
     ended = False
+
+    def on_part_end(self) -> None:
+        """Refuses a text that is not UTF-8, which Starlette would take for Latin-1."""
+        if self._current_part.file is None:
+            self._current_part.data.decode("utf-8")
+        super().on_part_end()
 
     def on_end(self) -> None:
         """Notes that the closing boundary came."""
@@ -191,7 +223,7 @@ def _from_part(name: str, content: str | bytes, kind: str, inputs: Mapping[str, 
     try:
         return _held(name, _loaded(text), taken)
     except (ValueError, RecursionError) as cause:
-        raise Refusal(422, f"Input {name!r} is no JSON ({str(cause)[:120]}).") from cause
+        raise Refusal(422, f"Input {name!r} is not JSON ({str(cause)[:120]}).") from cause
 
 
 def _input(name: str, inputs: Mapping[str, Input]) -> Input:

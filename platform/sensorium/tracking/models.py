@@ -196,11 +196,12 @@ def _store(run: Run, model: str, task: Task) -> Stored:
 def _download(uri: str, folder: Path) -> str:
     import fsspec
 
+    from sensorium.engine.checkpoint import elsewhere
+
     try:
         files, root = fsspec.core.url_to_fs(uri)
-        for link in Path(root).rglob("*") if "file" in files.protocol else ():
-            if link.is_symlink():
-                raise OSError(f"{link} is a link, and none is followed")
+        if strange := elsewhere(Path(root).rglob("*") if "file" in files.protocol else ()):
+            raise OSError(strange)
         files.get(f"{root.rstrip('/')}/", f"{folder}/", recursive=True)
     except (OSError, ValueError, ImportError) as cause:
         raise UserError(

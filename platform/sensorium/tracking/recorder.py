@@ -45,7 +45,7 @@ class Recorder:
         self._closing = threading.Event()
         command = [sys.executable, "-m", _LAUNCH, str(lock_file(run.name))]
         self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._writer.wait()  # for the launcher; the writer itself is no child
+        self._writer.wait()  # for the launcher; the writer itself is not a child
         self._send({"run": asdict(run)})
         self._sender = threading.Thread(target=self._forward, name="tracking", daemon=True)
         self._sender.start()

@@ -173,7 +173,7 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def _commit() -> dict[str, str]:
-    if sent := os.environ.get("SENSORIUM_COMMIT"):  # a job's folder is no repository
+    if sent := os.environ.get("SENSORIUM_COMMIT"):  # a job's folder is not a repository
         return {"mlflow.source.git.commit": sent}
     command = ["git", "rev-parse", "HEAD"]
     try:

@@ -246,5 +246,5 @@ def test_heat_maps_show_words_up_to_the_end(modalities):
 def test_heat_maps_refuse_what_is_none():
     with pytest.raises(MediaError, match="shape"):
         Heatmaps(Heatmaps.Config()).decode([[1.0]])
-    with pytest.raises(MediaError, match="no numbers"):
+    with pytest.raises(MediaError, match="not numbers"):
         Heatmaps(Heatmaps.Config()).decode("warm")

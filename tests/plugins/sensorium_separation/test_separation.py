@@ -346,7 +346,7 @@ def test_a_film_without_sound_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        ("modalities.mixture.view=log_mel", "no waveform of one length"),
+        ("modalities.mixture.view=log_mel", "not a waveform of one length"),
         ("modalities.voice_b.seconds=2.0", "not read as the mixture"),
         (
             "modalities.voice_b={name: audio, sample_rate: 16000, seconds: 0.5, view: waveform}",

@@ -156,7 +156,7 @@ def test_the_published_sizes_fit_together(root):
 
 
 def test_nothing_is_learnt_from_a_sound_without_a_picture(root):
-    """Its divergence is no number, at which a training stops."""
+    """Its divergence is not a number, at which a training stops."""
     assembly = assembled(root)
     batch, student = batch_of(assembly, "train"), assembly.task.stages()[0].objectives[0]
     losses = student.losses(student.forward(batch), batch)
@@ -185,8 +185,8 @@ def scores(root):
         (lambda root: (root / "features/VGG16_PLACES2_TRAIN_B0002/prob").unlink(), UserError, "No such file"),
         (lambda root: [path.unlink() for path in (root / "lmdbs").iterdir()], UserError, "no list .*train_frames4"),
         (scores, MediaError, "Frame 0 of videos/c3/rain.mp4, field 'scene'.*802 the sum"),
-        (lambda root: (root / "mp3/videos/c3/rain.mp4.mp3").write_bytes(b"no"), MediaError, "no readable sound"),
-        (lambda root: (root / "mp3/videos/c3/rain.mp4.mp3").unlink(), MediaError, "no readable sound"),
+        (lambda root: (root / "mp3/videos/c3/rain.mp4.mp3").write_bytes(b"no"), MediaError, "not a readable sound"),
+        (lambda root: (root / "mp3/videos/c3/rain.mp4.mp3").unlink(), MediaError, "not a readable sound"),
     ],
 )
 def test_what_is_broken_is_named(root, harm, error, says):

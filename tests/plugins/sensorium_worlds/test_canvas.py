@@ -191,7 +191,7 @@ def test_a_source_of_something_else_is_refused(world, data):
 
 
 def test_a_combination_that_is_none_is_refused(world):
-    with pytest.raises(UserError, match="'three red' is no colour and digit"):
+    with pytest.raises(UserError, match="'three red' is not a colour and a digit"):
         world(unseen=["three red"])
 
 

@@ -105,12 +105,12 @@ def test_photographs_with_captions_are_ready_to_train_on(tmp_path, photographs):
 @pytest.mark.parametrize(
     ("broken", "cause"),
     [
-        (lambda whole: whole[: len(whole) // 2], "bad.jpg: is no readable picture"),
+        (lambda whole: whole[: len(whole) // 2], "bad.jpg: is not a readable picture"),
         (lambda whole: b"", "bad.jpg: is empty (0 bytes)"),
-        (lambda whole: b"GIF89a, but not really", "bad.jpg: is no readable picture"),
+        (lambda whole: b"GIF89a, but not really", "bad.jpg: is not a readable picture"),
         (
             lambda whole: png(60_000, 60_000),
-            "bad.jpg: is no readable picture (Image size (3600000000 pixels) exceeds limit",
+            "bad.jpg: is not a readable picture (Image size (3600000000 pixels) exceeds limit",
         ),
     ],
     ids=["truncated", "empty", "other", "huge"],
@@ -126,8 +126,8 @@ def test_a_broken_picture_is_refused_with_file_and_cause(tmp_path, photographs, 
 @pytest.mark.parametrize(
     ("broken", "cause"),
     [
-        (lambda whole: b"RIFF" + b"\xff" * 40, "bad.wav: is no readable sound"),
-        (lambda whole: whole[:20], "bad.wav: is no readable sound"),
+        (lambda whole: b"RIFF" + b"\xff" * 40, "bad.wav: is not a readable sound"),
+        (lambda whole: whole[:20], "bad.wav: is not a readable sound"),
         (lambda whole: b"", "bad.wav: is empty (0 bytes)"),
         (None, "bad.wav: holds no samples"),
     ],
@@ -179,7 +179,7 @@ def test_broken_media_are_skipped_and_counted_when_the_experiment_says_so(tmp_pa
     assert [index for index, _ in assembly.skipped["train"]] == [0, 1, 2, 3]
     whys = [why for _, why in assembly.skipped["train"]]
     for why, file, cause in zip(
-        whys, broken, ["no readable picture", "0 bytes", "3600000000 pixels", "cannot be opened"], strict=True
+        whys, broken, ["not a readable picture", "0 bytes", "3600000000 pixels", "cannot be opened"], strict=True
     ):
         assert why.startswith(f"Sample {file}, field 'image': ")
         assert cause in why
@@ -429,7 +429,7 @@ def spoil_missing(folder):
 )
 def test_a_model_that_was_cut_or_changed_is_refused(model, spoil, cause):
     spoil(model)
-    with pytest.raises(UserError, match="is no whole checkpoint") as caught:
+    with pytest.raises(UserError, match="is not a whole checkpoint") as caught:
         load_model(model)
     assert cause in str(caught.value)
 
@@ -456,7 +456,7 @@ def test_a_pickle_is_never_read_even_with_the_right_hash(model):
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         load_model(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"manifest\.json is missing"):
         load_model(tmp_path)

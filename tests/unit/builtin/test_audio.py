@@ -250,10 +250,10 @@ def claiming(frames):
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 20_000).astype(np.float32)
 BROKEN = {
     "empty": (b"", "0 bytes"),
-    "words": (b"this is no sound at all, only words", "no readable sound"),
-    "header": (file(tone(300))[:20], "no readable sound"),
+    "words": (b"this is not a sound at all, only words", "not a readable sound"),
+    "header": (file(tone(300))[:20], "not a readable sound"),
     "silent": (file(np.zeros(0, np.float32)), "no samples"),
-    "nan": (file(np.array([0, np.nan], np.float32), subtype="FLOAT"), "no finite number"),
+    "nan": (file(np.array([0, np.nan], np.float32), subtype="FLOAT"), "not finite numbers"),
     "long": (file(np.zeros(1000, np.int16), rate=1), "lasts 1000 s"),
     "flac": (file(NOISE, kind="FLAC")[:20_000], "lost sync"),
     "mp3": (file(NOISE, kind="MP3")[:3000], "of 20000 samples"),

@@ -251,7 +251,7 @@ def test_coco_refuses_what_does_not_fit(tmp_path, data):
     refused(opening([ONE], [SAYS, SAYS]), "'1#7' is there twice")
     refused(opening([], []), "no samples")
     path = write(tmp_path / "annotations/captions_train2017.json", '{"images": [],\n "annotations": [')
-    refused(lambda: build(CocoCaptions, root=str(tmp_path)).open("train"), f"{path}:2 is no JSON")
+    refused(lambda: build(CocoCaptions, root=str(tmp_path)).open("train"), f"{path}:2 is not JSON")
     write(path, "[]")
     refused(lambda: build(CocoCaptions, root=str(tmp_path)).open("train"), f"{path} is []", "JSON object")
     refused(lambda: build(CocoCaptions, root=str(tmp_path / "nowhere")), "nowhere", "holds annotations, train2017")
@@ -397,9 +397,9 @@ def test_manifest_at_a_uri(table):
         ("three,dog", "three,dog,dog", 3, "6 cells"),
         ("three", " ", 3, "no value for 'text'"),
         ("dog,y", "dog,", 3, "no value for 'id'"),
-        ("[3]", "3", 3, "no vector"),
-        ("[3]", "[a]", 3, "no vector"),
-        ('two"', 'two"!', 2, "no CSV"),
+        ("[3]", "3", 3, "not a vector"),
+        ("[3]", "[a]", 3, "not a vector"),
+        ('two"', 'two"!', 2, "not CSV"),
     ],
 )
 def test_manifest_refuses_bad_csv(table, old, new, line, said):
@@ -410,8 +410,8 @@ def test_manifest_refuses_bad_csv(table, old, new, line, said):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ('{"picture": "a.jpg", "text": "x"', "no JSON"),
-        ("[1]", "no JSON object"),
+        ('{"picture": "a.jpg", "text": "x"', "not JSON"),
+        ("[1]", "not a JSON object"),
         ('{"picture": "a.jpg"}', "no 'text'"),
         ('{"picture": "a.jpg", "text": null}', "no value for 'text'"),
         ('{"picture": "", "text": "x"}', "no value for 'picture'"),
@@ -580,7 +580,7 @@ def test_webdataset_refuses_what_does_not_fit(tmp_path):
     for pattern in ("b.tar", "b*.tar", "a-{0..1}.tar"):
         refused(lambda pattern=pattern: build(WebDataset, train=str(tmp_path / pattern)), "no file", "holds a.tar")
     refused(lambda: build(WebDataset, train=str(tmp_path / "a-{3..1}.tar")), "a-{3..1}.tar")
-    with pytest.raises(MediaError, match=r"0\.txt is no UTF-8 text"):
+    with pytest.raises(MediaError, match=r"0\.txt is not UTF-8 text"):
         opening({"0.txt": b"\xff"})()[0]
     with pytest.raises(ValueError, match="train or test"):
         WebDataset.Config()

@@ -155,7 +155,7 @@ def test_hostile_files_are_refused_with_a_sentence(data):
     for file in files:
         modality = IMAGE if "image" in file.name else VIDEO
         for raw in (file, file.read_bytes()):
-            with pytest.raises(MediaError, match="is no readable"):
+            with pytest.raises(MediaError, match="is not a readable"):
                 modality.decode(raw)
 
 
@@ -172,7 +172,7 @@ def test_whatever_a_library_raises_is_a_broken_file(error, monkeypatch):
         content = VALID[kind][1]()
         with monkeypatch.context() as patch:
             patch.setattr(module, name, fails)
-            with pytest.raises(MediaError, match="is no readable"):
+            with pytest.raises(MediaError, match="is not a readable"):
                 modality.decode(content)
 
 

@@ -202,7 +202,7 @@ def header_of(width, height):
 BROKEN = {
     "truncated": (png(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))[:2000], "truncated"),
     "empty": (b"", "0 bytes"),
-    "words": (b"this is no picture", "unknown format"),
+    "words": (b"this is not a picture", "unknown format"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "unknown format"),
     "bomb": (header_of(60000, 60000), "3600000000 pixels"),
     "large": (header_of(11000, 11000), "11000 x 11000"),
@@ -241,7 +241,7 @@ def test_missing_files_are_refused(tmp_path):
         (np.zeros((2, 2), np.int64), "int64"),
         (np.array([["a"]]), "<U1"),
         (torch.zeros(2, 3, 4, 4), "shape"),
-        (7, "int is no picture"),
+        (7, "int is not a picture"),
     ],
 )
 def test_values_that_are_no_picture_are_refused(value, words):

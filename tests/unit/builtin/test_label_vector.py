@@ -69,7 +69,12 @@ def test_vectors_pass_as_they_are():
 
 @pytest.mark.parametrize(
     ("raw", "words"),
-    [([1, 2], r"\(2,\)"), ([[1, 2, 3]], r"\(1, 3\)"), ([1, float("nan"), 3], "nan at place 1"), ("abc", "no vector")],
+    [
+        ([1, 2], r"\(2,\)"),
+        ([[1, 2, 3]], r"\(1, 3\)"),
+        ([1, float("nan"), 3], "nan at place 1"),
+        ("abc", "not a vector"),
+    ],
 )
 def test_what_is_no_vector_is_refused(raw, words):
     with pytest.raises(MediaError, match=words):

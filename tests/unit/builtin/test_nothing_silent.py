@@ -198,7 +198,7 @@ def opened(reader, content, root, fields):
         (COCO, '{"images": [],\n"images": [], "annotations": []}', ["json:1, column 2", "json:2, column 1"]),
         (COCO, coco([1], ["x", " "]), ["annotations[1], caption, is empty"]),
         (KARPATHY, karpathy("\ufeff "), ["images[0], sentences[0], raw, is empty"]),
-        (FLICKR, "a.jpg#0\t \n", ["txt:1 is no caption"]),
+        (FLICKR, "a.jpg#0\t \n", ["txt:1 is not a caption"]),
         (LINES, '{"id": " ", "a": "1"}\n', ["x.jsonl:1, 'id', is empty"]),
         (GRID, "id,video,id\na,a.mpg,b\n", ["'id'", "index.csv:1, column 1", "index.csv:1, column 3"]),
         (GRID, "id,video\na,a.mpg\n a,b.mpg\n", ["'a'", "index.csv:2", "index.csv:3"]),

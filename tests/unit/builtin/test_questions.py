@@ -40,7 +40,7 @@ def test_easy_vqa_refuses_what_does_not_fit(tmp_path):
     with pytest.raises(UserError, match="number 1"):
         dataset.open("train")
     write(tmp_path / "train/questions.json", b'[["what?",')
-    with pytest.raises(UserError, match="no JSON"):
+    with pytest.raises(UserError, match="not JSON"):
         dataset.open("train")
     with pytest.raises(UserError, match="test"):
         dataset.open("test")
@@ -170,7 +170,7 @@ def test_karpathys_split_refuses_what_does_not_fit(coco):
     with pytest.raises(UserError, match=r"images\[0\] has no 'sentences'"):
         dataset.open("train")
     write(coco / "dataset_coco.json", b"{")
-    with pytest.raises(UserError, match="no JSON"):
+    with pytest.raises(UserError, match="not JSON"):
         dataset.open("train")
     with pytest.raises(UserError, match="no split at"):
         CocoKarpathy.Config(root=str(coco), file="dataset_flickr8k.json").build()

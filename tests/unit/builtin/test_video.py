@@ -1,4 +1,4 @@
-"""Video: frames at their times, the sound in step with them, and what is no video refused."""
+"""Video: frames at their times, the sound in step with them, and what is not a video refused."""
 
 import io
 import math
@@ -248,7 +248,7 @@ def test_a_list_of_other_files_is_refused(tmp_path, monkeypatch):
     (tmp_path / "list.mpg").write_bytes(b"ffconcat version 1.0\nfile other.mp4\n")
     assert video().decode("other.mp4").frames.shape[0] == 10
     for raw in ("list.mpg", (tmp_path / "list.mpg").read_bytes()):
-        with pytest.raises(MediaError, match="no readable video"):
+        with pytest.raises(MediaError, match="not a readable video"):
             video().decode(raw)
 
 

@@ -7,6 +7,7 @@ import pytest
 import typer
 
 from sensorium.cli.main import app
+from sensorium.plugins import KINDS, Plugins
 
 WIDTH = 80
 PLACEHOLDER = re.compile(r"(-- )?\[?[A-Z][A-Z_.:|=,\[\]]*")
@@ -64,9 +65,20 @@ def test_summaries_are_of_one_line(path, command):
     assert "..." not in section
 
 
-def test_the_list_of_plugins_fits_80_columns(sensorium):
-    out = sensorium("plugins").out
+LISTS = [("tasks",), ("plugins",), *(("show", kind) for kind in KINDS)]
+
+
+@pytest.mark.parametrize("command", LISTS, ids=" ".join)
+def test_lists_fit_80_columns_and_name_everything(sensorium, command):
+    out = sensorium(*command).out
     assert max(map(len, out.splitlines())) <= WIDTH
-    found = sensorium("plugins", "--json").json["plugins"]
-    for names in (names for plugin in found.values() for kind, names in plugin.items() if kind != "version"):
-        assert all(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", out) for name in names)
+    words = {word.strip(",") for word in out.split()}
+    loaded = Plugins()
+    kinds = {"tasks": ["task"], "plugins": KINDS}.get(command[0], command[1:])
+    assert words >= {name for kind in kinds for name in loaded.names(kind)}
+
+
+def test_a_summary_is_a_sentence_that_may_name_its_authors(sensorium):
+    assert (
+        sensorium("show", "loss", "--json").json["kl_divergence"].endswith("(Hinton et al. 2015 without temperature).")
+    )

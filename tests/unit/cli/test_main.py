@@ -103,10 +103,10 @@ def test_schema_is_json(sensorium):
         (["show", "clip", "training.epochs"], "'training.epochs' is not an override."),
         (
             ["evaluate", "nowhere"],
-            "nowhere is no folder. A model is a checkpoint folder, runs:/… or models:/NAME@ALIAS.",
+            "nowhere is not a folder. A model is a checkpoint folder, runs:/… or models:/NAME@ALIAS.",
         ),
-        (["predict", "nowhere", "image=x.png"], "nowhere is no folder."),
-        (["predict", "nowhere"], "nowhere is no folder."),
+        (["predict", "nowhere", "image=x.png"], "nowhere is not a folder."),
+        (["predict", "nowhere"], "nowhere is not a folder."),
         (["predict", "gs3://bucket/model", "image=x.png"], "The model 'gs3://bucket/model' cannot be read"),
     ],
 )

@@ -70,14 +70,14 @@ def test_a_torn_checkpoint_is_not_taken_over(store, tmp_path):
     save(other, 6)
     found = other.get(6)
     flip_a_byte(Path(other.place(6)))
-    with pytest.raises(UserError, match="no whole checkpoint"):
+    with pytest.raises(UserError, match="not a whole checkpoint"):
         store.adopt(found)
     assert store.latest().step == 3
 
 
 def test_there_is_none_before_the_first(store):
     assert store.latest() is None
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         store.get(3)
 
 
@@ -139,7 +139,7 @@ def test_what_is_torn_or_foreign_is_passed_over_and_refused(harm, reason, store)
     harm(folder(store, 2))
     assert store.latest().step == 1
     for read in (lambda: store.get(2), lambda: open_checkpoint(store.place(2))):
-        with pytest.raises(UserError, match=f"is no whole checkpoint: {reason}.*Take the checkpoint before it"):
+        with pytest.raises(UserError, match=f"is not a whole checkpoint: {reason}.*Take the checkpoint before it"):
             read()
     save(store, 2)  # a resumed run gets there again
     assert store.latest().step == 2

@@ -231,7 +231,7 @@ def test_a_failure_is_told_to_plugins(tmp_path):
 
 
 def test_a_broken_sample_ends_the_run_with_its_name(tmp_path):
-    with pytest.raises(UserError, match=r"ample train/9, field 'x': 'oops' is no vector"):
+    with pytest.raises(UserError, match=r"ample train/9, field 'x': 'oops' is not a vector"):
         train("toy_regression", tmp_path, "dataset.broken=9")
 
 

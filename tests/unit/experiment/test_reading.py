@@ -284,7 +284,7 @@ def test_a_key_that_occurs_twice_is_refused(tmp_path):
         (b"task: clip\n  x: [", "is not YAML"),
         (b"- task\n- clip\n", "Expected: a mapping with `task`"),
         (b"", "is None. Expected: a mapping with `task`"),
-        (b"\xff\xfe\x00", "is no text in UTF-8"),
+        (b"\xff\xfe\x00", "is not text in UTF-8"),
         (b"dataset: digits\n", "The experiment names no task."),
         (b"task: 3\n", "The experiment names no task."),
     ],
@@ -369,9 +369,9 @@ def test_a_component_in_short_form_takes_options():
 def test_positions_in_lists():
     assert clip("model.prompts.0='look: {}'").model.prompts[0] == "look: {}"
     assert type(clip("model.metrics.1=retrieval").model.metrics[1]) is type(clip().model.metrics[0])
-    assert "'3' is no position in a list of 3" in refused("model.prompts.3=x")
-    assert "'first' is no position in a list of 3" in refused("model.prompts.first=x")
-    assert "'-1' is no position" in refused("model.prompts.-1=x")
+    assert "'3' is not a position in a list of 3" in refused("model.prompts.3=x")
+    assert "'first' is not a position in a list of 3" in refused("model.prompts.first=x")
+    assert "'-1' is not a position" in refused("model.prompts.-1=x")
 
 
 @pytest.mark.parametrize("text", ["training.epochs", "=3", "epochs 3", ""])

@@ -41,7 +41,7 @@ def test_all_that_can_be_said_is_read(file):
         ("name: a\nnodes: [{}]\nports: {dashbord: 1}", "Did you mean 'dashboard'?"),
         ("name: a\nnodes: [{}]\nports: {control: 7000, dashboard: 7000}", "ports must differ"),
         ("name: a\nnodes: [{}]\nport: 1", "Did you mean 'ports'?"),
-        ("- a", "is no description of a cluster"),
+        ("- a", "is not a description of a cluster"),
         ("a: [", "is not YAML"),
     ],
 )

@@ -134,11 +134,11 @@ def ten_hours():
 @pytest.mark.parametrize(
     ("field", "content", "text"),
     [
-        ("picture", echo.png()[:40], "Input 'picture': the bytes given: is no readable picture"),
+        ("picture", echo.png()[:40], "Input 'picture': the bytes given: is not a readable picture"),
         ("picture", b"", "is empty"),
         ("picture", bomb(30_000), "900000000 pixels"),
         ("picture", bomb(1000), "1000 x 1000 pixels. At most 10000"),
-        ("picture", echo.sound(), "is no readable picture"),
+        ("picture", echo.sound(), "is not a readable picture"),
         ("sound", ten_hours(), "breaks off, with 100 of 576000000 bytes"),
         ("sound", echo.sound(seconds=2.5), "At most 2 s"),
     ],
@@ -184,8 +184,8 @@ def torn(short):
         (b"{}", {"Content-Type": ""}, 415, "of no type"),
         (b'{"words": "\xff\xfe"}', JSON, 400, "not UTF-8"),
         ('{"words": "one"}'.encode("utf-16"), JSON, 400, "not UTF-8"),
-        (b'{"words": ', JSON, 400, "no JSON"),
-        (b"[" * 100_000, JSON, 400, "no JSON"),
+        (b'{"words": ', JSON, 400, "not JSON"),
+        (b"[" * 100_000, JSON, 400, "not JSON"),
         (b'{"numbers": [NaN, 1]}', JSON, 400, "NaN is not a number"),
         (b'{"words": "one", "words": "two"}', JSON, 400, "the key 'words' is there twice"),
         (b'{"numbers": [{"a": 1, "a": 2}]}', JSON, 400, "the key 'a' is there twice"),
@@ -304,7 +304,7 @@ def test_a_body_slower_than_the_least_rate_is_cut_off(model, monkeypatch):
 
     refused(asyncio.run(run(1000, first=b"{", then=b" ", pause=0.01)), 408, "too slowly")
     patient = asyncio.run(run(50, first=b'{"words": "one"', then=b" ", pause=0.01, more=40))
-    refused(patient, 400, "no JSON")  # 40 bytes in 0.4 s: read to its end
+    refused(patient, 400, "not JSON")  # 40 bytes in 0.4 s: read to its end
 
 
 def test_slow_bodies_keep_nobody_out(model):
@@ -341,7 +341,7 @@ def test_all_bodies_together_are_bounded_and_their_memory_comes_back(model):
     more, again = asyncio.run(run())
     refused(more, 503, "At most 2500 bytes are held")
     assert more.headers["retry-after"] == "1"
-    refused(again, 400, "no JSON")
+    refused(again, 400, "not JSON")
 
 
 def test_a_key_is_asked_for(model):

@@ -120,7 +120,7 @@ def decode(data: bytes, source: object) -> str:
     except UnicodeDecodeError as cause:
         line = data.count(b"\n", 0, cause.start) + 1
         raise UserError(
-            f"{source}:{line} is no UTF-8 text: {cause.reason}.",
+            f"{source}:{line} is not UTF-8 text: {cause.reason}.",
             "Text files are in UTF-8.",
             "Convert it, for example with iconv.",
         ) from cause
@@ -190,7 +190,7 @@ def csv_rows(
             yield reader.reader.line_num, row
     except csv.Error as cause:
         raise UserError(
-            f"{source}:{reader.reader.line_num} is no CSV: {cause}.",
+            f"{source}:{reader.reader.line_num} is not CSV: {cause}.",
             "A quote inside a quoted cell is doubled.",
             "Correct the line.",
         ) from cause

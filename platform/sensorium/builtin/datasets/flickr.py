@@ -110,7 +110,7 @@ def _captions(path: Path) -> Iterator[tuple[str, str, str]]:
                 name, *cells = next(csv.reader([line]))
             except csv.Error as cause:
                 raise UserError(
-                    f"{path}:{number} is no CSV: {cause}.", "Expected `image.jpg,caption`.", "Mend the line."
+                    f"{path}:{number} is not CSV: {cause}.", "Expected `image.jpg,caption`.", "Mend the line."
                 ) from cause
             text = ",".join(cells)
             key = f"{name}#{counts.setdefault(name, 0)}"
@@ -120,5 +120,7 @@ def _captions(path: Path) -> Iterator[tuple[str, str, str]]:
             name = key.rpartition("#")[0]
         if not name.strip() or not clean(text):
             expected = "`image.jpg,caption`" if table else "`image.jpg#0`, a tab, and the caption"
-            raise UserError(f"{path}:{number} is no caption: {line[:60]!r}.", f"Expected {expected}.", "Mend the line.")
+            raise UserError(
+                f"{path}:{number} is not a caption: {line[:60]!r}.", f"Expected {expected}.", "Mend the line."
+            )
         yield key, name, clean(text)

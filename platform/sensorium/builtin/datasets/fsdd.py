@@ -71,7 +71,7 @@ def _take(path: Path) -> tuple[int, str, int, Path]:
     match = NAME.fullmatch(path.name)
     if match is None:
         raise UserError(
-            f"{path} is no recording of the data set.",
+            f"{path} is not a recording of the data set.",
             "Recordings are named {digit}_{speaker}_{index}.wav.",
             "Rename it, or move it elsewhere.",
         )

@@ -130,7 +130,7 @@ def _json_lines(text: str, source: str, columns: Mapping[str, str]) -> Iterator[
         place = f"{source}:{number}"
         row = parse(line, source, "one JSON object in each line", number)
         if not isinstance(row, dict):
-            raise UserError(f"{place} is no JSON object.", "Each line is one.", "Correct the line.")
+            raise UserError(f"{place} is not a JSON object.", "Each line is one.", "Correct the line.")
         for column, modality in columns.items():
             if column not in row:
                 raise UserError(
@@ -165,7 +165,7 @@ def _number(raw: Any, place: str) -> float:
         number = math.nan if isinstance(raw, bool) else float(raw)
         if math.isfinite(number):
             return raw if isinstance(raw, int) else number
-    raise UserError(f"{place} is no number: {shown(raw)}.", "A finite number was expected.", "Correct the value.")
+    raise UserError(f"{place} is not a number: {shown(raw)}.", "A finite number was expected.", "Correct the value.")
 
 
 def _tags(raw: Any, place: str) -> list[str]:
@@ -176,7 +176,7 @@ def _tags(raw: Any, place: str) -> list[str]:
         )
     if not isinstance(names, list) or not all(isinstance(name, str) and clean(name) for name in names):
         raise UserError(
-            f"{place} is no list of tags: {shown(raw)}.",
+            f"{place} is not a list of tags: {shown(raw)}.",
             'Tags are a JSON list of names, such as ["red", "round"], or in CSV red;round.',
             "Correct the value.",
         )
@@ -189,7 +189,7 @@ def _vector(raw: Any, place: str) -> list[float]:
         if isinstance(numbers, list) and all(type(number) in (int, float) for number in numbers):
             return [float(number) for number in numbers]
     raise UserError(
-        f"{place} is no vector: {shown(raw)}.",
+        f"{place} is not a vector: {shown(raw)}.",
         "A vector is a JSON list of numbers, such as [0.5, 1].",
         "Correct the value.",
     )

@@ -100,7 +100,7 @@ def read(path: Path) -> Record:
     """Returns the record that a file holds.
 
     Raises:
-        UserError: It is no JSON, or holds something else.
+        UserError: It is not JSON, or holds something else.
     """
     return Record(parse(decode(path.read_bytes(), path), path), path)
 

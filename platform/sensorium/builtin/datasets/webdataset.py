@@ -249,7 +249,7 @@ def _string(raw: bytes, place: str) -> str:
     try:
         return clean(raw.decode())
     except UnicodeDecodeError as cause:
-        raise MediaError(f"{place} is no UTF-8 text: {cause.reason}.", "Expected text.", "Mend the shard.") from cause
+        raise MediaError(f"{place} is not UTF-8 text: {cause.reason}.", "Expected text.", "Mend the shard.") from cause
 
 
 def _unreadable(shard: str, cause: Exception) -> UserError:

@@ -11,7 +11,7 @@ Shapes: N samples, Q queries, G items of the gallery, D channels.
 
 Ties count against the model: whatever scores as high as what is right comes before it. A model that
 gives the same score to everything is thus the worst, not by chance a good one. The same goes for
-scores that are no numbers.
+scores that are not numbers.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Audio(Modality):
                 an array (T,) or (T, C), or a tensor (T,) or (C, T). Integers count to full scale.
 
         Raises:
-            MediaError: It is no readable sound, is empty, too long, or of another number of channels.
+            MediaError: It is not a readable sound, is empty, too long, or of another number of channels.
         """
         if isinstance(raw, (tuple, list)) and len(raw) == 2:
             name, (samples, rate) = "the samples given", _samples(raw[0], raw[1])
@@ -145,12 +145,12 @@ class Audio(Modality):
                 samples, rate = self._read(file, name)
         else:
             raise MediaError(
-                f"{type(raw).__name__} is no sound.", "A path, bytes, or samples with their rate were expected."
+                f"{type(raw).__name__} is not a sound.", "A path, bytes, or samples with their rate were expected."
             )
         if samples.shape[1] == 0:
             raise MediaError(f"{name}: holds no samples.", "", "Replace the file or leave it out.")
         if not samples.isfinite().all():
-            raise MediaError(f"{name}: holds samples that are no finite number.", "", "Write it again.")
+            raise MediaError(f"{name}: holds samples that are not finite numbers.", "", "Write it again.")
         if samples.abs().max() > LOUDEST:
             raise MediaError(
                 f"{name}: holds samples of up to {samples.abs().max():.6g}.",
@@ -274,7 +274,7 @@ def _samples(samples: Any, rate: Any) -> tuple[Tensor, int]:
     """Returns an array (T,) or (T, C), or a tensor (T,) or (C, T), as float32 (C, T) with its rate."""
     if not isinstance(samples, (np.ndarray, Tensor)) or not isinstance(rate, Integral) or rate < 1:
         raise MediaError(
-            f"({type(samples).__name__}, {rate!r}) are no samples with their rate.",
+            f"({type(samples).__name__}, {rate!r}) are not samples with their rate.",
             "An array or tensor, and a whole number of Hz, were expected.",
         )
     tensor = samples if isinstance(samples, Tensor) else torch.from_numpy(np.array(samples).T)

@@ -53,7 +53,7 @@ def read(
         most: Frames after which it stops reading; None reads all.
 
     Raises:
-        MediaError: It is no readable video, has no frames, or is too long or too large.
+        MediaError: It is not a readable video, has no frames, or is too long or too large.
     """
     import av
 

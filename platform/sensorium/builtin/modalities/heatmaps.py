@@ -71,7 +71,7 @@ class Heatmaps(Modality):
             maps = torch.as_tensor(raw, dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as cause:
             raise MediaError(
-                f"The maps are no numbers of one size: {cause}.", "L maps of H x W were expected."
+                f"The maps are not numbers of one size: {cause}.", "L maps of H x W were expected."
             ) from cause
         if maps.ndim != 3 or not maps.numel() or not bool((maps >= 0).all()):
             raise MediaError(

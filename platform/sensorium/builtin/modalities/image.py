@@ -133,7 +133,7 @@ class Image(Modality):
                 a tensor (h, w) or (C, h, w). Arrays hold uint8, uint16, or floats in [0, 1].
 
         Raises:
-            MediaError: It is no readable picture, or is larger than `max_pixels`.
+            MediaError: It is not a readable picture, or is larger than `max_pixels`.
         """
         if isinstance(raw, Tensor):
             return self._pixels(raw, "the tensor given")
@@ -143,7 +143,7 @@ class Image(Modality):
             with readable("the picture given", "picture", EXPECTED):
                 return self._picture(raw, "the picture given")
         if not isinstance(raw, (str, Path, bytes, bytearray, memoryview)):
-            raise MediaError(f"{type(raw).__name__} is no picture.", "A path, bytes, array or tensor was expected.")
+            raise MediaError(f"{type(raw).__name__} is not a picture.", "A path, bytes, array or tensor was expected.")
         with opened(raw) as (file, name), readable(name, "picture", EXPECTED), _open(file) as picture:
             self._check_size(picture, name)
             # A JPEG is decoded at the smallest of 1/1, 1/2, 1/4, 1/8 that leaves twice the pixels needed.

@@ -65,7 +65,9 @@ class Label(Modality):
         try:
             name = clean(str(raw))
         except ValueError as cause:  # of thousands of digits
-            raise MediaError(f"The label is no name ({cause}).", "A string or a whole number was expected.") from cause
+            raise MediaError(
+                f"The label is not a name ({cause}).", "A string or a whole number was expected."
+            ) from cause
         if not name:
             raise MediaError("The label is empty.", "The name of a class was expected.")
         return name

@@ -42,7 +42,7 @@ class Number(Modality):
         """Returns the number; digits in a string count as one.
 
         Raises:
-            MediaError: It is no finite number, or lies out of bounds.
+            MediaError: It is not a finite number, or lies out of bounds.
         """
         config = self.config
         try:

@@ -42,7 +42,7 @@ def readable(name: str, what: str, expected: str) -> Iterator[None]:
     """Turns whatever a decoder raises for a broken file into a MediaError.
 
     Decoders written in C raise nearly anything for bytes that were tampered with (TypeError, MemoryError,
-    errors of their own), and which of them is no promise of theirs.
+    errors of their own), and which of them is not a promise of theirs.
 
     Args:
         name: Of the file, for messages.
@@ -59,7 +59,7 @@ def readable(name: str, what: str, expected: str) -> Iterator[None]:
     except Exception as cause:
         reason = str(cause) or type(cause).__name__
         raise MediaError(
-            f"{name}: is no readable {what} ({reason}).", expected, "Replace the file or leave it out."
+            f"{name}: is not a readable {what} ({reason}).", expected, "Replace the file or leave it out."
         ) from cause
 
 

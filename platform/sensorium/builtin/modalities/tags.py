@@ -36,7 +36,7 @@ class Tags(Modality):
         """Returns the names, in NFC and without white space around them.
 
         Raises:
-            MediaError: It is no list of strings, or too long a one.
+            MediaError: It is not a list of strings, or too long a one.
         """
         if not isinstance(raw, (list, tuple)) or not all(isinstance(name, str) for name in raw):
             raise MediaError(f"The tags {shown(raw)} are a {type(raw).__name__}.", "A list of strings was expected.")

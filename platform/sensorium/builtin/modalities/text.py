@@ -99,7 +99,7 @@ class Text(Modality):
         try:
             raw.encode()
         except UnicodeEncodeError as cause:
-            raise MediaError(f"{shown(raw)} is no valid Unicode.", str(cause)) from cause
+            raise MediaError(f"{shown(raw)} is not valid Unicode.", str(cause)) from cause
         return clean(raw)
 
     def cost(self, raw: Any) -> int:

@@ -41,14 +41,14 @@ class Vector(Modality):
         """Returns (D,) float32 from a list, array or tensor of numbers.
 
         Raises:
-            MediaError: It has another length, or holds what is no finite number.
+            MediaError: It has another length, or holds what is not a finite number.
         """
         if isinstance(raw, (list, tuple)) and len(raw) > self.config.size:
             raise MediaError(f"A vector holds {len(raw)} items.", f"{self.config.size} were expected.")
         try:
             vector = torch.as_tensor(raw).to(torch.float32, copy=True)
         except (TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as cause:
-            raise MediaError(f"{shown(raw)} is no vector ({cause}).", "A list of numbers was expected.") from cause
+            raise MediaError(f"{shown(raw)} is not a vector ({cause}).", "A list of numbers was expected.") from cause
         if vector.shape != self.shape:
             raise MediaError(f"A vector has the shape {tuple(vector.shape)}.", f"{self.shape} was expected.")
         if not vector.isfinite().all():

@@ -122,7 +122,7 @@ class Video(Modality):
                 its beginning, and no more of it is read.
 
         Raises:
-            MediaError: It is no readable video, is empty, too long, or too large.
+            MediaError: It is not a readable video, is empty, too long, or too large.
         """
         config = self.config
         count = None
@@ -131,10 +131,10 @@ class Video(Modality):
                 return Footage(self._given(*raw), torch.zeros(1, 0))
             raw, seconds = raw
             if not _countable(seconds):
-                raise MediaError(f"{seconds!r} is no length of a video.", "Seconds above 0 were expected.")
+                raise MediaError(f"{seconds!r} is not a length of a video.", "Seconds above 0 were expected.")
             count = max(1, round(min(float(seconds) * config.frame_rate, config.max_bytes)))
         if not isinstance(raw, FILES):
-            raise MediaError(f"{type(raw).__name__} is no video.", "A path, bytes, or frames with their rate.")
+            raise MediaError(f"{type(raw).__name__} is not a video.", "A path, bytes, or frames with their rate.")
         mode = "gray" if config.channels == 1 else "rgb24"
         with opened(raw) as (file, name):
             frames, sound = film.read(
@@ -191,7 +191,7 @@ class Video(Modality):
 
     def _given(self, frames: Any, rate: Any) -> Tensor:
         if not isinstance(frames, (np.ndarray, Tensor)) or not _countable(rate):
-            raise MediaError(f"({type(frames).__name__}, {rate!r}) are no frames with their rate.")
+            raise MediaError(f"({type(frames).__name__}, {rate!r}) are not frames with their rate.")
         pixels = torch.as_tensor(frames)
         if pixels.dtype != torch.uint8 or pixels.ndim not in (3, 4) or not pixels.numel():
             raise MediaError(

@@ -31,12 +31,12 @@ class ExampleName(Modality):
         """Returns a list of [x, y] as (2, T) float32.
 
         Raises:
-            MediaError: It is no list of points.
+            MediaError: It is not a list of points.
         """
         try:
             points = torch.as_tensor(raw, dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError) as cause:
-            raise MediaError(f"{raw!r:.60} is no cloud of points.", "A list of [x, y] was expected.") from cause
+            raise MediaError(f"{raw!r:.60} is not a cloud of points.", "A list of [x, y] was expected.") from cause
         if points.ndim != 2 or points.shape[1] != 2 or not len(points):
             raise MediaError(f"A cloud has the shape {tuple(points.shape)}.", "(T, 2) was expected.")
         return points.T
