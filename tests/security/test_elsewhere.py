@@ -13,7 +13,7 @@ HOSTILE, ENDPOINT, BATCHING = (
     "unit/serving/test_endpoint.py",
     "unit/serving/test_batching.py",
 )
-SERVE, CLAIM, VERSIONS = "integration/test_serve.py", "unit/test_claim.py", "unit/runtime/test_versions.py"
+SERVE, CLAIM, VERSIONS = "integration/test_serve.py", "unit/training/test_claim.py", "unit/runtime/test_versions.py"
 
 ELSEWHERE = {
     # What media cost, whatever their header says.
@@ -123,7 +123,7 @@ ELSEWHERE = {
     "a replica that is killed": ("no request is lost", SERVE, "test_a_replica_that_is_killed_loses_no_request"),
     "SIGTERM while a training runs": (
         "143, and how to resume",
-        "unit/test_interrupts.py",
+        "unit/training/test_interrupts.py",
         "test_an_interrupted_training_says_how_to_resume_and_its_record_that_it_was_killed",
     ),
     # Two on one run, torn and foreign checkpoints.
@@ -160,7 +160,7 @@ ELSEWHERE = {
     ),
     "a storage that cannot be written": (
         "refused at once",
-        "unit/test_runs.py",
+        "unit/training/test_runs.py",
         "test_a_storage_that_cannot_be_written_is_refused_before_anything_is_assembled",
     ),
     "an index that is broken": ("refused", "unit/serving/test_index.py", "test_a_broken_index_is_refused"),
