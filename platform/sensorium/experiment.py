@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ from sensorium.paths import expanded
 from sensorium.plugins import Plugins
 from sensorium.search import Search
 from sensorium.yamls import parse_value, parse_yaml
+
+STEPS = "SENSORIUM_STEPS"
+"""Caps the steps of each stage of every training, so that the commands of a document take seconds."""
 
 
 class Tracking(Config):
@@ -127,9 +131,19 @@ def load(source: str, overrides: Sequence[str] = (), plugins: Plugins | None = N
     """
     own = override({}, [item for item in overrides if item.partition("=")[0].strip() == "plugins"])
     plugins = _with_modules(plugins or Plugins(), own)  # before the task is looked for, which may be one of theirs
-    data = override(read(source, plugins), overrides)
+    data = override(read(source, plugins), [*_shortened(), *overrides])
     plugins = _with_modules(plugins, data)
     return check(trained.completed(data, plugins), plugins)
+
+
+def _shortened() -> list[str]:
+    """Returns the override that the variable SENSORIUM_STEPS stands for."""
+    steps = os.environ.get(STEPS)
+    if not steps:
+        return []
+    if not steps.isdecimal() or not int(steps):
+        raise UserError(f"{STEPS} is {steps!r}.", "It is the most steps that each stage takes.", "Set or unset it.")
+    return [f"training.steps={steps}"]
 
 
 def read(source: str, plugins: Plugins) -> dict[str, Any]:

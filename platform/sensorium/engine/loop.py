@@ -86,7 +86,9 @@ class Loop:
         self.hook, self.saved = hook, saved
         self.stages = list(work.task.stages())
         self.plans = [work.training.plan(stage.name) for stage in self.stages]
-        self.orders = [Order(len(work.splits[plan.split]), plan.global_batch, run.seed) for plan in self.plans]
+        self.orders = [
+            Order(len(work.splits[plan.split]), plan.global_batch, run.seed, work.training.steps) for plan in self.plans
+        ]
         self.average: Average | None = None
         self.position = Position()
         self.watch, self.notice = Watch(), Notice(leaving)

@@ -31,6 +31,7 @@ class Order:
         samples: Number of samples of the split.
         global_batch: Samples of a step, over all workers.
         seed: Seed of the run.
+        most: Most steps of an epoch; None for no limit.
 
     Raises:
         UserError: The split holds less than one global batch.
@@ -39,6 +40,7 @@ class Order:
     samples: int
     global_batch: int
     seed: int
+    most: int | None = None
 
     def __post_init__(self) -> None:
         if self.samples < self.global_batch:
@@ -51,7 +53,8 @@ class Order:
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return self.samples // self.global_batch
+        whole = self.samples // self.global_batch
+        return whole if self.most is None else min(whole, self.most)
 
     def batch(self, epoch: int, step: int) -> list[int]:
         """Returns the indices of the global batch of a step."""

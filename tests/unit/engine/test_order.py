@@ -86,3 +86,9 @@ def test_a_split_below_one_batch_is_refused():
     with pytest.raises(UserError, match=r"has 7 samples, the global batch is 8.*to 7 at most"):
         Order(7, 8, 0)
     assert Order(8, 8, 0).steps == 1
+
+
+def test_an_epoch_that_is_cut_short_begins_as_the_whole_one():
+    whole, short = Order(50, 10, 7), Order(50, 10, 7, most=2)
+    assert (whole.steps, short.steps, Order(50, 10, 7, most=9).steps) == (5, 2, 5)
+    assert [short.batch(1, step) for step in range(2)] == [whole.batch(1, step) for step in range(2)]
