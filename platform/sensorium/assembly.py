@@ -26,7 +26,7 @@ from sensorium.keypath import quoted
 from sensorium.modules import nowhere, permitted
 from sensorium.paths import expanded
 from sensorium.plugins import Plugins
-from sensorium.splits import Skipped, open_splits
+from sensorium.splits import Skipped, Subset, open_splits
 
 
 @dataclass
