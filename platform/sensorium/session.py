@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,24 +36,27 @@ class Session:
         """What `--resume` finds the run by: its name, or its folder where that lies elsewhere than runs usually do."""
         return self.run.name if self.run.folder == runs.place(runs.RUNS, self.run.name) else self.run.folder
 
-    def train(self, local: bool = False, address: str | None = None) -> dict[str, Any]:
+    def train(
+        self, local: bool = False, address: str | None = None, interrupted: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
         """Trains, stores the model, and returns what `train --json` prints.
 
         Args:
             local: Whether to stay in this process whatever the number of workers.
             address: Ray cluster to train on; None trains one worker in this process, and more on a
                 Ray of this machine's own.
+            interrupted: Called when Ctrl-C or SIGTERM has ended a training on Ray, before Ray and the record are ended.
 
         Raises:
             SensoriumError: The training failed.
             KeyboardInterrupt: It was interrupted, and its record says so.
         """
         try:
-            return self._train(local, address)
+            return self._train(local, address, interrupted)
         finally:
             self.claim.release()
 
-    def _train(self, local: bool, address: str | None) -> dict[str, Any]:
+    def _train(self, local: bool, address: str | None, interrupted: Callable[[], None]) -> dict[str, Any]:
         from sensorium.tracking import models
 
         if address is None and (local or self.assembly.loaded.experiment.run.workers == 1):
@@ -64,7 +67,7 @@ class Session:
             from sensorium.runtime.train import train
 
             try:
-                outcome = train(self.assembly, self.run, address)
+                outcome = train(self.assembly, self.run, address, interrupted=interrupted)
             except (KeyboardInterrupt, SystemExit):
                 models.end(self.run, "KILLED")
                 raise

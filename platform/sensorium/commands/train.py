@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -42,10 +43,11 @@ def train(
         session = started(task, extra) if task is not None else resumed(str(resume), extra)
         _warn_skipped(session.assembly)
         with_plugins = advice(session.assembly.loaded.plugins.modules)
+        stopped = cache(lambda: warn(f"Stopped. Resume with `sensorium train --resume {session.name}{with_plugins}`."))
         try:
-            result = session.train(local=local, address=address)
+            result = session.train(local=local, address=address, interrupted=stopped)
         except KeyboardInterrupt:
-            warn(f"Stopped. Resume with `sensorium train --resume {session.name}{with_plugins}`.")
+            stopped()  # once, as soon as possible
             raise
     if as_json:
         print_json(result)
