@@ -11,7 +11,7 @@ import torch
 
 from sensorium.assembly import checks, trained
 from sensorium.assembly.fields import match_fields, match_followers
-from sensorium.assembly.splits import Skipped, open_splits
+from sensorium.assembly.splits import Skipped, Subset, open_splits
 from sensorium.contracts.data import Batch
 from sensorium.contracts.dataset import Dataset, Split, sources_of
 from sensorium.contracts.modality import Modality
@@ -53,9 +53,17 @@ class Assembly:
     def work(self) -> Work:
         """Returns what the engine works on."""
         experiment = self.loaded.experiment
+        splits, steps = self.splits, experiment.training.steps
+        if steps is not None:
+            learnt_from = {experiment.training.plan(stage.name).split for stage in self.task.stages()}
+            most = steps * experiment.training.global_batch
+            splits = {
+                name: split if name in learnt_from else Subset(split, range(min(len(split), most)))
+                for name, split in splits.items()
+            }
         return Work(
             task=self.task,
-            splits=self.splits,
+            splits=splits,
             fields=self.modalities,
             training=experiment.training,
             evaluation=experiment.evaluation,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from sensorium.assembly import trained
+from sensorium.errors import UserError
 from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check, read, with_modules
 from sensorium.experiment.settings import Loaded
 from sensorium.plugins import Plugins
+
+STEPS = "SENSORIUM_STEPS"
+"""Caps the steps of each stage of every training, so that the commands of a document take seconds."""
 
 
 def load(source: str, overrides: Sequence[str] = (), plugins: Plugins | None = None) -> Loaded:
@@ -19,6 +24,16 @@ def load(source: str, overrides: Sequence[str] = (), plugins: Plugins | None = N
     """
     own = override({}, [item for item in overrides if item.partition("=")[0].strip() == "plugins"])
     plugins = with_modules(plugins or Plugins(), own)  # before the task is looked for, which may be one of theirs
-    data = override(read(source, plugins), overrides)
+    data = override(read(source, plugins), [*_shortened(), *overrides])
     plugins = with_modules(plugins, data)
     return check(trained.completed(data, plugins), plugins)
+
+
+def _shortened() -> list[str]:
+    """Returns the override that the variable SENSORIUM_STEPS stands for."""
+    steps = os.environ.get(STEPS)
+    if not steps:
+        return []
+    if not steps.isdecimal() or not int(steps):
+        raise UserError(f"{STEPS} is {steps!r}.", "It is the most steps that each stage takes.", "Set or unset it.")
+    return [f"training.steps={steps}"]

@@ -2,9 +2,9 @@
 
 import sys
 
-if not sys.flags.safe_path:
-    sys.path.pop(0)  # the current folder, which the `sensorium` command does not look into either
+if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        sys.path.pop(0)  # the current folder, which the `sensorium` command does not look into either
+    from sensorium.cli.main import main
 
-from sensorium.cli.main import main
-
-main()
+    main()

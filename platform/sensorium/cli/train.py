@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any
 
 import typer
@@ -44,10 +44,12 @@ def train(
         session = started(task, extra) if task is not None else resumed(str(resume), extra)
         _warn_skipped(session.assembly)
         with_plugins = advice(session.assembly.loaded.plugins.modules)
+        stopped = cache(lambda: warn(f"Stopped. Resume with `sensorium train --resume {session.name}{with_plugins}`."))
         try:
-            result = session.train(_executor(session.assembly.loaded.experiment.run.workers, local, address))
+            size = session.assembly.loaded.experiment.run.workers
+            result = session.train(_executor(size, local, address, stopped))
         except KeyboardInterrupt:
-            warn(f"Stopped. Resume with `sensorium train --resume {session.name}{with_plugins}`.")
+            stopped()  # once, as soon as possible
             raise
     if as_json:
         print_json(result)
@@ -80,7 +82,9 @@ def evaluate(
     print(*table(evaluation.metrics), *sentences(evaluation.examples), sep="\n")
 
 
-def _executor(workers: int | tuple[int, int], local: bool, address: str | None) -> Callable[..., Any]:
+def _executor(
+    workers: int | tuple[int, int], local: bool, address: str | None, interrupted: Callable[[], None]
+) -> Callable[..., Any]:
     """Returns what trains: this process where one worker is enough, else Ray, on this machine or at an address."""
     if address is None and (local or workers == 1):
         from sensorium.training.execution import execute
@@ -88,7 +92,7 @@ def _executor(workers: int | tuple[int, int], local: bool, address: str | None) 
         return execute
     from sensorium.runtime.train import train
 
-    return partial(train, address=address)
+    return partial(train, address=address, interrupted=interrupted)
 
 
 def _warn_skipped(assembly: Any, shown: int = 5) -> None:

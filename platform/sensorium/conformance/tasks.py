@@ -307,7 +307,8 @@ def _stepper(task: Task, stage: str, objective: str, settings: Training, optimiz
 
 
 def _assembled(name: str, plugins: Plugins, *overrides: str) -> Assembly:
-    return assemble(load(name, [f"plugins={json.dumps(plugins.modules)}", *overrides], plugins))
+    whole = "training.steps=null"  # whatever SENSORIUM_STEPS says: a check is as long as it has to be
+    return assemble(load(name, [f"plugins={json.dumps(plugins.modules)}", whole, *overrides], plugins))
 
 
 def _batch(assembly: Assembly, places: Sequence[int]) -> Batch:

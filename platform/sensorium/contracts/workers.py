@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,19 +31,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     Returns:
         (sum of B, ...).
     """
-    rows = rows.detach()
-    if size() == 1:
-        return rows
-    counts = torch.zeros(size(), dtype=torch.int64, device=rows.device)
-    counts[rank()] = len(rows)
-    dist.all_reduce(counts)
-    sizes: list[int] = counts.tolist()
-    longest = max(sizes)
-    padded = rows.new_zeros((longest, *rows.shape[1:]))
-    padded[: len(rows)] = rows
-    gathered = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(gathered, padded)
-    return torch.cat([part[:count] for part, count in zip(gathered, sizes, strict=True)])
+    return rows.detach() if size() == 1 else _joined(rows.detach(), _sizes(len(rows), rows.device))
 
 
 def mismatched(values: Tensor, batch: Batch) -> Tensor:
@@ -59,10 +47,12 @@ def mismatched(values: Tensor, batch: Batch) -> Tensor:
     Returns:
         (B, ...), without gradient.
     """
-    keys = torch.tensor([stable_hash(f"{batch.seed}/{name}") for name in batch.ids], device=values.device)
-    mine = gather_objects(len(batch))[: rank()]
-    rows, groups = gather_rows(values), gather_rows(batch.groups.to(values.device))
-    circle = gather_rows(keys).argsort()
+    names = [stable_hash(f"{batch.seed}/{name}") for name in batch.ids]
+    marks = torch.stack([torch.tensor(names, dtype=torch.int64), batch.groups], 1).to(values.device)  # (B, 2)
+    sizes = _sizes(len(batch), values.device)
+    rows = _joined(values.detach(), sizes)
+    keys, groups = _joined(marks, sizes).unbind(1)
+    start, circle = sum(sizes[: rank()]), keys.argsort()
     partner = circle.roll(-1)
     for turn in range(2, len(circle)):
         same = groups[circle] == groups[partner]
@@ -71,7 +61,28 @@ def mismatched(values: Tensor, batch: Batch) -> Tensor:
         partner = torch.where(same, circle.roll(-turn), partner)
     others = torch.empty_like(circle)
     others[circle] = partner
-    return rows[others[sum(mine) : sum(mine) + len(batch)]]
+    return rows[others[start : start + len(batch)]]
+
+
+def _sizes(count: int, device: torch.device) -> list[int]:
+    """Returns the number of rows of each worker."""
+    if size() == 1:
+        return [count]
+    counts = torch.zeros(size(), dtype=torch.int64, device=device)
+    counts[rank()] = count
+    sizes: list[int] = add(counts).tolist()
+    return sizes
+
+
+def _joined(rows: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Returns the rows of all workers, of which each has so many."""
+    if len(sizes) == 1:
+        return rows
+    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    gathered = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(gathered, padded)
+    return torch.cat([part[:count] for part, count in zip(gathered, sizes, strict=True)])
 
 
 def mean_over(values: Tensor, batch: Batch) -> Tensor:
@@ -114,7 +125,10 @@ def adding(values: Tensor) -> Callable[[], Tensor]:
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """Returns the value of each worker, in the order of their ranks, on every worker."""
+    """Returns the value of each worker, in the order of their ranks, on every worker.
+
+    Values travel pickled: between steps, not within one.
+    """
     if size() == 1:
         return [value]
     values: list[Any] = [None] * size()

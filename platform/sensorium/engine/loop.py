@@ -87,7 +87,10 @@ class Loop:
         self.hook, self.saved = hook, saved
         self.stages = list(work.task.stages())
         self.plans = [work.training.plan(stage.name) for stage in self.stages]
-        self.orders = [Sources(sources_of(work.splits[plan.split]), plan.global_batch, run.seed) for plan in self.plans]
+        self.orders = [
+            Sources(sources_of(work.splits[plan.split]), plan.global_batch, run.seed, work.training.steps)
+            for plan in self.plans
+        ]
         self.average: Average | None = None
         self.chosen: Tensor | None = None
         self.position = Position()
@@ -268,7 +271,8 @@ class Loop:
         self.chosen = chosen
         if chosen is not None:
             sources = chosen_of(sources_of(self.work.splits[self.plan.split]), chosen)
-            self.orders[self.position.stage] = Sources(sources, self.plan.global_batch, self.run.seed)
+            most = self.work.training.steps
+            self.orders[self.position.stage] = Sources(sources, self.plan.global_batch, self.run.seed, most)
 
     def _steppers(self, stage: Stage) -> list[Stepper]:
         """Freezes what no objective of the stage names, and makes the steppers."""

@@ -89,13 +89,14 @@ class Sources:
         sources: One after another.
         global_batch: Samples of a step, for sources that name no number of their own.
         seed: Seed of the run.
+        most: Most steps of an epoch; None for no limit.
 
     Raises:
         UserError: A source holds less than one of its batches; names it.
     """
 
-    def __init__(self, sources: Sequence[Source], global_batch: int, seed: int) -> None:
-        self.sources, self.seed = sources, seed
+    def __init__(self, sources: Sequence[Source], global_batch: int, seed: int, most: int | None = None) -> None:
+        self.sources, self.seed, self.most = sources, seed, most
         self.sizes = {source.name: source.batch or global_batch for source in sources}
         self.orders = []
         for source in sources:
@@ -111,7 +112,8 @@ class Sources:
     @property
     def steps(self) -> int:
         """Steps of an epoch, of all sources together."""
-        return int(self._ends[-1])
+        whole = int(self._ends[-1])
+        return whole if self.most is None else min(whole, self.most)
 
     def size(self, source: str) -> int:
         """Returns the samples of a step that learns from a source, over all workers."""
@@ -132,7 +134,7 @@ class Sources:
         """Returns the number of the source that each step learns from."""
         if len(self.sources) == 1:
             return np.zeros(len(steps), np.int64)
-        drawn = Permutation(self.steps, mix(self.seed, epoch, len(self.sources))).at(steps)
+        drawn = Permutation(int(self._ends[-1]), mix(self.seed, epoch, len(self.sources))).at(steps)
         return np.searchsorted(self._ends, drawn, side="right")
 
 

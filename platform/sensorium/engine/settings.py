@@ -105,6 +105,9 @@ class Training(Config):
 
     epochs: int = 10
     """Passes over the training split, for each stage."""
+    steps: int | None = None
+    """Most optimizer steps of a stage, which then ends within its first epoch, and of whose samples no measurement
+    reads more: for trials. Where it is not given, the variable SENSORIUM_STEPS sets it."""
     global_batch: int = 64
     """Samples of an optimizer step, over all workers; what is left of an epoch below it is not used."""
     accumulate: int = 1
@@ -128,7 +131,9 @@ class Training(Config):
     """When to stop before the last epoch."""
 
     def __post_init__(self) -> None:
-        _positive(global_batch=self.global_batch, accumulate=self.accumulate, clip_norm=self.clip_norm)
+        _positive(
+            steps=self.steps, global_batch=self.global_batch, accumulate=self.accumulate, clip_norm=self.clip_norm
+        )
         _check_average(self.average)
         if self.epochs < 0:
             raise ValueError(f"epochs must be 0 or more, not {self.epochs}")
@@ -136,8 +141,9 @@ class Training(Config):
     def plan(self, stage: str) -> Plan:
         """Returns what a stage does, its own options before those of the training."""
         own = self.stages.get(stage, Stage())
+        epochs = self.epochs if own.epochs is None else own.epochs
         return Plan(
-            epochs=self.epochs if own.epochs is None else own.epochs,
+            epochs=epochs if self.steps is None else min(epochs, 1),
             split=own.split,
             global_batch=own.global_batch or self.global_batch,
             average=self.average if own.average is None else own.average,

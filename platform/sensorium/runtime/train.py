@@ -27,7 +27,11 @@ _SNAPSHOT = "checkpoint_manager_snapshot.json"
 
 
 def train(
-    assembly: Assembly, run: Run, address: str | None = None, listener: Callable[[dict[str, Any]], None] | None = None
+    assembly: Assembly,
+    run: Run,
+    address: str | None = None,
+    listener: Callable[[dict[str, Any]], None] | None = None,
+    interrupted: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Trains on Ray workers, and ends the run's record where they could not do so themselves.
 
@@ -37,6 +41,7 @@ def train(
         address: Cluster to join; None starts one on this machine for the time of the training.
         listener: Called, in Ray Train's controller, with `evaluation` of each evaluation and `step`
             of each checkpoint that is complete.
+        interrupted: Called when Ctrl-C or SIGTERM has come, before Ray is ended, which takes seconds.
 
     Raises:
         UserError: The cluster cannot give the resources; said at once.
@@ -46,7 +51,7 @@ def train(
     from sensorium.tracking import models
 
     try:
-        return _train(assembly, run, address, listener)
+        return _train(assembly, run, address, listener, interrupted)
     except (KeyboardInterrupt, SystemExit):
         models.end(run, "KILLED")
         raise
@@ -56,7 +61,11 @@ def train(
 
 
 def _train(
-    assembly: Assembly, run: Run, address: str | None, listener: Callable[[dict[str, Any]], None] | None
+    assembly: Assembly,
+    run: Run,
+    address: str | None,
+    listener: Callable[[dict[str, Any]], None] | None,
+    interrupted: Callable[[], None],
 ) -> Outcome:
     settings = assembly.loaded.experiment.run
     for variable in ("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"):
@@ -67,7 +76,7 @@ def _train(
 
     import ray
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     with joined(address, assembly.loaded.plugins):
@@ -77,7 +86,7 @@ def _train(
         gpu = per_worker.get("GPU", 0) > 0
         elastic = {} if least == most else {"elastic_resize_monitor_interval_s": settings.timeout / 2}
         runs.remove(run.folder, _SNAPSHOT)
-        trainer = TorchTrainer(
+        trainer = _trainer()(
             _worker(working_dir.credentials()),
             train_loop_config={
                 "run": {"name": run.name, "folder": run.folder, "tracking": dict(run.tracking)},
@@ -104,6 +113,9 @@ def _train(
         try:
             with as_interrupts():  # Ray has taken both signals over
                 result = trainer.fit()
+        except KeyboardInterrupt:
+            interrupted()
+            raise
         except TrainingFailedError as cause:
             with_plugins = advice(assembly.loaded.plugins.modules)
             raise SensoriumError(
@@ -117,6 +129,19 @@ def _train(
         kind = UserError if failure["exit_status"] == UserError.exit_status else SensoriumError
         raise kind(*failure["sentences"])
     return Outcome(**returned)
+
+
+def _trainer() -> type[Any]:
+    from ray.train.torch import TorchTrainer
+
+    class Trainer(TorchTrainer):
+        def _register_sigint_handler(self, controller: Any) -> None:
+            """Leaves Ctrl-C an interrupt, as SIGTERM is: Ray's own would wait for its workers, and say nothing.
+
+            Workers end with the connection that they were started by; what they were writing is passed over.
+            """
+
+    return Trainer
 
 
 def _worker(credentials: dict[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -35,6 +35,24 @@ def test_the_number_of_workers_changes_no_number(count, one):
         assert torch.equal(torch.cat(found), expected)
 
 
+def met_without_pickles():
+    def refused(*_, **__):
+        raise AssertionError("an object travels in a step")
+
+    for name in ("all_gather_object", "broadcast_object_list", "gather_object"):
+        setattr(torch.distributed, name, refused)
+    batch = part()
+    pictures = torch.tensor([float(name[1:]) for name in batch.ids]).view(-1, 1, 1).expand(-1, 2, 3).requires_grad_()
+    met = workers.strangers(pictures, batch)
+    assert not met.requires_grad
+    return met[:, 0, 0]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_strangers_travel_as_tensors(count, one):
+    assert torch.equal(torch.cat(together(count, met_without_pickles)), one[2])
+
+
 def test_numbers_have_the_distribution_that_they_name():
     batch = Batch([{"id": str(i)} for i in range(500)])
     normal, uniform = batch.normal("a", 40), batch.uniform("a", 40)

@@ -86,3 +86,10 @@ def test_a_split_below_one_batch_is_refused():
     with pytest.raises(UserError, match=r"has 7 samples, the global batch is 8.*to 7 at most"):
         Order(7, 8, 0)
     assert Order(8, 8, 0).steps == 1
+
+
+def test_an_epoch_that_is_cut_short_begins_as_the_whole_one():
+    sources = [Source("a", range(50)), Source("b", range(50, 80))]
+    whole, short = (Sources(sources, 10, 7, most) for most in (None, 5))
+    assert (whole.steps, short.steps, Sources(sources, 10, 7, 9).steps) == (8, 5, 8)
+    assert list(short.shares(1, 0, 0, 1)) == list(whole.shares(1, 0, 0, 1))[:5]

@@ -12,6 +12,7 @@ from sensorium.engine.settings import Checkpoints, Evaluation, Optimizer, Schedu
         (lambda: Checkpoints(keep=0), "keep must be above 0"),
         (lambda: Checkpoints(steps=-1), "steps must be above 0"),
         (lambda: Training(global_batch=0), "global_batch must be above 0"),
+        (lambda: Training(steps=0), "steps must be above 0"),
         (lambda: Training(accumulate=0), "accumulate must be above 0"),
         (lambda: Training(clip_norm=0.0), "clip_norm must be above 0"),
         (lambda: Training(epochs=-1), "epochs must be 0 or more"),

@@ -435,3 +435,26 @@ def test_every_component_has_a_config_of_its_own():
 
 def test_a_failure_of_the_machine_is_not_the_users():
     assert not issubclass(SensoriumError, UserError)
+
+
+# ---------------------------------------------------------------------------------------- shortened
+
+
+def test_the_variable_cuts_short_every_training_but_a_check(monkeypatch):
+    from sensorium.assembly.build import assemble
+    from sensorium.conformance.tasks import _assembled
+
+    monkeypatch.setenv("SENSORIUM_STEPS", "3")
+    assert clip("training.steps=5").training.steps == 5
+    assembly = assemble(load("clip", ["training.epochs=4", "training.global_batch=16"], INSTALLED))
+    training, work = assembly.loaded.experiment.training, assembly.work()
+    assert (training.steps, training.plan("train").epochs) == (3, 1)
+    assert len(work.splits["train"]) == len(assembly.splits["train"]) > 48, "classes and words stay those of all"
+    assert len(work.splits["test"]) == 48
+    assert _assembled("clip", INSTALLED).loaded.experiment.training.steps is None
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "few", "1.5"])
+def test_a_variable_that_is_not_a_number_of_steps_is_refused(value, monkeypatch):
+    monkeypatch.setenv("SENSORIUM_STEPS", value)
+    assert "SENSORIUM_STEPS" in refused()

@@ -11,6 +11,7 @@ import pytest
 import ray.train.v2._internal.execution.context as of_ray
 from ray._private import worker
 from ray._private.log import PlainRayHandler
+from ray._private.log_monitor import LogMonitor
 from ray.experimental.tqdm_ray import RAY_TQDM_MAGIC
 from ray.util.client.logsclient import LogstreamClient
 from ray.util.client.server.logservicer import StdStreamHandler
@@ -99,6 +100,20 @@ def test_ray_prints_what_it_hears_by_what_is_replaced(capsys):
     worker.print_to_stdstream(said(internals.MARK, "told", err=False), ignore_prefix=False)
     worker.print_to_stdstream(said(internals.MARK, "warned"), ignore_prefix=False)
     assert capsys.readouterr() == ("told\n", "warned\n")
+
+
+def test_the_mark_passes_through_the_files_of_a_worker_as_ray_reads_them(tmp_path):
+    for stream in ("out", "err"):
+        text = f":job_id:01000000\n:actor_name:RayTrainWorker\nSetting up\n{internals.MARK}\n\x1b[31mmine\x1b[0m\n"
+        (tmp_path / f"worker-{'ab' * 28}-01000000-4242.{stream}").write_text(text)
+    (tmp_path / "old").mkdir()
+    heard = []
+    monitor = LogMonitor("192.0.2.1", str(tmp_path), types.SimpleNamespace(publish_logs=heard.append), lambda pid: True)
+    monitor.update_log_filenames()
+    monitor.open_closed_files()
+    monitor.check_log_files_and_publish_updates()
+    voices = internals.Voices()
+    assert [(said["is_err"], voices.shown(said)) for said in heard] == [(False, ["mine"]), (True, ["mine"])]
 
 
 def test_what_a_client_of_ray_hears_is_told_apart_as_well(capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM end a training as the record, the shell and the user are to know it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from conftest import TINY
 from sensorium.engine.checkpoint import Store
+from sensorium.runtime import train
 from sensorium.tracking import records
 from sensorium.training.interrupts import Terminated, as_interrupts, terminable
 
@@ -49,6 +51,49 @@ def test_an_interrupted_training_says_how_to_resume_and_its_record_that_it_was_k
     assert not (folder / "in-use.json").exists(), "others may resume it"
     record = wait(lambda: records.find(uri, folder.name))
     wait(lambda: record.client.get_run(record.run_id).info.status == "KILLED")
+
+
+@pytest.mark.parametrize(
+    "end", [KeyboardInterrupt, lambda: SystemExit(128 + signal.SIGTERM)], ids=["SIGINT", "SIGTERM"]
+)
+def test_on_ray_it_says_how_to_resume_before_ray_and_the_record_are_ended(end, sensorium, monkeypatch, tmp_path):
+    import ray
+
+    done = []
+
+    @contextlib.contextmanager
+    def joined(*_):
+        try:
+            yield
+        finally:
+            done.append(("ray", "Stopped. Resume with" in sys.stderr.getvalue()))
+
+    class Trainer:
+        def __init__(self, *_, **__):
+            pass
+
+        def fit(self):
+            raise end()
+
+    def ended(run, status, error=""):
+        done.append((status, "Stopped. Resume with" in sys.stderr.getvalue()))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": 2.0})
+    monkeypatch.setattr("sensorium.runtime.train.joined", joined)
+    monkeypatch.setattr("sensorium.runtime.train._trainer", lambda: Trainer)
+    monkeypatch.setattr("sensorium.tracking.models.end", ended)
+    answer = sensorium("train", "clip", *TINY, "--workers", "2")
+    assert answer.status in (130, 143)
+    assert done == [("ray", True), ("KILLED", True)]
+    assert answer.err.count("Stopped. Resume with `sensorium train --resume clip-") == 1
+
+
+def test_ray_leaves_ctrl_c_an_interrupt():
+    before = signal.getsignal(signal.SIGINT)
+    train._trainer()._register_sigint_handler(None, None)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_sigterm_is_an_interrupt_for_a_while():

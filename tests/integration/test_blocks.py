@@ -1,0 +1,206 @@
+"""The guide and the plugins' documents run as they are written, their trainings cut short by SENSORIUM_STEPS.
+
+Those of README.md run in `test_readme.py`. What needs real data runs where there are any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import typer
+
+import needs
+from documents import GUIDE, ROOT, blocks, documents, said, unknown, words
+from sensorium import Dataset, Split
+from sensorium.cli.main import app
+from sensorium.experiment.overrides import override
+from sensorium.experiment.reading import check, read
+from sensorium.experiment.yamls import parse_yaml
+from sensorium.plugins import Plugins
+
+SETS = {
+    "coco": "tiny_coco",
+    **{name: name for name in ("MNIST", "ESC-10", "GRID-samples", "easy-VQA", "free-spoken-digit-dataset")},
+}
+"""Folder below `data` that the documents name -> that of the real data."""
+ELSEWHERE = {"README.md": "test_readme.py", "CONTRIBUTING.md": "none has a block"}
+PLUGINS = [document for document in documents() if document not in (GUIDE, *ELSEWHERE)]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reader's folder: the repository's files, pictures of digits, real data if there are any."""
+    import matplotlib.pyplot as plot
+    from sklearn.datasets import load_digits
+
+    (tmp_path / "plugins").symlink_to(ROOT / "plugins")
+    (tmp_path / "data").mkdir()
+    if os.environ.get(needs.DATA):
+        for ours, theirs in SETS.items():
+            (tmp_path / "data" / ours).symlink_to(needs.data() / theirs)
+    digits = load_digits()
+    for name, index in {"digit": -1, "three": 3, "eight": 8}.items():
+        plot.imsave(tmp_path / f"{name}.png", digits.images[index], cmap="gray")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SENSORIUM_STEPS", "2")
+    monkeypatch.setenv("SENSORIUM_ALLOW_PLUGINS", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return tmp_path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_once() -> Iterator[None]:
+    """Keeps what the datasets draw from one training to the next, which costs more than to train."""
+    opened: dict[tuple[type, str, str], Split] = {}
+    plugins = Plugins()
+
+    def kept(kind: type[Dataset]) -> Callable[[Dataset, str], Split]:
+        draw = kind.open
+
+        def open_(self: Dataset, split: str) -> Split:
+            key = (kind, repr(self.config), split)
+            if key not in opened:
+                opened[key] = draw(self, split)
+            return opened[key]
+
+        return open_
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in plugins.names("dataset"):
+            found = plugins.find("dataset", name)
+            if found.__module__.startswith("sensorium_worlds") and "open" in vars(found):
+                patch.setattr(found, "open", kept(found))
+        yield
+
+
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[[str], str]:
+    """Does what a line of a shell says, in this process; returns what it prints."""
+    from sensorium.cli import main
+
+    def type_in(line: str) -> str:
+        program, *arguments = words(line)
+        if program == "cd":
+            os.chdir(arguments[0])
+            return ""
+        assert program == "sensorium", line
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert not ended.value.code, f"{line}\n{out}\n{err}"
+        return out
+
+    return type_in
+
+
+@pytest.mark.learn
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("document", PLUGINS)
+def test_the_commands_of_a_plugin_run(document: str, place: Path, type_in: Callable[[str], str]) -> None:
+    left, done = 0, set()
+    for block in blocks(document):
+        for line in block.commands() if block.language == "sh" else ():
+            if line.startswith("pytest "):  # hours: `make criteria`
+                _, _, _, file, _, chosen = words(line)
+                assert chosen in (ROOT / file).read_text(encoding="utf-8")
+            elif re.search(r"\bdata/|/experiments/", line) and not os.environ.get(needs.DATA):
+                left += 1
+            elif (what := frozenset(words(line)) - {"--json", "run.seed=0"}) not in done:
+                type_in(line)
+                done.add(what)
+    if left:
+        needs.missing(needs.NO_DATA)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(900)
+def test_the_guide_runs_from_its_first_line(place: Path, type_in: Callable[[str], str]) -> None:
+    begin = next(block for block in blocks(GUIDE) if block.language == "sh")
+    *lines, last = begin.commands()
+    printed = [type_in(line) for line in lines]
+    assert " 0 fail" in printed[2], "the check"
+    assert "label_accuracy" in printed[3], "the training"
+    assert printed[5].startswith("label"), "the prediction"
+    asked = (place / "digit.png").read_bytes()
+    with serving(words(last)) as at:
+        assert set(httpx.post(f"{at}/predict", files={"image": asked}, timeout=60).json()) == {"label"}
+
+
+@pytest.mark.parametrize("document", documents())
+def test_every_block_is_tested(document: str) -> None:
+    for block in blocks(document):
+        if document in ELSEWHERE and block.language in ("sh", "python"):
+            assert f'"{block.name}"' in (ROOT / "tests/integration/test_readme.py").read_text(encoding="utf-8")
+        elif document == GUIDE:
+            assert block.language in ("sh", "python", "toml"), "the latter two: test_guide.py"
+        else:
+            assert block.language in ("sh", "yaml", "mermaid")
+
+
+@pytest.mark.parametrize(
+    ("document", "task"), [("README.md", "clip"), ("plugins/sensorium_recognition/README.md", "vqa")]
+)
+def test_pieces_of_experiments_are_taken(document: str, task: str) -> None:
+    (piece,) = (block.text for block in blocks(document) if block.language == "yaml")
+    plugins = Plugins()
+    options = [
+        f"{section}.{name}={json.dumps(value)}"
+        for section, each in parse_yaml(piece, document).items()
+        for name, value in each.items()
+    ]
+    check(override(read(task, plugins), options), plugins)
+
+
+@pytest.mark.parametrize("document", documents())
+def test_every_command_and_option_named_exists(document: str) -> None:
+    command = typer.main.get_command(app)
+    wrong = {" ".join(each): found for each in said(document) if (found := unknown(each, command))}
+    assert not wrong
+
+
+def test_an_option_that_is_not_there_is_noticed() -> None:
+    command = typer.main.get_command(app)
+    assert unknown(["sensorium", "train", "clip", "--worker", "2"], command) == ["--worker"]
+    assert unknown(["sensorium", "plugin", "now"], command) == ["now"]
+    assert unknown(["sensorium", "--versoin"], command) == ["--versoin"]
+    assert unknown(["sensorium", "submit", "--", "train", "--any"], command) == []
+
+
+@contextlib.contextmanager
+def serving(command: list[str]) -> Iterator[str]:
+    """An endpoint by the command of a document, at a port that is free, until Ctrl-C."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "sensorium.cli", *command[1:], "--port", str(port)])
+    try:
+        until = time.monotonic() + 240
+        while not answers(f"http://127.0.0.1:{port}/healthz"):
+            assert process.poll() is None, "it ended"
+            assert time.monotonic() < until, "it does not answer"
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(address).status_code == 200
+    except httpx.TransportError:
+        return False
