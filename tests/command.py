@@ -31,7 +31,7 @@ class Answer:
 
 def call(*arguments: object) -> Answer:
     """Runs the command line with arguments."""
-    from sensorium.cli import main
+    from sensorium.cli.main import main
 
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = ["sensorium", *map(str, arguments)]

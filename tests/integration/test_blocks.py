@@ -89,7 +89,7 @@ def drawn_once() -> Iterator[None]:
 @pytest.fixture
 def type_in(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     """Does what a line of a shell says, in this process; returns what it prints."""
-    from sensorium.cli import main
+    from sensorium.cli.main import main
 
     def type_in(line: str) -> str:
         program, *arguments = words(line)

@@ -72,7 +72,7 @@ def test_ops_knows_nothing_of_the_rest():
 
 
 def test_the_engine_knows_contracts_torch_and_storage():
-    own = ("torch", "safetensors", "fsspec", "sensorium.contracts", "sensorium.errors", "sensorium.engine")
+    own = ("torch", "safetensors", "fsspec", "numpy", "sensorium.contracts", "sensorium.errors", "sensorium.engine")
     assert foreign(below("engine"), own, typing=True) == []
 
 

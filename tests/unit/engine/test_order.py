@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensorium import UserError
-from sensorium.engine.order import AT_ONCE, Order, mix, share
+from sensorium.contracts.dataset import Source
+from sensorium.engine.order import AT_ONCE, Order, Sources, mix, share
 
 ORDERS = st.builds(
     lambda batch, more, seed: Order(batch + more, batch, seed),
