@@ -260,6 +260,12 @@ class _Column:
                     yield sample[self.field]
 
 
+def _is_trained_already(task: Task, stage: str) -> bool:
+    """Returns whether a stage is one of an inner task that starts from weights."""
+    part = dict(task.named_modules()).get(stage.partition("/")[0])
+    return isinstance(part, Task) and part.config.weights is not None
+
+
 def _check_training(assembly: Assembly) -> None:
     loose = [name for name, _ in assembly.task.named_parameters(recurse=False)]
     if loose:
@@ -276,6 +282,8 @@ def _check_training(assembly: Assembly) -> None:
     by_name = {stage.name: [objective.name for objective in stage.objectives] for stage in stages}
     for name, own in training.stages.items():
         if name not in by_name:
+            if _is_trained_already(assembly.task, name):
+                continue  # its weights are given, and with them its stages are gone
             raise unknown("stage", name, by_name, "training.stages")
         if own.split not in assembly.splits:
             raise unknown("split", own.split, assembly.splits, f"training.stages.{name}.split")
