@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sensorium.errors import UserError
+from sensorium.errors import SensoriumError, UserError
 from sensorium.modules import STARTED_IN
 from sensorium.plugins import Plugins
 from sensorium.runtime import internals, working_dir
@@ -54,6 +54,7 @@ def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
 
     Raises:
         UserError: Nothing answers at the address.
+        SensoriumError: Ray does not start.
     """
     import ray
 
@@ -74,6 +75,12 @@ def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
             f"The Ray cluster {address!r} cannot be reached: {cause}.",
             "An address looks like 10.0.0.1:6379 or ray://10.0.0.1:10001, or is `auto`.",
             "`sensorium doctor` says what can be reached.",
+        ) from cause
+    except Exception as cause:  # Ray raises nothing narrower where its processes do not come up in time
+        raise SensoriumError(
+            f"Ray did not start: {' '.join(str(cause).split())[:300]}.".replace("..", "."),
+            "Its processes have 30 s to come up.",
+            "Try again when the machine is less busy; `sensorium doctor` looks at it.",
         ) from cause
 
 

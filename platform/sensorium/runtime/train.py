@@ -75,6 +75,7 @@ def _train(
     os.environ.setdefault("RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING", "0")
 
     import ray
+    from ray.exceptions import RayError
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
@@ -116,7 +117,7 @@ def _train(
         except KeyboardInterrupt:
             interrupted()
             raise
-        except TrainingFailedError as cause:
+        except (TrainingFailedError, RayError) as cause:
             with_plugins = advice(assembly.loaded.plugins.modules)
             raise SensoriumError(
                 f"The training failed on Ray: {_reason(cause)}.",

@@ -62,6 +62,17 @@ def test_a_column_that_the_signature_does_not_know_is_refused(loaded):
         loaded.predict(pandas.DataFrame({"text": [3]}))
 
 
+def test_a_text_names_no_file_of_the_machine_that_answers(trained, png, tmp_path):
+    import pandas
+
+    from sensorium.inference.pyfunc import Answers
+
+    (tmp_path / "a.png").write_bytes(png)
+    answers = Answers(trained.result["model"])
+    with pytest.raises(UserError, match="The input 'image' is a text"):
+        answers.predict(pandas.DataFrame({"image": [str(tmp_path / "a.png")]}))
+
+
 def test_nothing_that_is_stored_is_a_pickle(trained):
     folder = Path(models.fetch(f"runs:/{trained.result['run_id']}/model")).parents[1]
     names = {path.name for path in folder.rglob("*") if path.is_file()}
