@@ -14,6 +14,7 @@ from sensorium.commands import cluster, index, jobs, look, plugin, predict, serv
 from sensorium.commands.help import Command, Group
 from sensorium.debugging import VARIABLE, debugging
 from sensorium.errors import SensoriumError
+from sensorium.redaction import redacted
 
 app = typer.Typer(
     cls=Group,
@@ -91,7 +92,7 @@ def main() -> NoReturn:
 def _complain(text: str, status: int) -> NoReturn:
     if debugging():
         traceback.print_exc()
-    print(f"Error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"Error: {redacted(' '.join(text.split()))}", file=sys.stderr)
     sys.exit(status)
 
 

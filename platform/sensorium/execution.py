@@ -18,6 +18,7 @@ from sensorium.engine import state
 from sensorium.engine.checkpoint import Checkpoint, Store, write
 from sensorium.engine.loop import Loop
 from sensorium.errors import SensoriumError
+from sensorium.redaction import redacted
 
 PATIENCE = 2.0
 """Seconds for which an interrupted training waits for the checkpoint that is being written."""
@@ -63,7 +64,7 @@ def execute(
     except Exception as error:
         with contextlib.suppress(SensoriumError):  # the error that is told is the first one
             store.wait()
-        hook.sensorium_run_finished(run=run, outcome=Outcome("failed", error=str(error)))
+        hook.sensorium_run_finished(run=run, outcome=Outcome("failed", error=redacted(str(error))))
         raise
     except KeyboardInterrupt:
         with contextlib.suppress(SensoriumError):  # the checkpoint before it is whole

@@ -9,7 +9,7 @@ import os
 import re
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -26,6 +26,7 @@ from sensorium.errors import UserError, unknown
 from sensorium.paths import expanded
 from sensorium.plugins import Plugins
 from sensorium.search import Search
+from sensorium.tracking.uri import confided
 from sensorium.yamls import parse_value, parse_yaml
 
 STEPS = "SENSORIUM_STEPS"
@@ -197,6 +198,8 @@ def check(data: Mapping[str, Any], plugins: Plugins) -> Loaded:
         raise _wrong_type("model", model, "a mapping of options")
     named = {**data, "model": {**model, "name": name}}
     experiment = parse(Experiment, named, plugins)
+    if uri := experiment.tracking.uri:
+        experiment = replace(experiment, tracking=replace(experiment.tracking, uri=confided(uri)))
     return Loaded(experiment, plugins)
 
 

@@ -276,6 +276,23 @@ def test_a_dry_run_lists_what_travels_and_asks_no_cluster(made_up, sensorium, tm
     assert (found["bytes"], found["withheld"]) == (5011, [".netrc"])
 
 
+@pytest.mark.parametrize("how", ["variable", "experiment", "file", "argument"])
+def test_a_password_does_not_travel_and_is_told_where_it_belongs(made_up, monkeypatch, sensorium, tmp_path, how):
+    address = "http://me:canary-7c1f@h"
+    monkeypatch.setenv("SENSORIUM_TRACKING_URI", "")
+    arguments = {"experiment": [f"tracking.uri={address}"], "argument": [f"tracking.experiment={address}"]}
+    if how == "variable":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    written = f"task: clip\ntracking: {{uri: '{address if how == 'file' else 'http://h'}'}}\n"
+    (tmp_path / "mine.yaml").write_text(written)
+    answer = sensorium("submit", "--", "train", "mine.yaml", *arguments.get(how, []))
+    assert answer.status == 2, answer
+    assert "holds a password" in answer.err
+    assert "A cluster's nodes hold it" in answer.err
+    assert "canary" not in answer.out + answer.err
+    assert made_up.sent == []
+
+
 @pytest.mark.parametrize("command", ["tasks", "train clip", "tune clip"])
 def test_an_address_with_a_password_reaches_no_job(made_up, sensorium, monkeypatch, command):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:canary-7c1f@db/m")
