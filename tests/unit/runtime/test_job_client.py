@@ -42,7 +42,7 @@ def there():
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_PUT = do_GET
+        do_POST = do_PUT = do_GET  # noqa: N815
 
         def log_message(self, *_):
             pass
