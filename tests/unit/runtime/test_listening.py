@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from sensorium.errors import SensoriumError
-from sensorium.runtime import listening, loopback
+from sensorium.runtime import listening
 from sensorium.runtime.listening import Port, beyond_loopback, check_guarded, is_loopback, told
 
 LISTEN = """
@@ -94,19 +94,6 @@ def test_what_listens_is_told():
 )
 def test_loopback(host, inside):
     assert is_loopback(host) == inside
-
-
-def test_a_ray_of_this_machines_own_keeps_to_loopback(monkeypatch):
-    monkeypatch.setenv(loopback.VARIABLE, "")
-    from ray._private import ray_constants, services
-
-    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
-    loopback.keep(here=True)
-    assert services.get_node_ip_address() == "127.0.0.1"
-    assert os.environ[loopback.VARIABLE] == "0"
-    loopback.keep(here=False)
-    assert ray_constants.ENABLE_RAY_CLUSTER
-    assert loopback.VARIABLE not in os.environ
 
 
 def test_the_family_is_this_process_and_what_descends_from_it(listen):
