@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 import zipfile
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from sensorium.errors import SensoriumError, UserError
 from sensorium.experiment import load
 from sensorium.runtime import jobs as module
 from sensorium.runtime.jobs import Job, Jobs, exit_status
+from sensorium.session import resumed
 
 
 class Cluster:
@@ -216,6 +218,14 @@ def test_a_resumed_run_is_looked_for_before_it_travels(made_up, sensorium, train
     folder = f"{trained.folder}/runs/{trained.result['run']}"
     assert command.endswith(f"run.storage={trained.folder}/runs --resume {folder} --address auto")
     assert not any(name.startswith("runs/") for name in files)
+    job = tmp_path / "job"
+    job.mkdir()
+    monkeypatch.chdir(job)
+    taken = []
+    monkeypatch.setattr("sensorium.session.resumed", lambda *given: taken.append(resumed(*given)) or sys.exit(7))
+    assert sensorium(*shlex.split(command)[1:]).status == 7, "the job's command is taken as it was sent"
+    taken[0].claim.release()
+    assert (taken[0].run.name, taken[0].run.folder) == (trained.result["run"], folder), "and finds the run"
 
 
 @pytest.mark.parametrize("command", ["train", "tune"])
