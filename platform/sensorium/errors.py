@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from sensorium.redaction import redacted
+
 
 class SensoriumError(Exception):
-    """Something failed while running. The command line prints it as one paragraph.
+    """Something failed while running. The command line prints it as one paragraph; it repeats no password.
 
     Args:
         wrong: What is wrong, as a sentence.
@@ -16,6 +18,7 @@ class SensoriumError(Exception):
     exit_status = 1
 
     def __init__(self, wrong: str, expected: str = "", hint: str = "") -> None:
+        wrong, expected, hint = redacted(wrong), redacted(expected), redacted(hint)
         super().__init__(wrong, expected, hint)
         self.wrong, self.expected, self.hint = wrong, expected, hint
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from sensorium.errors import UserError
+from sensorium.redaction import HIDDEN, reveals
 
 FOLDERS = frozenset({".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".gcloud", "gcloud", ".password-store"})
 """Names of folders that hold credentials."""
@@ -24,10 +24,6 @@ CODE = (".py", ".pyi", ".md", ".rst")
 HEAD = 4096
 """Bytes of a file in which the form of a key is looked for."""
 _NAMES = ("KEY", "TOKEN", "SECRET", "PASS", "PWD", "CREDENTIAL", "USER", "AUTH")
-_LOGIN = re.compile(r"://[^:/\s]*:[^@\s]+@|https?://[^/?#\s]+@", re.IGNORECASE)
-_PARAMETER = re.compile(
-    r"[?&;][^=&;\s]*(pass(?!file)|pwd|token|secret|(?<!ssl)key|auth|credential|sig)[^=&;\s]*=[^&;\s]", re.IGNORECASE
-)
 
 
 def is_secret_file(path: Path) -> bool:
@@ -51,13 +47,8 @@ def is_secret_variable(name: str, value: str) -> bool:
     return any(word in name.upper() for word in _NAMES) or reveals(value)
 
 
-def reveals(text: str) -> bool:
-    """Says whether a text holds an address with a password, a login of a server, or a secret parameter."""
-    return bool(_LOGIN.search(text) or _PARAMETER.search(text))
-
-
 def check_address(uri: str, what: str) -> None:
-    """Refuses an address that would take a password into records and logs; does not repeat it.
+    """Refuses an address that would take a password into a job's record and log; does not repeat it.
 
     Args:
         uri: The address.
@@ -66,10 +57,10 @@ def check_address(uri: str, what: str) -> None:
     Raises:
         UserError: It holds a password.
     """
-    if reveals(uri):
+    if HIDDEN in uri or reveals(uri):
         raise UserError(
-            f"{what} holds a password, which would be written down with the run and the job.",
-            "For a server, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD hold it, set on the nodes;"
-            " for a database, a file of its own such as ~/.pgpass.",
-            "Take it out of the address.",
+            f"{what} holds a password, which would be written down with the job.",
+            "A cluster's nodes hold it: a server's in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD,"
+            " a database's in a file of its own such as ~/.pgpass.",
+            "Take it out of the address; commands that run here take the whole of it.",
         )

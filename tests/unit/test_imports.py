@@ -85,7 +85,8 @@ def test_a_library_is_imported_in_one_place(library, home):
 
 
 ORDER = (
-    {"debugging", "errors", "hookspecs"},
+    {"debugging", "hookspecs", "redaction"},
+    {"errors"},
     {"modules", "paths", "secrets"},
     {"contracts"},
     {"engine", "ops", "plugins"},

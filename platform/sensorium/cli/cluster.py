@@ -30,14 +30,14 @@ def up(file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as cluste
         sensorium cluster up clusters/laptop.yaml
     """
     from sensorium.runtime import description, laptop
+    from sensorium.runtime.listening import beyond_loopback, told
 
     cluster = laptop.start(description.read(file))
     print(f"cluster  {cluster.name}, {len(cluster.members)} nodes")
     print(f"address  {cluster.address}")
     print(f"jobs     {cluster.jobs}")
     print(f"token    {cluster.token}")
-    told = "Ray's control store and raylets listen on every address, and ask for the token; its metrics ask for none:"
-    print(row("open", f"{told} keep other machines out with a firewall (`sensorium doctor` lists the ports)", 8))
+    print(row("listens", told(beyond_loopback(cluster.processes())), 8))
     print(f"go on    sensorium train clip --workers 2 --address {cluster.name}")
     print(f"         sensorium submit --address {cluster.name} -- train clip --workers 2")
     print(f"         sensorium cluster down {cluster.name}")

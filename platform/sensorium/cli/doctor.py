@@ -15,6 +15,7 @@ import psutil
 
 from sensorium.errors import SensoriumError
 from sensorium.plugins import Plugins
+from sensorium.redaction import redacted
 from sensorium.tracking.uri import default_uri
 
 
@@ -46,7 +47,7 @@ def examine(address: str | None = None) -> list[Finding]:
             findings.append(Finding(subject, False, str(cause)))
         except Exception as cause:  # noqa: BLE001 (whatever is wrong is what is looked for)
             text = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
-            findings.append(Finding(subject, False, text))
+            findings.append(Finding(subject, False, redacted(text)))
     return findings
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 import click
 import typer
 
-from sensorium.cli.options import Json, print_json, warn
+from sensorium.cli.options import Json, print_json, told_apart, warn
 from sensorium.errors import UserError
 from sensorium.paths import expanded
 from sensorium.secrets import check_address
@@ -177,6 +177,9 @@ def _parsed(command: Sequence[str]) -> dict[str, Any]:
     context = group.make_context("sensorium", [name, *arguments])
     found = group.resolve_command(context, [name])[1]
     options: dict[str, Any] = found.make_context(name, arguments, parent=context).params
+    if "resume" in options:
+        task, overrides = told_apart(options["task"], options["overrides"], options["resume"])
+        options |= {"task": task, "overrides": overrides}
     return options
 
 

@@ -14,6 +14,7 @@ from sensorium.cli import cluster, index, jobs, look, plugin, predict, serve, tr
 from sensorium.cli.help import Command, Group
 from sensorium.debugging import VARIABLE, debugging
 from sensorium.errors import SensoriumError
+from sensorium.redaction import redacted
 
 app = typer.Typer(
     cls=Group,
@@ -91,5 +92,5 @@ def main() -> NoReturn:
 def _complain(text: str, status: int) -> NoReturn:
     if debugging():
         traceback.print_exc()
-    print(f"Error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"Error: {redacted(' '.join(text.split()))}", file=sys.stderr)
     sys.exit(status)

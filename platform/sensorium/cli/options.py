@@ -6,9 +6,12 @@ import json
 import math
 import sys
 import textwrap
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+
+from sensorium.experiment.keypath import assignment
 
 WIDTH = 80
 """Columns of a screen."""
@@ -68,3 +71,11 @@ def _plain(value: Any) -> Any:
 def warn(text: str) -> None:
     """Prints a sentence on standard error."""
     print(text, file=sys.stderr)
+
+
+def told_apart(task: str | None, overrides: Sequence[str] | None, resume: str | None) -> tuple[str | None, list[str]]:
+    """Returns the task and the overrides: who resumes names no task, and the first override stands in its place."""
+    given = list(overrides or ())
+    if task is not None and resume is not None and assignment(task) is not None:
+        return None, [task, *given]
+    return task, given

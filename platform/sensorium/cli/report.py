@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sensorium.cli.options import WIDTH
 from sensorium.contracts.metric import less_is_better
+from sensorium.redaction import HIDDEN
 
 if TYPE_CHECKING:
     from sensorium.contracts.task import Task
@@ -79,6 +80,8 @@ def record(uri: str, run_id: str) -> list[str]:
         return []
     kind, _, path = uri.rpartition(":///")
     shown = f"{kind}:///{here(path)}" if kind == "sqlite" else uri
+    if HIDDEN in uri:  # the password is in the variable alone
+        return [f"record   {uri}, MLflow run {run_id}"]
     look = shown if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
     return [f"record   MLflow run {run_id}", f"look at  {look}"]
 

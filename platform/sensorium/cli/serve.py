@@ -53,6 +53,7 @@ def serve(
     """
     from sensorium.errors import UserError
     from sensorium.runtime import serve_run
+    from sensorium.runtime.listening import beyond_loopback, family, told
 
     if update or rollback:
         state = serve_run.change(address or "auto", serve_run.named(update or []), rollback or [])
@@ -73,13 +74,16 @@ def serve(
         raise UserError("--detach leaves it running on a cluster.", "Name one with --address.")
     with serve_run.running(settings, host, port, address) as versions:
         url = f"http://{host}:{port}"
+        ports = beyond_loopback(family()) if address is None else []
         if as_json:
-            print_json({"url": url, "models": versions})
+            print_json({"url": url, "models": versions, "beyond_loopback": list(map(str, ports))})
         else:
             for name, version in versions.items():
                 print(f"{name:20} {url}/models/{name}/predict  ({version})")
             print(f"{'try it':20} {url}/")
-            print(f"{'documentation':20} {url}/docs", flush=True)
+            print(f"{'documentation':20} {url}/docs", flush=address is not None)
+            if address is None:
+                print(f"{'listens':20} {told(ports)}", flush=True)
         if not detach:
             serve_run.wait()
 

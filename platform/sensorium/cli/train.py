@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Address, Allowed, Json, ModelName, Overrides, TaskOrFile, print_json, warn
+from sensorium.cli.options import Address, Allowed, Json, ModelName, Overrides, TaskOrFile, print_json, told_apart, warn
 
 
 def train(
@@ -33,9 +33,9 @@ def train(
     from sensorium.training.interrupts import terminable
     from sensorium.training.session import resumed, started
 
+    task, extra = told_apart(task, overrides, resume)
     if (task is None) == (resume is None):
         raise typer.BadParameter("give a TASK or FILE, or --resume RUN")
-    extra = [*(overrides or ())]
     if local:
         extra.append("run.workers=1")
     elif workers is not None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Address, Allowed, Json, Overrides, TaskOrFile, print_json, warn
+from sensorium.cli.options import Address, Allowed, Json, Overrides, TaskOrFile, print_json, told_apart, warn
 
 
 def tune(
@@ -38,6 +38,7 @@ def tune(
     from sensorium.training.interrupts import terminable
     from sensorium.tuning.session import resumed, started
 
+    task, changes = told_apart(task, overrides, resume)
     if (task is None) == (resume is None):
         raise typer.BadParameter("give a TASK or FILE, or --resume SEARCH")
     given = {
@@ -47,7 +48,7 @@ def tune(
         "search.method": method,
         "run.workers": workers,
     }
-    extra = [*(overrides or ()), *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)]
+    extra = [*changes, *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)]
     with terminable():
         tuning = started(task, extra) if task is not None else resumed(str(resume), extra)
         for note in tuning.notes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sensorium.experiment.settings import Experiment, Loaded
 from sensorium.experiment.yamls import parse_yaml
 from sensorium.paths import expanded
 from sensorium.plugins import Plugins
+from sensorium.redaction import confided
 
 
 def read(source: str, plugins: Plugins) -> dict[str, Any]:
@@ -67,6 +69,8 @@ def check(data: Mapping[str, Any], plugins: Plugins) -> Loaded:
         raise wrong_type("model", model, "a mapping of options")
     named = {**data, "model": {**model, "name": name}}
     experiment = parse(Experiment, named, plugins)
+    if uri := experiment.tracking.uri:
+        experiment = replace(experiment, tracking=replace(experiment.tracking, uri=confided(uri)))
     return Loaded(experiment, plugins)
 
 

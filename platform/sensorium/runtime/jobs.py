@@ -54,11 +54,11 @@ class Jobs:
     def __init__(self, address: str | None = None) -> None:
         self.address = jobs_address(address)
         os.environ["RAY_API_SERVER_ADDRESS"] = self.address  # Ray puts it over what it is told
-        from ray.job_submission import JobSubmissionClient
+        from sensorium.runtime.job_client import Client
 
         for name in ("dashboard_sdk", "job.sdk"):  # which tell of each upload and connection
             logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
-        self._client: Any = JobSubmissionClient(self.address)
+        self._client: Any = Client(self.address)
 
     def submit(self, arguments: Sequence[str], files: Path, variables: Mapping[str, str]) -> str:
         """Sends a command of Sensorium, and returns the job's identifier.

@@ -12,6 +12,7 @@ from pathlib import Path
 from sensorium.errors import UserError
 from sensorium.paths import expanded
 from sensorium.secrets import check_address, is_secret_file, is_secret_path, is_secret_variable
+from sensorium.tracking import uri as uris
 
 MOST = 256 * 2**20
 """Bytes of files that may travel."""
@@ -56,8 +57,8 @@ def variables() -> dict[str, str]:
 
 
 def credentials() -> dict[str, str]:
-    """Returns the variables with which MLflow's server is asked; for the process alone that writes there."""
-    return {name: os.environ[name] for name in CREDENTIALS if name in os.environ}
+    """Returns the variables with which MLflow's store is asked; for the process alone that writes there."""
+    return {name: os.environ[name] for name in CREDENTIALS if name in os.environ} | uris.secrets()
 
 
 def choose(folder: Path, named: Iterable[Path] = ()) -> Choice:

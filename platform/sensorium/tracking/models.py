@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sensorium.debugging import debugging
 from sensorium.errors import SensoriumError, UserError
 from sensorium.paths import expanded
+from sensorium.redaction import redacted
 
 if TYPE_CHECKING:
     from sensorium.contracts.run import Run
@@ -63,9 +64,9 @@ def registered() -> list[Registered]:
     from mlflow import MlflowClient
 
     from sensorium.tracking.records import FAULTS
-    from sensorium.tracking.uri import default_uri
+    from sensorium.tracking.uri import default_uri, whole
 
-    client = MlflowClient(default_uri())
+    client = MlflowClient(whole(default_uri()))
     try:
         names = {model.name: model.aliases for model in client.search_registered_models(max_results=1000)}
         versions = [version for name in names for version in client.search_model_versions(_named(name))]
@@ -100,9 +101,9 @@ def fetch(model: str) -> str:
     import mlflow
 
     from sensorium.tracking.records import FAULTS
-    from sensorium.tracking.uri import default_uri
+    from sensorium.tracking.uri import default_uri, whole
 
-    mlflow.set_tracking_uri(default_uri())
+    mlflow.set_tracking_uri(whole(default_uri()))
     try:
         folder = Path(mlflow.artifacts.download_artifacts(model))
     except FAULTS as cause:
@@ -126,11 +127,11 @@ def resolve(model: str) -> str:
     from mlflow import MlflowClient
 
     from sensorium.tracking.records import FAULTS
-    from sensorium.tracking.uri import default_uri
+    from sensorium.tracking.uri import default_uri, whole
 
     name, _, alias = model.removeprefix("models:/").rpartition("@")
     try:
-        version = MlflowClient(default_uri()).get_model_version_by_alias(name, alias).version
+        version = MlflowClient(whole(default_uri())).get_model_version_by_alias(name, alias).version
     except FAULTS as cause:
         raise UserError(
             f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0]}",
@@ -166,11 +167,12 @@ def _store(run: Run, model: str, task: Task) -> Stored:
     import mlflow
 
     from sensorium.tracking import records
+    from sensorium.tracking.uri import whole
 
     uri = run.tracking["uri"]
     record = records.find(uri, run.name)
     assert record is not None, "the run's record was begun by rank 0"
-    mlflow.set_tracking_uri(uri)
+    mlflow.set_tracking_uri(whole(uri))
     name = run.tracking.get("register")
     with tempfile.TemporaryDirectory() as folder:
         local = _download(model, Path(folder) / FOLDER)
@@ -221,7 +223,7 @@ def end(run: Run, status: str, error: str = "") -> None:
         if record is not None:
             records.end(record, status, error)
     except records.FAULTS as cause:
-        print(f"The record of {run.name} could not be ended: {cause}")
+        print(redacted(f"The record of {run.name} could not be ended: {cause}"))
 
 
 def _signature(task: Task) -> Any:

@@ -29,7 +29,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.contracts.run import Run
 from sensorium.experiment.keypath import quoted
+from sensorium.redaction import redacted
 from sensorium.tracking.keys import key
+from sensorium.tracking.uri import whole
 
 FAULTS = (MlflowException, requests.RequestException, OSError, SQLAlchemyError)
 """What MLflow raises when its store cannot be reached, or refuses."""
@@ -60,7 +62,7 @@ def lasting(fault: Exception) -> bool:
 
 def open_record(run: Run) -> Record:
     """Returns the record that bears the run's name; makes it, with the experiment, if there is none."""
-    client = MlflowClient(run.tracking["uri"])
+    client = MlflowClient(whole(run.tracking["uri"]))
     experiment = _experiment(client, run.tracking["uri"], run.tracking["experiment"])
     found = client.search_runs([experiment], f"tags.`{TAG}` = '{run.name}'", max_results=1)
     if found:
@@ -77,8 +79,8 @@ def open_record(run: Run) -> Record:
     labels |= {f"plugin.{name}": installed for name, installed in run.tracking.get("plugins", {}).items()}
     labels |= {f"skipped.{split}": str(count) for split, count in run.tracking.get("skipped", {}).items()}
     client.log_batch(record.run_id, tags=[RunTag(key(name), value) for name, value in labels.items()])
-    client.log_text(record.run_id, yaml.safe_dump(dict(run.experiment), sort_keys=False), "experiment.yaml")
-    parameters = [Param(key(name), str(value)[:500]) for name, value in flat(run.experiment).items()]
+    client.log_text(record.run_id, redacted(yaml.safe_dump(dict(run.experiment), sort_keys=False)), "experiment.yaml")
+    parameters = [Param(key(name), redacted(str(value))[:500]) for name, value in flat(run.experiment).items()]
     for start in range(0, len(parameters), 100):
         client.log_batch(record.run_id, params=parameters[start : start + 100])
     return record
@@ -86,12 +88,12 @@ def open_record(run: Run) -> Record:
 
 def count_experiments(uri: str) -> int:
     """Returns how many experiments a store holds; raises what MLflow raises when it cannot be reached."""
-    return len(MlflowClient(uri).search_experiments())
+    return len(MlflowClient(whole(uri)).search_experiments())
 
 
 def find(uri: str, name: str) -> Record | None:
     """Returns the record of a run by the run's name."""
-    client = MlflowClient(uri)
+    client = MlflowClient(whole(uri))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found = client.search_runs(experiments, f"tags.`{TAG}` = '{name}'", max_results=1)
     return Record(client, found[0].info.run_id) if found else None
@@ -121,7 +123,7 @@ def add_plot(record: Record, name: str, png: bytes) -> None:
 def end(record: Record, status: str, error: str = "") -> None:
     """Ends the record as FINISHED, FAILED or KILLED."""
     if error:
-        record.client.set_tag(record.run_id, ERROR, error[:4000])
+        record.client.set_tag(record.run_id, ERROR, redacted(error)[:4000])
     record.client.set_terminated(record.run_id, status)
 
 
@@ -162,7 +164,8 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
         return str(found.experiment_id)
     place = None
     if uri.startswith("sqlite:///"):
-        place = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+        file = uri.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")
+        place = (Path(file).resolve().parent / "mlartifacts").as_uri()
     try:
         return str(client.create_experiment(name, artifact_location=place))
     except MlflowException:  # another run was faster

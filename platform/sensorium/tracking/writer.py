@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar
 
 from sensorium.contracts.run import Run
 from sensorium.ops.plots import figure, png
+from sensorium.redaction import redacted
 from sensorium.tracking import kept, records
 from sensorium.tracking.lock import alone
 from sensorium.tracking.recorder import DONE
@@ -162,7 +163,7 @@ def main(turn: IO[str]) -> None:
         fcntl.flock(turn, fcntl.LOCK_EX)
         writer.write()
     except Exception as error:  # noqa: BLE001 (the recorder reports it)
-        print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        print(redacted(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
     else:
         with contextlib.suppress(BrokenPipeError):  # who asked does not wait for the answer
             print(DONE, flush=True)

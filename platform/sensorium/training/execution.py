@@ -20,6 +20,7 @@ from sensorium.engine.evaluation import merged
 from sensorium.engine.loop import Loop
 from sensorium.engine.parallel import device
 from sensorium.errors import SensoriumError
+from sensorium.redaction import redacted
 
 PATIENCE = 2.0
 """Seconds for which an interrupted training waits for the checkpoint that is being written."""
@@ -60,7 +61,7 @@ def execute(
     except Exception as error:
         with contextlib.suppress(SensoriumError):  # the error that is told is the first one
             store.wait()
-        hook.sensorium_run_finished(run=run, outcome=Outcome("failed", error=str(error)))
+        hook.sensorium_run_finished(run=run, outcome=Outcome("failed", error=redacted(str(error))))
         raise
     except KeyboardInterrupt:
         with contextlib.suppress(SensoriumError):  # the checkpoint before it is whole

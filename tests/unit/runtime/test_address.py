@@ -1,18 +1,16 @@
 """From a name to a connection: what answers is looked at first, and what is wrong is one sentence, soon."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from sensorium.errors import SensoriumError, UserError
 from sensorium.runtime import address, cluster, laptop
 from sensorium.runtime.description import Node, Ports
+from sensorium.runtime.listening import Port
 
 
 @pytest.fixture(autouse=True)
@@ -128,10 +126,10 @@ def test_join_leaves_rays_own_words_alone():
 
 
 def test_the_doctor_tells_of_a_dashboard_without_a_token(server, monkeypatch):
-    monkeypatch.setattr(cluster, "open_ports", lambda **_: [])
-    assert cluster.access(None) == "no Ray of this machine is open to the network without a token"
+    monkeypatch.setattr(cluster, "beyond_loopback", list)
+    assert cluster.access(None) == "what runs here listens on loopback alone"
     assert "is open to this machine alone" in cluster.access(server.address)
-    monkeypatch.setattr(cluster, "_is_loopback", lambda host: False)
+    monkeypatch.setattr(cluster, "is_loopback", lambda host: False)
     with pytest.raises(SensoriumError, match="takes jobs from anybody"):
         cluster.access(server.address)
     server.token = "right"
@@ -140,36 +138,8 @@ def test_the_doctor_tells_of_a_dashboard_without_a_token(server, monkeypatch):
 
 
 def test_the_doctor_tells_of_ports_beyond_loopback(monkeypatch):
-    monkeypatch.setattr(cluster, "open_ports", lambda: [6379, 8265])
-    with pytest.raises(SensoriumError, match="listens beyond this machine, at port 6379, 8265, and asks for no token"):
+    monkeypatch.setattr(cluster, "beyond_loopback", lambda: [Port(6379, "control store", guarded=False)])
+    with pytest.raises(SensoriumError, match=r"listens beyond this machine, at port 6379 \(control store\)"):
         cluster.access(None)
-
-
-@pytest.mark.parametrize(
-    ("host", "inside"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False), ("10.0.0.1", False)],
-)
-def test_loopback(host, inside):
-    assert cluster._is_loopback(host) == inside
-
-
-def test_ports_are_found_where_a_process_of_ray_listens(tmp_path):
-    (tmp_path / "gcs_server").symlink_to(Path(sys.executable).resolve())
-    code = (
-        "import socket, time; s = socket.socket(); s.bind((%r, 0)); s.listen();"
-        "print(s.getsockname()[1], flush=True); time.sleep(60)"
-    )
-
-    def listen(host, **variables):
-        command = [str(tmp_path / "gcs_server"), "-c", code % host]
-        process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True)
-        return process, int(process.stdout.readline())
-
-    opened = [listen("0.0.0.0"), listen("127.0.0.1"), listen("0.0.0.0", RAY_AUTH_MODE="token")]
-    try:
-        found = cluster.open_ports()
-        assert [port in found for _, port in opened] == [True, False, False]
-    finally:
-        for process, _ in opened:
-            process.kill()
-            process.communicate()
+    monkeypatch.setattr(cluster, "beyond_loopback", lambda: [Port(1, "raylet", True), Port(2, "agent", True)])
+    assert "beyond loopback at port 1 (raylet), 2 (agent)" in cluster.access(None)

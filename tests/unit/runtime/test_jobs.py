@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 import zipfile
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from sensorium.errors import SensoriumError, UserError
 from sensorium.runtime import jobs as module
 from sensorium.runtime.jobs import Job, Jobs, exit_status
 from sensorium.training import runs
+from sensorium.training.session import resumed
 
 
 class Cluster:
@@ -216,6 +218,16 @@ def test_a_resumed_run_is_looked_for_before_it_travels(made_up, sensorium, train
     folder = f"{trained.folder}/runs/{trained.result['run']}"
     assert command.endswith(f"run.storage={trained.folder}/runs --resume {folder} --address auto")
     assert not any(name.startswith("runs/") for name in files)
+    job = tmp_path / "job"
+    job.mkdir()
+    monkeypatch.chdir(job)
+    taken = []
+    monkeypatch.setattr(
+        "sensorium.training.session.resumed", lambda *given: taken.append(resumed(*given)) or sys.exit(7)
+    )
+    assert sensorium(*shlex.split(command)[1:]).status == 7, "the job's command is taken as it was sent"
+    taken[0].claim.release()
+    assert (taken[0].run.name, taken[0].run.folder) == (trained.result["run"], folder), "and finds the run"
 
 
 @pytest.mark.parametrize("command", ["train", "tune"])
@@ -274,6 +286,25 @@ def test_a_dry_run_lists_what_travels_and_asks_no_cluster(made_up, sensorium, tm
     assert lines[3].startswith("stays here   .netrc")
     found = sensorium("submit", "--dry-run", "--json", "--", "tasks").json
     assert (found["bytes"], found["withheld"]) == (5011, [".netrc"])
+
+
+@pytest.mark.parametrize("how", ["variable", "experiment", "file", "argument"])
+def test_a_password_does_not_travel_and_is_told_where_it_belongs(made_up, monkeypatch, sensorium, tmp_path, how):
+    address = "http://me:canary-7c1f@h"
+    monkeypatch.setenv("SENSORIUM_TRACKING_URI", "")
+    arguments = {"experiment": [f"tracking.uri={address}"], "argument": [f"tracking.experiment={address}"]}
+    if how == "variable":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    uri = address if how == "file" else "http://h"
+    written = sensorium("show", "clip").out.replace("uri: null", f"uri: {uri}")
+    assert uri in written
+    (tmp_path / "mine.yaml").write_text(written)
+    answer = sensorium("submit", "--", "train", "mine.yaml", *arguments.get(how, []))
+    assert answer.status == 2, answer
+    assert "holds a password" in answer.err
+    assert "A cluster's nodes hold it" in answer.err
+    assert "canary" not in answer.out + answer.err
+    assert made_up.sent == []
 
 
 @pytest.mark.parametrize("command", ["tasks", "train clip", "tune clip"])
