@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
-import click
 import typer
 
 from sensorium.cli.options import Json, print_json, told_apart, warn
@@ -29,6 +28,7 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="As `sensorium jobs` li
 
 
 def submit(
+    context: typer.Context,
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="What to run there, and its options.")],
     address: Cluster = None,
     wait: Annotated[bool, typer.Option("--wait/--detach", help="Whether to show its log and end as it ends.")] = True,
@@ -46,7 +46,7 @@ def submit(
 
     for argument in command:
         check_address(argument, "An address in the command")
-    options = _parsed(command)
+    options = _parsed(command, context.find_root().command)
     if dry_run:
         _show(working_dir.choose(Path.cwd(), _named(options)), as_json)
         return
@@ -168,10 +168,9 @@ def _write(text: str, stream: TextIO) -> None:
     print(of_job(text), end="", file=stream, flush=True)
 
 
-def _parsed(command: Sequence[str]) -> dict[str, Any]:
-    """Returns the options of a command as the command line reads them, without running it."""
+def _parsed(command: Sequence[str], group: Any) -> dict[str, Any]:
+    """Returns the options of a command as the command line, the group of all commands, reads them."""
     name, *arguments = command[1:] if command[0] == "sensorium" else command
-    group: Any = click.get_current_context().find_root().command
     if name in ("submit", "jobs", "logs", "stop", "cluster"):
         raise UserError(f"`{name}` is not run on a cluster.", "Such as: sensorium submit -- train clip --workers 4.")
     context = group.make_context("sensorium", [name, *arguments])

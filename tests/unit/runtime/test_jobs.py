@@ -7,9 +7,11 @@ import zipfile
 from types import SimpleNamespace
 
 import pytest
+import typer
 
 from sensorium.assembly.loading import load
 from sensorium.cli import jobs as commands
+from sensorium.cli.main import app
 from sensorium.errors import SensoriumError, UserError
 from sensorium.runtime import jobs as module
 from sensorium.runtime.jobs import Job, Jobs, exit_status
@@ -252,7 +254,7 @@ def test_what_is_resumed_is_found_from_the_jobs_folder(made_up, sensorium, tmp_p
 
 
 def jobs_options(command):
-    return commands._parsed(shlex.split(command))
+    return commands._parsed(shlex.split(command), typer.main.get_command(app))
 
 
 def test_a_module_that_plugins_names_travels(made_up, sensorium, tmp_path, monkeypatch):
