@@ -61,6 +61,7 @@ def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:
         os.environ.update(variables(plugins.modules))  # which Ray's processes inherit
+    internals.keep_to_loopback(address is None)
     internals.listen()
     try:
         # The dashboard stays: without it nothing tells Ray Train that a trial was stopped, and its cores stay taken.

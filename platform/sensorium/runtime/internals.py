@@ -1,4 +1,4 @@
-"""How Ray prints what its processes say: private in Ray, and replaced here.
+"""What is private in Ray: how it prints what its processes say, and which address a Ray of one machine takes.
 
 Of a worker its own words are shown, and those of the code it runs; Ray's notes on its work are not, and no colours.
 With `--debug` everything is shown, with the process that said it.
@@ -7,6 +7,7 @@ With `--debug` everything is shown, with the process that said it.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import warnings
@@ -18,6 +19,8 @@ from sensorium.debugging import debugging
 
 MARK = ":sensorium:"
 """Line with which a worker begins its part, on both streams: what it said before was Ray's."""
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Variable with which Ray, set to 0, takes 127.0.0.1 for the address of its machine."""
 _CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Colours and other orders to a terminal."""
 _RAYS = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z] \d+ \d+\] |.*__ray_tqdm_magic_token__")
@@ -59,6 +62,21 @@ class Voices:
             elif source in self._begun and not _RAYS.match(line):
                 kept.append(line)
         return kept
+
+
+def keep_to_loopback(here: bool) -> None:
+    """Has a Ray that is started for this machine alone listen on 127.0.0.1, where it would take an outer address.
+
+    Control store, raylet, agents, metrics and workers; processes that it starts inherit it. A Ray of several machines
+    has to be reached by the others.
+    """
+    if here:
+        os.environ[LOOPBACK] = "0"
+    else:
+        os.environ.pop(LOOPBACK, None)
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = not here  # type: ignore[assignment]  # read when Ray was imported
 
 
 def listen() -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 import queue
 import threading
 import types
@@ -147,3 +148,17 @@ def test_in_a_worker_ray_modules_are_silent_and_others_are_not(capsys):
     out, err = capsys.readouterr()
     assert out == f"{internals.MARK}\n"
     assert err == f"{internals.MARK}\nmine\n"
+
+
+@pytest.mark.parametrize(("here", "address"), [(True, "127.0.0.1"), (False, "192.0.2.7")])
+def test_a_ray_of_this_machine_alone_takes_loopback(monkeypatch, here, address):
+    """By Ray's own function, which says what its processes listen on."""
+    from ray._private import ray_constants, services
+
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", ray_constants.ENABLE_RAY_CLUSTER)
+    monkeypatch.setenv(internals.LOOPBACK, "")
+    monkeypatch.setattr(services, "node_ip_address_from_perspective", lambda address: "192.0.2.7")
+    monkeypatch.setattr(worker, "_global_node", None)
+    internals.keep_to_loopback(here)
+    assert services.get_node_ip_address() == address
+    assert os.environ.get(internals.LOOPBACK) == ("0" if here else None)
