@@ -455,7 +455,7 @@ class Sourced(Task):
 
     def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__(config, modalities)
-        self.trunk, self.near, self.far = nn.Linear(DIM, 8), nn.Linear(8, 1), nn.Linear(8, DIM)
+        self.trunk, self.near, self.far = nn.Linear(DIM, 8), Head(1), Head(DIM)
         self.inputs = {"x": modalities["x"]}
         self.outputs = {"y": modalities["y"]}
 
@@ -491,6 +491,18 @@ class Sourced(Task):
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns y."""
         return {"y": self(batch)}
+
+
+class Head(nn.Module):
+    """A layer and a scalar, which sharding leaves whole."""
+
+    def __init__(self, out: int) -> None:
+        super().__init__()
+        self.layer, self.scale = nn.Linear(8, out), Scale()
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Returns what is found (B, out)."""
+        return self.layer(seen) * self.scale.one
 
 
 class Scale(nn.Module):

@@ -97,7 +97,7 @@ def test_no_point_is_lost_while_the_server_is_away(
     assert record.info.status == "FINISHED"
     assert record.data.metrics["test/error"] == result["metrics"]["error"]
     assert record.data.params["training.epochs"] == "15"
-    assert {item.path for item in client.list_artifacts(result["run_id"])} >= {"experiment.yaml", "pictures"}
+    assert {item.path for item in client.list_artifacts(result["run_id"])} >= {"experiment.yaml", "plots"}
     machine = client.get_metric_history(result["run_id"], "system/cpu_utilization_percentage")
     assert sorted(point.step for point in machine) == list(range(len(machine)))
     assert len(machine) > HUNG / 5

@@ -66,7 +66,7 @@ def test_what_a_hook_registers_is_found_and_used(plugins, kind):
     assembly = started_lines()
     experiment = assembly.loaded.plain()
     assert name in str(experiment)
-    parts = {type(part) for part in assembly.task.modules()} | {type(part) for part in assembly.task.metrics}
+    parts = {type(part) for part in assembly.task.modules()} | {type(part) for part in assembly.task._metrics}
     parts |= {type(part) for part in assembly.modalities.values()} | {assembly.loaded.experiment.dataset.owner}
     assert found in parts
 

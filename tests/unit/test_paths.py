@@ -151,7 +151,7 @@ def test_stores_of_records_are_in_the_home_folder(home, monkeypatch):
 
 def test_what_is_resumed_is_found_by_its_storage(home):
     (home / "a #1" / "x").mkdir(parents=True)
-    (home / "a #1" / "x" / "run.json").write_text(json.dumps({"name": "x"}))
+    (home / "a #1" / "x" / "run.json").write_text(json.dumps({"name": "x", "experiment": {}}))
     storage = runs.named(["training.epochs=2", "run.storage=~/a #1"])
     assert runs.reopen("x", storage)["folder"] == str(home / "a #1" / "x")
     assert runs.named(["run.storage='~/a #1'"]) == storage

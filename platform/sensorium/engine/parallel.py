@@ -73,31 +73,19 @@ def shard(task: Task, device: torch.device) -> None:
 
 
 def average(parameters: Iterable[nn.Parameter]) -> None:
-    """Replaces the gradients of what `shard` left whole by their mean over workers."""
-    for parameter in parameters:
-        if not is_cut(parameter):
+    """Replaces the gradients of what `shard` left whole by their mean over workers; what none has used keeps none.
+
+    A zero in its place would have an optimizer with momentum or decay move it.
+    """
+    uncut = [parameter for parameter in parameters if not is_cut(parameter)]
+    if not uncut:
+        return
+    given = torch.tensor([parameter.grad is not None for parameter in uncut], dtype=torch.float32)
+    used = workers.add(given.to(uncut[0].device)).tolist()
+    for parameter, count in zip(uncut, used, strict=True):
+        if count:
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = workers.add(gradient) / workers.size()
-
-
-def drop_unused(parameters: Iterable[nn.Parameter]) -> None:
-    """Takes away the gradients that are zero on all workers, which sharding gives to what no worker used.
-
-    An optimizer with momentum or decay would move such a parameter; with DDP it has no gradient either.
-    """
-    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
-    if not with_gradient:
-        return
-    here = torch.stack([local(parameter.grad).any().float() for parameter in with_gradient])
-    for parameter, used in zip(with_gradient, workers.add(here).tolist(), strict=True):
-        if not used:
-            parameter.grad = None
-
-
-def local(tensor: Any) -> Tensor:
-    """Returns what this worker holds of a tensor, all of it where it is not cut."""
-    held: Tensor = tensor.to_local() if is_cut(tensor) else tensor
-    return held
 
 
 def clip(parameters: Iterable[nn.Parameter], largest: float) -> None:

@@ -88,7 +88,6 @@ class Stepper:
         terms = self._whole(batch, weight) if len(parts) == 1 else self._in_parts(batch, parts, weight, seed)
         if self.sharded:
             parallel.average(self.parameters.values())
-            parallel.drop_unused(self.parameters.values())
         return {f"{self.objective.name}/{name}": value.detach() for name, value in terms.items()}
 
     def update(self, rate: float) -> None:

@@ -296,6 +296,10 @@ def test_rows_compare_what_they_say(task, batch):
             blank = not seen["image"].any()
             return {name: logits.roll(1, 1) if blank else logits for name, logits in right.items()}
 
+        def rows(self, outputs, seen):
+            named = ((name, logits) for name, logits in outputs.items())
+            return {f"{kind}.{n}": v for n, x in named for kind, v in (("logits", x), ("target", seen[n]))}
+
     task.judge = Judge()
     rows = task.rows({"sentence": sentence, "image": image, "imagined": imagined}, batch)
     assert rows["cosine.prior"].tolist() == pytest.approx([0.5**0.5] * B)

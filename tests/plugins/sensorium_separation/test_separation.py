@@ -19,7 +19,7 @@ from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.video import Video
 from sensorium.errors import MediaError, UserError
 from sensorium_separation.grid import Clip, GridMixtures, Pairs
-from sensorium_separation.measures import figures
+from sensorium_separation.measures import metrics
 from sensorium_separation.network import Joining, Joint, VisualStream, Watching
 from sensorium_separation.spectra import Spectra, complex_mask, frames, ratio_mask
 
@@ -165,10 +165,10 @@ def test_silence_gives_no_nan_and_no_infinite_gradient(assembly, silent):
 def test_no_figure_hides_what_is_no_number():
     """STOI alone may be missing, for speech that is too short."""
     none = float("nan")
-    found = figures({"si_sdri": torch.tensor([none, none, 9.0]), "stoi": torch.tensor([none, 0.5, 0.7])})
+    found = metrics({"si_sdri": torch.tensor([none, none, 9.0]), "stoi": torch.tensor([none, 0.5, 0.7])})
     assert math.isnan(found["si_sdri"])
     assert found["stoi"] == pytest.approx(0.6)
-    assert "stoi" not in figures({"si_sdri": torch.tensor([9.0]), "stoi": torch.tensor([none])})
+    assert "stoi" not in metrics({"si_sdri": torch.tensor([9.0]), "stoi": torch.tensor([none])})
 
 
 def test_loudness_changes_the_voices_alone(assembly):

@@ -102,9 +102,9 @@ def test_the_discriminator_learns_from_three_kinds_of_pairs(task, batch):
         assert terms["right"][i].item() == pytest.approx(softplus(-right), rel=1e-4)
         assert terms["wrong"][i].item() == pytest.approx(softplus(mismatched) / 2, rel=1e-4)
         assert terms["fake"][i].item() == pytest.approx(softplus(-5 + 2 * i / 10) / 2, rel=1e-4)
-    # The slope by each of 432 pixels is 10 / 432, of a quarter of the samples, made up for by 4.
-    chosen = batch.uniform("penalised") < 0.25
-    assert terms["penalty"].tolist() == pytest.approx((chosen * 4 * 0.5 * 100 / 432).tolist(), rel=1e-4)
+    # The slope by each of 432 pixels is 10 / 432; the mean is over the samples that are looked at.
+    assert 0 < (batch.uniform("penalised") < 0.25).sum() < 6
+    assert terms["penalty"].item() == pytest.approx(0.5 * 100 / 432, rel=1e-4)
 
 
 def test_no_sentence_is_wrong_for_a_picture_that_it_describes(task, batch):
@@ -153,8 +153,7 @@ def test_some_sentences_are_drawn_twice_and_the_pictures_kept_apart(task, batch,
     assert torch.equal(sentence[:6][twice], sentence[6:]), "both pictures are of one sentence"
     one, other = code[:6][twice], code[6:]
     apart = (one - other).abs().mean(1) / ((one.mean(1) - other.mean(1)).abs() + 1e-5)
-    assert torch.allclose(terms["seeking"][twice], task.config.seeking * apart / 0.25, rtol=1e-4)
-    assert not terms["seeking"][~twice].any()
+    assert terms["seeking"].item() == pytest.approx(task.config.seeking * apart.mean().item(), rel=1e-4)
 
 
 def test_alike_pictures_of_unlike_codes_cost_much():

@@ -10,7 +10,7 @@ from sensorium.builtin.encoders.rnn import RNN
 from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.fusions import Bilinear, Concatenation, Product, Projection, Sum
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
-from sensorium.builtin.metrics.retrieval import Accuracy
+from sensorium.builtin.metrics.classification import Accuracy
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.tags import Tags

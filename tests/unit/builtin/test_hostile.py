@@ -227,7 +227,10 @@ def still(seconds, side):
 
 MEASURE = """
 import os, resource, sys
-from sensorium import Audio, MediaError, Text, Video
+from sensorium import MediaError
+from sensorium.builtin.modalities.audio import Audio
+from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.modalities.video import Video
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium import UserError
-from sensorium.builtin.metrics.retrieval import BLOCK, Accuracy, Retrieval
+from sensorium.builtin.metrics.classification import Accuracy
+from sensorium.builtin.metrics.retrieval import BLOCK, Retrieval
 
 retrieval = Retrieval.Config().build()
 accuracy = Accuracy.Config().build()

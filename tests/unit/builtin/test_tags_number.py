@@ -8,7 +8,7 @@ import torch
 
 from sensorium import MediaError, UserError
 from sensorium.builtin.losses.binary_cross_entropy import BinaryCrossEntropy
-from sensorium.builtin.metrics.retrieval import AveragePrecision
+from sensorium.builtin.metrics.classification import AveragePrecision
 from sensorium.builtin.modalities.number import Number
 from sensorium.builtin.modalities.tags import Tags
 

@@ -43,7 +43,7 @@ def met_without_pickles():
         setattr(torch.distributed, name, refused)
     batch = part()
     pictures = torch.tensor([float(name[1:]) for name in batch.ids]).view(-1, 1, 1).expand(-1, 2, 3).requires_grad_()
-    met = workers.strangers(pictures, batch)
+    met = workers.mismatched(pictures, batch)
     assert not met.requires_grad
     return met[:, 0, 0]
 

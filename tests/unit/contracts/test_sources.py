@@ -95,9 +95,12 @@ def moved(folder, *options):
 
         @hookimpl
         def sensorium_step_finished(self, step):
-            weights = {name: whole(getattr(self.task, name).weight) for name in ("near", "far")}
+            heads = {"near": self.task.near, "far": self.task.far}
+            weights = {(n, k): whole(v) for n, head in heads.items() for k, v in head.named_parameters()}
             if last:
-                changed = {name for name in weights if not torch.equal(weights[name], last[name])}
+                moved = [name for name in weights if not torch.equal(weights[name], last[name])]
+                changed = {name for name, _ in moved}
+                assert len(moved) == 3 * len(changed), "weight, bias and scalar"
                 seen.append(({name.partition("/")[0] for name in step.losses}, changed))
             last.update(weights)
 

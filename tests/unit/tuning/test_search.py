@@ -334,7 +334,7 @@ def test_a_population_reports_what_a_checkpoint_holds():
 
 
 def test_an_unknown_figure_comes_with_those_there_are():
-    with pytest.raises(UserError, match=r"no figure 'eror' at search\.metric\. Known: count, error\. .*'error'"):
+    with pytest.raises(UserError, match=r"no metric 'eror' at search\.metric\. Known: count, error\. .*'error'"):
         Judge("eror", 4, False).evaluated("validation", 5, 20, {"error": 0.5, "count": 1.0})
 
 
