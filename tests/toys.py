@@ -75,7 +75,8 @@ class Noisy(Vector):
 def mlp(dropout: float = 0.0, out: int = 1, norm: bool = False) -> nn.Sequential:
     """Returns a small network."""
     norms = [nn.BatchNorm1d(8)] if norm else []
-    return nn.Sequential(nn.Linear(DIM, 8), *norms, nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, out))
+    # A bias before a norm has no gradient but noise.
+    return nn.Sequential(nn.Linear(DIM, 8, bias=not norm), *norms, nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, out))
 
 
 class Toy(Task):

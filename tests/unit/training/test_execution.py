@@ -71,7 +71,8 @@ def test_what_fails_after_the_training_leaves_the_model_written_and_named(fault,
     with pytest.raises(SensoriumError, match="The training is done, but its result cannot be measured") as caught:
         train("toy_regression", tmp_path)
     assert type(caught.value) is (UserError if isinstance(fault, UserError) else SensoriumError)
-    for part in (
+    place = f"The trained model lies in {tmp_path}/model."
+    for part in (told, "cannot be measured on test", place, "sensorium evaluate"):
         told,
         "cannot be measured on test",
         f"The trained model lies in {tmp_path}/model.",
