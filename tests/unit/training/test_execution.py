@@ -73,11 +73,6 @@ def test_what_fails_after_the_training_leaves_the_model_written_and_named(fault,
     assert type(caught.value) is (UserError if isinstance(fault, UserError) else SensoriumError)
     place = f"The trained model lies in {tmp_path}/model."
     for part in (told, "cannot be measured on test", place, "sensorium evaluate"):
-        told,
-        "cannot be measured on test",
-        f"The trained model lies in {tmp_path}/model.",
-        "sensorium evaluate",
-    ):
         assert part in str(caught.value)
     monkeypatch.undo()
     again = train("toy_regression", tmp_path / "again")
