@@ -58,7 +58,7 @@ def test_the_experiment_file_can_be_trained_again(trained, client, record):
 def test_versions_seed_and_commit_are_told(trained, record):
     tags = record.data.tags
     assert tags["sensorium.version"] == __version__
-    assert tags["plugin.clip"] == tags["plugin.builtin"] == "0.1.0"
+    assert tags["plugin.clip"] == tags["plugin.builtin"] == __version__
     assert tags["plugin.every_hook"] == "local"
     assert tags["sensorium.seed"] == "0"
     assert tags["mlflow.source.git.commit"] == trained.commit
