@@ -27,19 +27,19 @@ def spot(row, column, rows=60, columns=90):
     return picture
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_spot_is_found_where_the_geometry_says(seed):
-    modality = image(**AUGMENTED)
+def test_a_spot_is_found_where_the_geometry_says():
+    modality, seen = image(**AUGMENTED), 0
     value = modality.decode(spot(31, 44))
-    made = modality.transform(value, torch.Generator().manual_seed(seed))[0] + 1
-    placed = modality.geometry(value, torch.Generator().manual_seed(seed))
-    x, y = placed.places(torch.tensor([44.5, 31.5], dtype=torch.float64)).tolist()
-    if not (8 < x < 56 and 8 < y < 40):
-        pytest.skip("it lies at the border") if seed % 2 else None
-        return
     rows, columns = torch.meshgrid(torch.arange(48) + 0.5, torch.arange(64) + 0.5, indexing="ij")
-    assert float((rows * made).sum() / made.sum()) == pytest.approx(y, abs=0.7)
-    assert float((columns * made).sum() / made.sum()) == pytest.approx(x, abs=0.7)
+    for seed in range(12):
+        made = modality.transform(value, torch.Generator().manual_seed(seed))[0] + 1
+        placed = modality.geometry(value, torch.Generator().manual_seed(seed))
+        x, y = placed.places(torch.tensor([44.5, 31.5], dtype=torch.float64)).tolist()
+        if 8 < x < 56 and 8 < y < 40:  # at the border a part of it is cut off
+            assert float((rows * made).sum() / made.sum()) == pytest.approx(y, abs=0.7)
+            assert float((columns * made).sum() / made.sum()) == pytest.approx(x, abs=0.7)
+            seen += 1
+    assert seen >= 4
 
 
 def test_a_map_and_its_inverse_by_hand():
