@@ -62,6 +62,9 @@ class Versions:
             version = await asyncio.to_thread(_resolved, model)
         except SensoriumError as error:
             return Refusal(422, error.wrong, error.expected, error.hint)
+        return await self._move(name, model, version)
+
+    async def _move(self, name: str, model: str, version: str) -> str | Refusal:
         if version != self.history[name][-1]:
             refusal = await self._try(version)
             if refusal is not None:
@@ -135,7 +138,7 @@ class Versions:
                     continue
                 if self.refused.get(name, "").startswith(f"{version}: "):
                     continue
-                result = await self.update(name, model)
+                result = await self._move(name, model, version)
                 if isinstance(result, Refusal):
                     logger.error(
                         f"{model} is now {version}, which cannot be served: {result}; {self.history[name][-1]} stays"
