@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 """Least time between two plain lines."""
+COLUMNS = 80
+"""Widest line of metrics."""
 
 
 @dataclass
@@ -66,10 +68,13 @@ def sensorium_step_finished(run: Run, step: Step) -> None:
 
 @hookimpl
 def sensorium_evaluated(run: Run, evaluation: Evaluation) -> None:
-    """Prints the metrics of an evaluation in a line."""
+    """Prints the metrics of an evaluation, in as few lines as they fit into."""
     if run.rank == 0:
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items() if "." not in name)
-        _say(f"{evaluation.split} at step {evaluation.step}: {metrics}")
+        lines = [f"{evaluation.split} at step {evaluation.step}:"]
+        for name, value in evaluation.metrics.items():
+            if "." not in name:
+                lines[-1:] = _joined(lines[-1], f"{name} {value:.4g}")
+        _say("\n".join(lines))
 
 
 @hookimpl
@@ -78,6 +83,11 @@ def sensorium_run_finished(run: Run, outcome: Outcome) -> None:
     display = _displays.pop(run.name, None)
     if display is not None and display.bar:
         display.bar.stop()
+
+
+def _joined(line: str, metric: str) -> list[str]:
+    """Returns a line with one metric more, or two where it would get wider than a page."""
+    return [f"{line}  {metric}"] if len(line) + len(metric) + 2 <= COLUMNS else [line, f"  {metric}"]
 
 
 def _say(text: str) -> None:
