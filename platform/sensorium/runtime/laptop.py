@@ -26,6 +26,7 @@ from sensorium.errors import SensoriumError, UserError
 from sensorium.paths import expanded
 from sensorium.runtime import processes
 from sensorium.runtime.description import Description, Node, Ports, checked
+from sensorium.training.runs import readable
 
 DASHBOARD = "127.0.0.1"
 HOSTS = "127.0.0.{}"
@@ -318,19 +319,20 @@ def find(name_or_address: str) -> Cluster | None:
 
 
 def _read(path: Path) -> Cluster:
-    record: dict[str, Any] = json.loads(path.read_text())
-    nodes = [member["offers"] for member in record["members"].values()] or [{}]
-    description = checked({"name": record["name"], "ports": record["ports"], "nodes": nodes}, str(path))
-    members = {
-        name: Member(
-            offers,
-            member["host"],
-            member["devices"],
-            [(int(pid), float(created)) for pid, created in member["processes"]],
-        )
-        for (name, member), offers in zip(record["members"].items(), description.nodes, strict=False)
-    }
-    return Cluster(record["name"], record["mark"], description.ports, Path(record["scratch"]), members)
+    with readable(str(path), "Remove it once no process of that cluster runs."):
+        record: dict[str, Any] = json.loads(path.read_text())
+        nodes = [member["offers"] for member in record["members"].values()] or [{}]
+        description = checked({"name": record["name"], "ports": record["ports"], "nodes": nodes}, str(path))
+        members = {
+            name: Member(
+                offers,
+                member["host"],
+                member["devices"],
+                [(int(pid), float(created)) for pid, created in member["processes"]],
+            )
+            for (name, member), offers in zip(record["members"].items(), description.nodes, strict=False)
+        }
+        return Cluster(record["name"], record["mark"], description.ports, Path(record["scratch"]), members)
 
 
 def _states() -> Path:

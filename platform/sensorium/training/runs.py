@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,26 @@ def remember_failure(folder: str, error: SensoriumError) -> None:
 def failure(folder: str) -> dict[str, Any] | None:
     """Returns what `remember_failure` wrote, or None."""
     try:
-        content: dict[str, Any] = json.loads(read(folder, FAILURE))
+        text = read(folder, FAILURE)
     except FileNotFoundError:
         return None
-    return content
+    with readable(f"{folder}/{FAILURE}", "Remove it, and resume again."):
+        content: dict[str, Any] = json.loads(text)
+        return {"sentences": [str(each) for each in content["sentences"]], "exit_status": int(content["exit_status"])}
+
+
+@contextlib.contextmanager
+def readable(file: str, hint: str) -> Iterator[None]:
+    """Says of a file that is not what Sensorium wrote which one it is.
+
+    Raises:
+        UserError: Reading what it holds fails.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+        wrong = f"{file} is not what Sensorium wrote: {type(cause).__name__}: {cause}."
+        raise UserError(wrong, "A file that nobody has changed was expected.", hint) from cause
 
 
 def forget_failure(folder: str) -> None:

@@ -73,17 +73,19 @@ class Trials:
         """Returns the trials as an interrupted search left them; those that did not end wait again."""
         trials = cls(name, folder, search, seed)
         try:
-            saved = json.loads(runs.read(folder, FILE))
+            text = runs.read(folder, FILE)
         except FileNotFoundError:
             return trials
-        trials._before = saved["seconds"]
-        for entry in saved["trials"]:
-            trial = Trial(**entry)
-            trial.history = [(when, epoch, value) for when, epoch, value in trial.history]
-            trial.copies = [(epoch, donor) for epoch, donor in trial.copies]
-            if trial.status in ("running", "failed"):
-                trial.status, trial.error = "waiting", ""
-            trials.all[trial.number] = trial
+        with runs.readable(f"{folder}/{FILE}", "Remove it to begin the search anew."):
+            saved = json.loads(text)
+            trials._before = float(saved["seconds"])
+            for entry in saved["trials"]:
+                trial = Trial(**entry)
+                trial.history = [(when, epoch, value) for when, epoch, value in trial.history]
+                trial.copies = [(epoch, donor) for epoch, donor in trial.copies]
+                if trial.status in ("running", "failed"):
+                    trial.status, trial.error = "waiting", ""
+                trials.all[trial.number] = trial
         return trials
 
     @property

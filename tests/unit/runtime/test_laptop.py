@@ -170,3 +170,12 @@ def test_a_taken_port_is_told_and_nothing_is_begun(tmp_path, monkeypatch):
             laptop.start(Description(name="toy", nodes=[Node()], ports=ports))
     assert laptop.clusters() == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"name": "toy"}', '{"members": []}'])
+def test_a_record_that_somebody_changed_is_named(cluster, content):
+    cluster._write()
+    path = cluster.token.parent / "cluster.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=rf"{path} is not what Sensorium wrote"):
+        laptop.clusters()

@@ -76,6 +76,13 @@ def test_a_failure_is_remembered_until_it_is_mended(place):
     runs.forget_failure(place)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"sentences": 1}', '{"sentences": [], "exit_status": "many"}'])
+def test_what_is_not_a_failure_is_named(folder, content):
+    (folder / "failure.json").write_text(content)
+    with pytest.raises(UserError, match=r"failure\.json is not what Sensorium wrote"):
+        runs.failure(str(folder))
+
+
 @pytest.fixture
 def file(folder, monkeypatch):
     """An experiment file of the task `lines`."""
