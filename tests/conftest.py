@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import needs
@@ -13,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault(
     "SENSORIUM_ALLOW_PLUGINS", "toys,contract_toys,every_hook,faulty,where,workload"
 )  # whose models are loaded again
+hypothesis.settings.register_profile("the same", derandomize=True)  # what passes here passes there
+hypothesis.settings.load_profile("the same")
 
 
 @pytest.fixture(scope="session")

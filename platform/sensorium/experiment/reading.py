@@ -10,12 +10,13 @@ from typing import Any
 
 from sensorium.contracts.task import Task
 from sensorium.errors import UserError
+from sensorium.experiment import keypath
 from sensorium.experiment.parsing import parse, wrong_type
 from sensorium.experiment.settings import Experiment, Loaded
 from sensorium.experiment.yamls import parse_yaml
 from sensorium.paths import expanded
 from sensorium.plugins import Plugins
-from sensorium.redaction import confided
+from sensorium.redaction import confided, reveals
 
 
 def read(source: str, plugins: Plugins) -> dict[str, Any]:
@@ -71,7 +72,25 @@ def check(data: Mapping[str, Any], plugins: Plugins) -> Loaded:
     experiment = parse(Experiment, named, plugins)
     if uri := experiment.tracking.uri:
         experiment = replace(experiment, tracking=replace(experiment.tracking, uri=confided(uri)))
-    return Loaded(experiment, plugins)
+    loaded = Loaded(experiment, plugins)
+    _refuse_secrets(loaded.plain(), [])
+    return loaded
+
+
+def _refuse_secrets(data: Any, keys: list[str]) -> None:
+    """Refuses an address with a password or token, which each run and model would write down; does not repeat it."""
+    if isinstance(data, str) and reveals(data):
+        raise UserError(
+            f"{keypath.join(keys)} holds a password or token, which runs and models would write down.",
+            "An address without it was expected.",
+            "Storage finds its own in the environment, such as AWS_ACCESS_KEY_ID or a file like ~/.netrc.",
+        )
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            _refuse_secrets(value, [*keys, str(key)])
+    elif isinstance(data, (list, tuple)):
+        for index, value in enumerate(data):
+            _refuse_secrets(value, [*keys, str(index)])
 
 
 def with_modules(plugins: Plugins, data: Mapping[str, Any]) -> Plugins:

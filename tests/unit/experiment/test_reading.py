@@ -64,7 +64,7 @@ def test_every_task_has_a_default_experiment(task):
     lr=st.floats(1e-12, 1e3),
     clip_norm=st.none() | st.floats(1e-6, 1e6),
     workers=st.integers(1, 64) | st.tuples(st.integers(1, 4), st.integers(4, 64)),
-    experiment=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
+    experiment=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip),
     plugins=st.just(()),
 )
 def test_any_values_survive_the_trip(epochs, lr, clip_norm, workers, experiment, plugins):
@@ -458,3 +458,18 @@ def test_the_variable_cuts_short_every_training_but_a_check(monkeypatch):
 def test_a_variable_that_is_not_a_number_of_steps_is_refused(value, monkeypatch):
     monkeypatch.setenv("SENSORIUM_STEPS", value)
     assert "SENSORIUM_STEPS" in refused()
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("run.storage=s3://me:canary@store/runs", "run.storage"),
+        ("run.storage=https://store/runs?X-Amz-Signature=canary", "run.storage"),
+        ("dataset={name: manifest, train: 'https://canary@files/train.csv', fields: {image: image}}", "dataset.train"),
+        ("model.prompts=['a {} of https://me:canary@host/']", "model.prompts.0"),
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_repeated(override, key):
+    with pytest.raises(UserError, match=f"{key} holds a password or token") as caught:
+        load("clip", [override])
+    assert "canary" not in str(caught.value)
