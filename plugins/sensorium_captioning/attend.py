@@ -32,7 +32,8 @@ class ShowAttendAndTell(ShowAndTell):
         """What looking costs."""
 
         doubly_stochastic: float = 1.0
-        """Weight of the term that asks the looks at each place to sum to 1 over a sentence."""
+        """Lambda of equation 14: weight of the term that asks the looks at each place to sum to 1 over a sentence;
+        0 leaves it out."""
 
     config: Config
 
@@ -46,17 +47,22 @@ class ShowAttendAndTell(ShowAndTell):
         self.outputs = {**self.outputs, "attention": Heatmaps(Heatmaps.Config(), self.text, image)}
 
     def terms(self, told: Any, sentences: Padded) -> dict[str, Tensor]:
-        """Returns the loss of the words, and how far the looks at the places are from 1.
+        """Returns the loss of the words, and how far the looks at the places are from 1 (equation 14).
+
+        The paper adds sums over words and over places; here both are divided by the number of words, since that
+        of the words is a mean. Steps of padding count nothing.
 
         Raises:
             UserError: The decoder does not look.
         """
         if told.attention is None:
             raise UserError("model.decoder pays no attention.", "One that does was expected.", "Take `attention_lstm`.")
-        # The second term of equation 14 as a mean over the places. Steps of padding count nothing.
-        looks = (told.attention * sentences.mask[:, 1:, None]).sum(1)  # (B, P)
-        evenly = self.config.doubly_stochastic * (1 - looks).square().mean(1)
-        return {**super().terms(told, sentences), "attention": evenly}
+        terms = super().terms(told, sentences)
+        if self.config.doubly_stochastic:
+            real = sentences.mask[:, 1:]
+            looks = (told.attention * real[:, :, None]).sum(1)  # (B, P)
+            terms["attention"] = self.config.doubly_stochastic * (1 - looks).square().sum(1) / real.sum(1)
+        return terms
 
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
         """Returns also `peaks`: for each word of a sentence the word, and the row and column of the look's peak.

@@ -92,14 +92,24 @@ def test_whatever_an_encoder_reads_is_told(modalities, batch):
     assert task.plots({}, samples) == {}
 
 
-def test_looks_of_padded_steps_cost_nothing(modalities, batch):
+def test_both_terms_stand_in_the_proportion_of_equation_14(modalities, batch):
+    """With each sentence's number of words they are the paper's sums; looks of padded steps cost nothing."""
     task = built(ShowAttendAndTell, modalities, doubly_stochastic=0.5)
-    told = task.decoder.teacher_force(task.look(batch), batch["caption"])
-    terms = task(batch)["attention"]
+    sentences = batch["caption"]
+    told = task.decoder.teacher_force(task.look(batch), sentences)
+    terms = task(batch)
     for row in range(3):
-        steps = int(batch["caption"].mask[row].sum()) - 1
-        looks = told.attention[row, :steps].sum(0)
-        assert terms[row].item() == pytest.approx(0.5 * (1 - looks).square().mean().item(), abs=1e-5)
+        words = int(sentences.mask[row].sum()) - 1
+        chances = told.logits[row, :words].log_softmax(1)
+        right = chances[torch.arange(words), sentences.data[row, 1 : words + 1]]
+        assert words * terms["words"][row].item() == pytest.approx(-right.sum().item(), abs=1e-4)
+        looks = told.attention[row, :words].sum(0)
+        penalty = 0.5 * (1 - looks).square().sum().item()
+        assert words * terms["attention"][row].item() == pytest.approx(penalty, abs=1e-4)
+
+
+def test_the_doubly_stochastic_term_can_be_left_out(modalities, batch):
+    assert set(built(ShowAttendAndTell, modalities, doubly_stochastic=0.0)(batch)) == {"words"}
 
 
 @pytest.mark.parametrize("kind", [ShowAndTell, ShowAttendAndTell])
