@@ -25,7 +25,7 @@ from sensorium.runtime.tune import search
 from sensorium.training.session import started as training
 from sensorium.tuning.session import started as searching
 
-pytestmark = [pytest.mark.ray, pytest.mark.criteria, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
