@@ -40,7 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A reader's folder: the repository's files, pictures of digits, real data if there are any."""
     reader.furnish(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SENSORIUM_STEPS", "2")
+    monkeypatch.setenv("SENSORIUM_STEPS", "1")
     monkeypatch.setenv("SENSORIUM_ALLOW_PLUGINS", "")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(sys, "path", [*sys.path])
