@@ -14,8 +14,8 @@ _HEAD = "| training | metric | reached | without the idea | lead | time |\n|---|
 def table(plugin: str) -> str:
     """Returns the table of a plugin: each metric, its range over seeds, its lead over what it is compared with."""
     wanted, found = trainings(plugin), results(plugin)
-    lines = (line for title, each in wanted.items() if title in found for line in _lines(each, wanted, found))
-    return _HEAD + "".join(lines)
+    lines = [line for title, each in wanted.items() if title in found for line in _lines(each, wanted, found)]
+    return _HEAD + "".join(lines) if lines else "Not measured yet.\n"
 
 
 def written(plugin: str) -> str:
