@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test cluster criteria unit check format bench bench-scaling clean
+.PHONY: demo test cluster criteria criteria-stale unit check format bench bench-scaling clean
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,11 +25,14 @@ test: .venv/ready  ## Run all tests but those of `cluster` and `criteria`.
 	$(BIN)/python -m pytest -m "ray and not cluster and not criteria"
 	@$(BIN)/python tests/needs.py told $(SENSORIUM_TEST_SKIPPED)
 
-cluster: .venv/ready  ## Run the tests on real clusters, of searches and endpoints.
+cluster: .venv/ready  ## Run the tests on real clusters, of searches, endpoints and every task.
 	$(BIN)/python -m pytest -m cluster
 
-criteria: .venv/ready  ## Train every default experiment to its end, each task on Ray too; print one table.
-	$(BIN)/python -m pytest -m criteria
+criteria: .venv/ready  ## Train what plugins have to reach, of TASK alone if it is given; write it beside them.
+	$(BIN)/python -m pytest -m criteria tests/criteria $(if $(TASK),-k "sensorium_$(TASK):")
+
+criteria-stale: .venv/ready  ## List the results that today's code would not reach again.
+	$(BIN)/python tests/criteria/stale.py
 
 unit: .venv/ready  ## Run the tests that need seconds, on two cores.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/plugins -m "not learn" -n 2 --dist loadfile

@@ -16,7 +16,7 @@ BATCH = 16
 CALM = 0.05
 """Share of the learning rates. At the full ones the two players of a GAN make a difference in the last digit ten times
 larger with each step, and what is compared would be that, not the mathematics."""
-HELD = 32
+HELD = 16
 """Samples of the split that is measured."""
 
 

@@ -30,7 +30,7 @@ from training import Trained, train
 from visits import running
 
 pytestmark = [pytest.mark.learn, pytest.mark.timeout(900)]
-STEPS = 50
+STEPS = 20
 
 
 class KilledError(Exception):
@@ -78,14 +78,14 @@ def losses(task: str, folder: str, options: list[str]) -> list[dict[str, float]]
 def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str], Trained]:
     """A task, how it was shortened, and its training on one worker."""
     torch.set_num_threads(1)
-    options = shortened(request.param, STEPS, "training.checkpoints.steps=20")
+    options = shortened(request.param, STEPS, "training.checkpoints.steps=8")
     return request.param, options, train(request.param, tmp_path_factory.mktemp("one") / "run", *options)
 
 
 def test_two_workers_have_the_losses_of_one(trained: Any, tmp_path: Path) -> None:
     task, options, one = trained
     alone = [{name: float(value) for name, value in step.losses.items()} for step in one.steps]
-    assert len(alone) >= STEPS - 10
+    assert len(alone) >= STEPS - 5
     for found in together(2, losses, task, str(tmp_path / "two"), [*options, "run.workers=2"], seconds=600):
         assert [set(step) for step in found] == [set(step) for step in alone]
         for number, (one_step, other) in enumerate(zip(alone, found, strict=True)):
@@ -97,7 +97,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(trained: Any, tmp_path: Pa
     task, options, whole = trained
     place = tmp_path / "run"
     with pytest.raises(KilledError):
-        train(task, place, *options, events=lambda assembly: Killer(len(whole.steps) - 7))
+        train(task, place, *options, events=lambda assembly: Killer(len(whole.steps) - 3))
     again = train(task, place, *options)
     assert 0 < len(again.steps) < len(whole.steps)
     for name, tensor in whole.weights().items():

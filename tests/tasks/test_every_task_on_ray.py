@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 from shortened import shortened, tasks
-from test_every_task import STEPS, as_json, real_question
+from test_every_task import as_json, real_question
 
 from sensorium.inference.predictor import Predictor
 from sensorium.runtime.train import train as on_ray
@@ -25,7 +25,8 @@ from sensorium.runtime.tune import search
 from sensorium.training.session import started as training
 from sensorium.tuning.session import started as searching
 
-pytestmark = [pytest.mark.ray, pytest.mark.criteria, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(1800)]
+STEPS = 50  # time enough to kill one of its workers
 
 
 @pytest.fixture(scope="module")

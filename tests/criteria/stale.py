@@ -1,0 +1,42 @@
+"""Lists what was measured on code that computes something else today; `make criteria-stale`.
+
+Where the code has changed, a short training says whether its numbers have: if not, the result stands for the new code.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from goals import keep, plugins, results, trainings
+from measuring import code, short
+
+
+def main() -> int:
+    """Prints a line for each training that has to be measured; returns how many there are."""
+    stale = 0
+    for plugin in plugins():
+        found, now = results(plugin), code(plugin)
+        for title, training in trainings(plugin).items():
+            result = found.get(title)
+            if (
+                result is None
+                or list(training.seeds) != result.seeds
+                or set(result.metrics) != training.metrics(trainings(plugin))
+            ):
+                why = "was not measured as its criteria ask"
+            elif result.code == now:
+                continue
+            elif short(training) == result.short:
+                keep(plugin, title, replace(result, code=now))
+                continue
+            else:
+                why = "computes something else than what was measured"
+            stale += 1
+            print(f"{plugin.removeprefix('sensorium_')}: {title} {why}", flush=True)
+    print(f"{stale} trainings are to be measured: make criteria TASK=..." if stale else "All results are up to date.")
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(bool(main()))

@@ -1,0 +1,58 @@
+"""The tables of results in the plugins' READMEs, made from their `results.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import mean
+
+from goals import ROOT, Result, Training, lead, results, trainings, without
+
+BEGIN, END = "<!-- results: written by `make criteria` -->\n", "<!-- end of results -->\n"
+_HEAD = "| training | metric | reached | without the idea | lead | time |\n|---|---|---|---|---|---|\n"
+
+
+def table(plugin: str) -> str:
+    """Returns the table of a plugin: each metric, its range over seeds, its lead over what it is compared with."""
+    wanted, found = trainings(plugin), results(plugin)
+    lines = [line for title, each in wanted.items() if title in found for line in _lines(each, wanted, found)]
+    return _HEAD + "".join(lines) if lines else "Not measured yet.\n"
+
+
+def written(plugin: str) -> str:
+    """Returns the README of a plugin with its table as it has to be."""
+    text = (ROOT / "plugins" / plugin / "README.md").read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table(plugin)}\n{END}{rest.split(END)[1]}"
+
+
+def write(plugin: str) -> None:
+    """Puts the table into the plugin's README."""
+    (ROOT / "plugins" / plugin / "README.md").write_text(written(plugin), encoding="utf-8")
+
+
+def _lines(training: Training, wanted: dict[str, Training], found: dict[str, Result]) -> Iterator[str]:
+    own = found[training.title]
+    title, time = training.title, _time(mean(own.seconds))
+    for name, goal in training.reach.items():
+        other = ahead = ""
+        if goal.over and (goal.over in found or goal.over not in wanted):
+            label = goal.over if goal.over in wanted else f"`{goal.over}`"
+            other = f"{_number(without(training, name, found))}, {label}"
+            ahead = _number(lead(training, name, found))
+        yield f"| {title} | `{name}` | {_value(own.metrics[name])} | {other} | {ahead} | {time} |\n"
+        title = time = ""
+
+
+def _value(values: list[float]) -> str:
+    if len(values) == 1:
+        return _number(values[0])
+    return f"{_number(mean(values))} ({_number(min(values))} to {_number(max(values))})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,103 @@
+"""What plugins have to reach is written as it is read, and their READMEs show what was reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import goals
+import measuring
+import pytest
+import tables
+from goals import Goal, Result, Training, lead, missed
+
+BLIND = Training("sensorium_toy", "blind", "toy model.blind=true", {"accuracy": Goal(most=0.3)})
+SEEING = Training(
+    "sensorium_toy",
+    "seeing",
+    "toy 'model.fusion={name: sum, dim: 4}'",
+    {
+        "accuracy": Goal(least=0.8, over="blind", lead=0.5),
+        "rank": Goal(most=3, over="shuffled_rank", lead=10),
+    },
+    seeds=(0, 1),
+)
+WANTED = {"seeing": SEEING, "blind": BLIND}
+
+
+def reached(**metrics: list[float]) -> Result:
+    return Result(metrics, [0, 1], [61.0, 63.0], "code", "short")
+
+
+def found(accuracy: list[float], rank: float) -> dict[str, Result]:
+    return {
+        "seeing": reached(accuracy=accuracy, rank=[rank, rank], shuffled_rank=[14.0, 14.0]),
+        "blind": Result({"accuracy": [0.25]}, [0], [30.0], "code", "short"),
+    }
+
+
+def test_every_task_that_comes_along_has_criteria() -> None:
+    have = {path.parent.name for path in goals.ROOT.glob("plugins/*/task.py")}
+    assert set(goals.plugins()) == have
+
+
+@pytest.mark.parametrize("plugin", goals.plugins())
+def test_the_readme_shows_what_was_reached(plugin: str) -> None:
+    text = (goals.ROOT / "plugins" / plugin / "README.md").read_text(encoding="utf-8")
+    assert text == tables.written(plugin), "`make criteria` writes the table"
+    assert set(goals.results(plugin)) <= set(goals.trainings(plugin)), "of a training that is not asked for any more"
+
+
+def test_a_training_is_read_with_what_its_metrics_are_compared_with() -> None:
+    assert SEEING.words == ["toy", "model.fusion={name: sum, dim: 4}"]
+    assert SEEING.metrics(WANTED) == {"accuracy", "rank", "shuffled_rank"}
+    assert BLIND.metrics(WANTED) == {"accuracy"}
+
+
+def test_goals_are_of_the_mean_over_seeds_and_of_the_lead() -> None:
+    assert list(missed(SEEING, found([0.7, 1.0], 2.0))) == []
+    low, near = missed(SEEING, found([0.6, 0.8], 2.0))
+    assert low.startswith("accuracy is 0.7, and 0.8 at least")
+    assert near == "accuracy is 0.45 better than blind, and 0.5 at least is expected"
+    assert len(list(missed(SEEING, found([0.9, 0.9], 5.0)))) == 2, "less is better where there is a `most`"
+    assert len(list(missed(SEEING, found([float("nan"), 0.9], 2.0)))) == 2
+    assert lead(SEEING, "rank", found([0.9, 0.9], 4.0)) == pytest.approx(10)
+
+
+def test_a_table_names_each_training_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "trainings", lambda plugin: WANTED)
+    monkeypatch.setattr(tables, "results", lambda plugin: found([0.7, 1.0], 12.0))
+    assert tables.table("sensorium_toy").splitlines()[2:] == [
+        "| seeing | `accuracy` | 0.850 (0.700 to 1.000) | 0.250, blind | 0.600 | 1 min 2 s |",
+        "|  | `rank` | 12.0 (12.0 to 12.0) | 14.0, `shuffled_rank` | 2.000 |  |",
+        "| blind | `accuracy` | 0.250 |  |  | 30 s |",
+    ]
+
+
+def test_a_result_outlives_other_words_and_not_other_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "ROOT", tmp_path)
+    package = tmp_path / "plugins/sensorium_toy"
+    package.mkdir(parents=True)
+    module = package / "task.py"
+    module.write_text('"""A toy."""\nfrom sensorium_other.parts import Part\nWIDTH = 4\n')
+    other = tmp_path / "plugins/sensorium_other/parts.py"
+    other.parent.mkdir()
+    other.write_text("class Part:\n    size = 1\n")
+    before = measuring.code("sensorium_toy")
+    module.write_text('"""Another word."""\nfrom sensorium_other.parts import Part\n\nWIDTH = 4  # wide\n')
+    assert measuring.code("sensorium_toy") == before
+    other.write_text("class Part:\n    size = 2\n")
+    changed = measuring.code("sensorium_toy")
+    assert changed != before
+    (package / "criteria.yaml").write_text("{}")
+    assert measuring.code("sensorium_toy") == changed
+    (package / "experiment.yaml").write_text("width: 5\n")
+    assert measuring.code("sensorium_toy") != changed
+
+
+@pytest.mark.learn
+def test_a_short_training_tells_whether_the_numbers_are_the_same() -> None:
+    clip = Training("sensorium_clip", "digits", "clip", {})
+    assert measuring.short(clip) == measuring.short(clip)
+    assert measuring.short(clip) != measuring.short(
+        Training("sensorium_clip", "other", "clip training.optimizer.lr=1", {})
+    )
