@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,11 +148,33 @@ def build_task(loaded: Loaded, modalities: Mapping[str, Modality]) -> Task:
     """Returns the model with the initial weights of the run's seed.
 
     Raises:
-        UserError: It wants a field of which the experiment has no modality.
+        UserError: It wants a field of which the experiment has no modality, or does not fit into memory.
     """
     torch.manual_seed(mix(loaded.experiment.run.seed))
-    task: Task = loaded.experiment.model.build(_Modalities(modalities))
+    with _in_memory():
+        task: Task = loaded.experiment.model.build(_Modalities(modalities))
     return task
+
+
+@contextlib.contextmanager
+def _in_memory() -> Iterator[None]:
+    """Says of sizes that no memory holds which they are.
+
+    Raises:
+        UserError: Tensors are too large.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, OverflowError) as cause:
+        asked = re.search(r"allocate (\d+) bytes|overflowed with (sizes=\[[^]]*\])", str(cause))
+        if asked is None and not isinstance(cause, (MemoryError, OverflowError)):
+            raise
+        size = f": {int(asked[1]) / 1e9:,.0f} GB at once" if asked and asked[1] else f": {asked[2]}" if asked else ""
+        raise UserError(
+            f"The model does not fit into memory{size}.",
+            "Parts, and two samples, that this machine holds were expected.",
+            "Set smaller sizes in `model` and `modalities`.",
+        ) from cause
 
 
 class _Modalities(dict[str, Modality]):
@@ -328,24 +352,29 @@ def _two_of_each(split: Split, modalities: Mapping[str, Modality]) -> Iterator[B
 @torch.no_grad()
 def _try(assembly: Assembly) -> None:
     """Sends two samples through every objective and the evaluation: what does not fit is known before Ray starts."""
-    task, experiment = assembly.task, assembly.loaded.experiment
-    task.eval()
     try:
-        for batch in _two_of_each(assembly.splits["train"], assembly.modalities):
-            for stage in task.stages():
-                for objective in stage.objectives:
-                    if objective.source in (None, batch.source):
-                        objective.losses(objective.forward(batch), batch)
-            checks.norms(task, experiment.training, batch.split(2)[0])
-            if not batch.source:
-                task.rows(task(batch), batch)
-        for name in experiment.evaluation.finally_on:
-            for batch in _two_of_each(assembly.splits[name], assembly.modalities):
-                if batch.source:
-                    task.rows(task(batch), batch)
+        with _in_memory():
+            _pass(assembly)
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
         raise UserError(
             f"The parts of the model do not fit together: {type(cause).__name__}: {cause}.",
             "Two samples of the training split were sent through it.",
             "Compare the sizes in `modalities` and `model`; `--debug` shows where.",
         ) from cause
+
+
+def _pass(assembly: Assembly) -> None:
+    task, experiment = assembly.task, assembly.loaded.experiment
+    task.eval()
+    for batch in _two_of_each(assembly.splits["train"], assembly.modalities):
+        for stage in task.stages():
+            for objective in stage.objectives:
+                if objective.source in (None, batch.source):
+                    objective.losses(objective.forward(batch), batch)
+        checks.norms(task, experiment.training, batch.split(2)[0])
+        if not batch.source:
+            task.rows(task(batch), batch)
+    for name in experiment.evaluation.finally_on:
+        for batch in _two_of_each(assembly.splits[name], assembly.modalities):
+            if batch.source:
+                task.rows(task(batch), batch)

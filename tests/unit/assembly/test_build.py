@@ -469,3 +469,19 @@ def test_another_dataset_must_have_the_fields_that_the_model_reads(trained, tmp_
         open_split(other, model.modalities, "train")
     with pytest.raises(UserError, match=r"There is no split 'tset'.*Did you mean 'test'"):
         open_split(model.loaded, model.modalities, "tset")
+
+
+@pytest.mark.parametrize(
+    ("override", "size"),
+    [
+        ("modalities.image.size=4611686018427387904", "sizes=[1, 1, 4611686018427387904, 4611686018427387904]"),
+        ("modalities.image.size=100000000", "10,000,000 GB at once"),
+        ("model.fusion.dim=10000000000000", "5,120,000 GB at once"),
+        ("modalities.text.max_length=10000000000000", "2,560,000 GB at once"),
+        ("model.fusion.dim=4611686018427387904", ""),
+    ],
+)
+def test_what_no_memory_holds_is_told_with_its_size(override, size):
+    with pytest.raises(UserError, match="does not fit into memory") as caught:
+        assemble(load("clip", [override]))
+    assert size in str(caught.value)
