@@ -417,6 +417,8 @@ def test_manifest_refuses_bad_csv(table, old, new, line, said):
         ('{"picture": "", "text": "x"}', "no value for 'picture'"),
         ('{"picture": "a.jpg", "text": 5}', "'text', is 5"),
         ('{"picture": "a.jpg", "text": true}', "'text', is True"),
+        ('{"picture": "a.jpg", "text": "x", "id": "b"}', "has 'id', which"),
+        ('{"picture": "a.jpg", "text": "x", "group": "b"}', "has 'group', which"),
     ],
 )
 def test_manifest_refuses_bad_json(table, row, said):

@@ -82,6 +82,12 @@ class Manifest(Dataset):
             places.append(place)
             if extra is None:
                 extra = [name for name in ("id", "group") if name in row]
+            for name in {"id", "group"} & row.keys() - set(extra):
+                raise UserError(
+                    f"{place} has {name!r}, which {places[0]} lacks.",
+                    "Every line has it, or none.",
+                    "Correct the lines.",
+                )
             for name in extra:
                 if row.get(name) in (None, ""):
                     raise empty_cell(place, name)
