@@ -219,7 +219,7 @@ def _from_part(name: str, content: str | bytes, kind: str, inputs: Mapping[str, 
     except UnicodeDecodeError as cause:
         raise Refusal(400, f"Input {name!r} is not UTF-8.", f"Byte {cause.start} cannot be read.") from cause
     if taken.schema.get("type") == "string":
-        return text.replace("\r\n", "\n")  # browsers send every line end so; JSON has what was typed
+        return text
     try:
         return _held(name, _loaded(text), taken)
     except (ValueError, RecursionError) as cause:

@@ -74,16 +74,6 @@ def test_json_multipart_and_predict_say_the_same(client):
     assert by_json.headers["x-model-version"] == "echo/1"
 
 
-def test_a_form_says_the_lines_that_were_typed(client):
-    good = {"picture": ("p.png", echo.png(), "image/png"), "sound": ("s.wav", echo.sound(), "audio/wav")}
-    good["numbers"] = (None, "[0.1, 1e-30]")
-    sent, typed = (
-        client.post("/predict", files={**good, "words": (None, words)}).json()["words"]
-        for words in ("two\r\nthree", "two\nthree")
-    )
-    assert sent == typed == "two\nthree"
-
-
 @pytest.mark.parametrize(
     ("field", "content", "kind"),
     [
