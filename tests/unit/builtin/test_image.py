@@ -199,6 +199,16 @@ def header_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+def grown(kind, after, size):
+    """Returns a small picture as a file whose header claims another size, which follows some bytes of it."""
+    buffer = io.BytesIO()
+    Pillow.fromarray(np.full((16, 16, 3), 90, np.uint8)).save(buffer, kind)
+    content = bytearray(buffer.getvalue())
+    place = content.index(after) + len(after)
+    content[place : place + len(size)] = size
+    return bytes(content)
+
+
 BROKEN = {
     "truncated": (png(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))[:2000], "truncated"),
     "empty": (b"", "0 bytes"),
@@ -206,6 +216,15 @@ BROKEN = {
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "unknown format"),
     "bomb": (header_of(60000, 60000), "3600000000 pixels"),
     "large": (header_of(11000, 11000), "11000 x 11000"),
+    "JPEG bomb": (grown("JPEG", b"\xff\xc0\x00\x11\x08", struct.pack(">HH", 60000, 60000)), "3600000000 pixels"),
+    "GIF bomb": (grown("GIF", b"GIF87a", struct.pack("<HH", 60000, 60000)), "3600000000 pixels"),
+    "WebP bomb": (grown("WEBP", b"\x9d\x01\x2a", struct.pack("<HH", 16383, 16383)), "268402689 pixels"),
+    "BMP bomb": (grown("BMP", struct.pack("<I", 40), struct.pack("<ii", 60000, 60000)), "3600000000 pixels"),
+    "PPM bomb": (b"P6\n60000 60000\n255\n", "3600000000 pixels"),
+    "TIFF bomb": (
+        grown("TIFF", struct.pack("<HHI", 256, 4, 1), struct.pack("<IHHII", 60000, 257, 4, 1, 60000)),
+        "3600000000 pixels",
+    ),
 }
 
 
