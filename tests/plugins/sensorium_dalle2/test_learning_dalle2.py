@@ -1,4 +1,4 @@
-"""A short training: sentences steer what is drawn, samples spread as real ones, and dealt out sentences steer nothing."""
+"""A short training: sentences steer what is drawn, samples spread as real ones, and other sentences steer nothing."""
 
 import json
 
