@@ -65,10 +65,10 @@ def _normal(values: Tensor, ridge: float) -> Callable[[Tensor], Tensor]:
     """Returns the log density, but for a constant, of the normal distribution that values (N, S) suggest."""
     mean, inside = values.mean(0), ridge * torch.eye(values.shape[1], dtype=values.dtype)
     root = torch.linalg.cholesky(values.T.cov() + inside)
-    volume = root.diagonal().log().sum()
+    volume: Tensor = root.diagonal().log().sum()
 
     def density(asked: Tensor) -> Tensor:
-        white = torch.linalg.solve_triangular(root, (asked - mean).T, upper=False)
+        white: Tensor = torch.linalg.solve_triangular(root, (asked - mean).T, upper=False)
         return -white.square().sum(0) / 2 - volume
 
     return density
