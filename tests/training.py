@@ -1,6 +1,12 @@
-"""Trains toys in the process that asks."""
+"""Trains in the process that asks: toys, and what several tests start from."""
 
-from collections.abc import Callable
+import fcntl
+import hashlib
+import importlib.util
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +18,53 @@ from sensorium.contracts.run import Evaluation, Outcome, Run, Step
 from sensorium.engine.state import weights
 from sensorium.hookspecs import hookimpl
 from sensorium.plugins import Plugins
+from sensorium.training import runs
 from sensorium.training.execution import execute
+
+CACHE = Path(__file__).parent.parent / ".pytest_cache" / "d" / "trained"
+"""Models that were trained once; `pytest --cache-clear` deletes them."""
+WATCHED = ("sensorium_worlds", "sensorium.builtin", "sensorium.engine", "sensorium.ops", "sensorium.contracts")
+"""Packages that any model depends on, beside that of its task."""
+
+
+def trained(task: str, *overrides: str) -> str:
+    """Returns the folder of a model for `weights=`, trained the first time that any test process asks for it.
+
+    It is trained anew when an override, or a file of its plugin or of the packages in `WATCHED`, has changed.
+    """
+    asked = _digest(task, *overrides)
+    place = CACHE / f"{task}-{asked}-{_digest(*_sources(f'sensorium_{task}', *WATCHED))}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{task}-{asked}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            for older in CACHE.glob(f"{task}-{asked}-*"):
+                shutil.rmtree(older)
+            with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+                assembly = assemble(load(task, [*overrides, f"run.storage={json.dumps(folder)}"]))
+                Path(execute(assembly, runs.create(assembly, {})).model).rename(place)
+    return str(place)
+
+
+def weights_of(task: str, *overrides: str) -> str:
+    """Returns the value of an option of a task within a task, such as `model.clip`: a model that `trained` made."""
+    return json.dumps({"weights": trained(task, *overrides)})
+
+
+def _sources(*packages: str) -> Iterator[str]:
+    """Yields name and text of each module and experiment file of some packages."""
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        for folder in spec.submodule_search_locations or ():
+            for file in sorted(Path(folder).rglob("*")):
+                if file.suffix in (".py", ".yaml"):
+                    yield f"{package} {file.relative_to(folder)}"
+                    yield file.read_text(encoding="utf-8")
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
 
 
 def build(task: str, *overrides: str) -> Assembly:

@@ -37,12 +37,14 @@ class Decoder(nn.Module):
 
         width: int = 32
         """Channels at the picture's full size, a multiple of 8; there are twice as many at half the size."""
+        sampled: int = 10
+        """Steps back when a picture is drawn."""
         guidance: float = 3.0
         """How far a sample is moved away from what is found without an embedding; 1 for not at all."""
 
         def __post_init__(self) -> None:
-            if self.width < GROUPS or self.width % GROUPS:
-                raise ValueError(f"width is a multiple of {GROUPS}.")
+            if self.width < GROUPS or self.width % GROUPS or self.sampled < 1:
+                raise ValueError(f"width is a multiple of {GROUPS}, sampled at least 1.")
 
     def __init__(self, config: Decoder.Config, channels: int, space: int, steps: int) -> None:
         super().__init__()

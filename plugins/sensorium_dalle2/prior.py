@@ -34,8 +34,8 @@ class Sentence:
 class Prior(nn.Module):
     """Reads, in this order and from left to right: the tokens, their embedding, the time, the noised embedding.
 
-    A last, learnt token's output is the clean embedding itself, not the noise. Learnt tokens stand for what is
-    not told, and after the end of a sentence.
+    A last, learnt token's output is the clean embedding itself, not the noise; `Dalle2.found` says around what. Learnt
+    tokens stand for what is not told, and after the end of a sentence.
 
     Args:
         config: Sizes.
@@ -54,14 +54,19 @@ class Prior(nn.Module):
         """Blocks."""
         heads: int = 4
         """Attention heads of a block; twice as many divide dim."""
-        guidance: float = 1.5
-        """How far a sample is moved away from what is found without a sentence; 1 for not at all."""
-        candidates: int = 2
-        """Embeddings that are drawn; the one closest to the sentence is taken."""
+        sampled: int = 25
+        """Steps back when a sample is drawn."""
+        guidance: float = 1.0
+        """How far a sample is moved away from what is found without a sentence; 1 for not at all. Samples of one
+        sentence become the more alike, the further."""
+        candidates: int = 1
+        """Embeddings that are drawn; the one closest to the sentence is taken. These are the more alike, the more."""
 
         def __post_init__(self) -> None:
-            if min(self.dim, self.depth, self.heads, self.candidates) < 1 or self.dim % (2 * self.heads):
-                raise ValueError("dim, depth, heads and candidates are at least 1, and dim a multiple of twice heads.")
+            if min(self.dim, self.depth, self.heads, self.sampled, self.candidates) < 1 or self.dim % (2 * self.heads):
+                raise ValueError(
+                    "dim, depth, heads, sampled and candidates are at least 1, and dim a multiple of twice heads."
+                )
 
     def __init__(self, config: Prior.Config, words: int, space: int, length: int, steps: int) -> None:
         super().__init__()

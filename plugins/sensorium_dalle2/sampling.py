@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import Batch
@@ -21,29 +21,29 @@ class Sampler:
 
     Args:
         diffusion: Its schedule.
-        count: Steps back.
         ancestral: DDPM, with fresh noise at each step, rather than DDIM.
     """
 
-    def __init__(self, diffusion: Diffusion, count: int, ancestral: bool) -> None:
-        self.diffusion, self.count, self.ancestral = diffusion, count, ancestral
+    def __init__(self, diffusion: Diffusion, ancestral: bool) -> None:
+        self.diffusion, self.ancestral = diffusion, ancestral
 
     def __call__(
-        self, denoise: Callable[[Tensor, Tensor], Tensor], batch: Batch, name: str, shape: Sequence[Any]
+        self, denoise: Callable[[Tensor, Tensor], Tensor], batch: Batch, name: str, shape: Sequence[Any], count: int
     ) -> Tensor:
-        """Returns (B, *shape); other ones for another name."""
+        """Returns (B, *shape), drawn in `count` steps; other ones for another name."""
 
         def fresh(turn: int) -> Tensor:
             return batch.normal(f"{name}, step {turn}", *shape)
 
         start = batch.normal(name, *shape)
-        return self.diffusion.sample(denoise, start, self.count, fresh if self.ancestral else None)
+        return self.diffusion.sample(denoise, start, count, fresh if self.ancestral else None)
 
 
-def steered(network: nn.Module, scale: float, value: Tensor, time: Tensor, *told: Any) -> Tensor:
+def steered(network: Callable[..., Tensor], scale: float, value: Tensor, time: Tensor, *told: Any) -> Tensor:
     """Returns what a network finds with its condition, moved away from what it finds without."""
     yes = torch.ones(len(value), dtype=torch.bool, device=value.device)
-    return guided(network(value, time, *told, yes), network(value, time, *told, ~yes), scale)
+    known = network(value, time, *told, yes)
+    return known if scale == 1 else guided(known, network(value, time, *told, ~yes), scale)
 
 
 def closest(candidates: Tensor, sentence: Tensor) -> Tensor:

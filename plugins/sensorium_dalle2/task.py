@@ -8,21 +8,23 @@ Shapes: B samples, T tokens, S channels of CLIP's space, C channels of a picture
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import Batch, Encoder, Modality, Objective, Rows, Split, Stage, Task, UserError
+from sensorium import Batch, Modality, Objective, Rows, Split, Stage, Task, UserError
 from sensorium.builtin.judging import judged
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.number import Number
 from sensorium.ops.diffusion import Diffusion
 from sensorium_dalle2 import report
 from sensorium_dalle2.decoder import Decoder
+from sensorium_dalle2.linear import LeastSquares
 from sensorium_dalle2.prior import Prior, Sentence
 from sensorium_dalle2.sampling import Sampler, closest, slerp, steered
 
@@ -45,8 +47,6 @@ class Dalle2(Task):
         """Field of the sentences."""
         steps: int = 100
         """Steps from a clean value to noise, of the prior and of the decoder."""
-        sampled: int = 15
-        """Steps back when a sample is drawn."""
         ancestral: bool = False
         """Draws by DDPM, with fresh noise at each step, rather than by DDIM."""
         dropped: float = 0.1
@@ -57,8 +57,8 @@ class Dalle2(Task):
         """From embeddings to pictures."""
 
         def __post_init__(self) -> None:
-            if min(self.steps, self.sampled) < 1 or not 0 <= self.dropped < 1:
-                raise ValueError("steps and sampled are at least 1; dropped lies in [0, 1).")
+            if self.steps < 1 or not 0 <= self.dropped < 1:
+                raise ValueError("steps is at least 1; dropped lies in [0, 1).")
 
     config: Config
 
@@ -80,8 +80,10 @@ class Dalle2(Task):
         assert space is not None
         self.space, self.scale = space, math.sqrt(space)  # brings rows of unit length to the variance of the noise
         self.diffusion = Diffusion(config.steps)
-        self.sampler = Sampler(self.diffusion, config.sampled, config.ancestral)
-        self.prior = Prior(config.prior, self._reader.dim, space, sentence.shape[0], config.steps)
+        self.sampler = Sampler(self.diffusion, config.ancestral)
+        self.linear = LeastSquares(space)
+        reader = self.clip.encoder_of(config.sentence)
+        self.prior = Prior(config.prior, reader.dim, space, sentence.shape[0], config.steps)
         self.decoder = Decoder(config.decoder, image.config.channels, space, config.steps)
         self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
         own = {
@@ -93,15 +95,11 @@ class Dalle2(Task):
         self.optional = frozenset(self.inputs)
         self.outputs = {config.image: image}
 
-    @property
-    def _reader(self) -> Encoder:
-        return self.clip.get_submodule(f"encoders.{self.config.sentence}")  # type: ignore[return-value]
-
     def stages(self) -> Sequence[Stage]:
         """Returns the inner tasks' stages, the prior's and the decoder's; these two do not depend on one another."""
         return [
             *self.earlier("clip", *(["judge"] if self.judge is not None else [])),
-            Stage("prior", [Objective("prior", ["prior"], self.embedded, self.prior_losses)]),
+            Stage("prior", [Objective("prior", ["prior"], self.embedded, self.prior_losses)], self.prepare),
             Stage("decoder", [Objective("decoder", ["decoder"], self.seen, self.decoder_losses)]),
         ]
 
@@ -118,19 +116,31 @@ class Dalle2(Task):
     def read(self, batch: Batch) -> Sentence:
         """Returns what CLIP makes of the sentences."""
         name = self.config.sentence
-        return Sentence(self._reader(batch[name]), self.embed(batch, name))
+        return Sentence(self.clip.encoder_of(name)(batch[name]), self.embed(batch, name))
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Fits the linear map from the sentences' embeddings to those of their pictures."""
+        sentence, image = self.config.sentence, self.config.image
+        self.linear.fit((self.embed(batch, sentence), self.embed(batch, image)) for batch in batches)
+
+    def found(self, noised: Tensor, time: Tensor, sentence: Sentence, known: Tensor) -> Tensor:
+        """Returns the clean embedding (B, S) behind noise.
+
+        The prior's answer is the middle of a normal distribution with the covariance that the linear map leaves
+        open, so that it begins where no network is needed (as T. Karras et al. 2022, section 5, precondition theirs).
+        """
+        return self.linear.posterior(self.diffusion, noised, time, self.prior(noised, time, sentence, known))
 
     def embedded(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the embeddings of the pictures, and what the prior finds of them behind noise (B, S)."""
         clean = self.embed(batch, self.config.image)
         time = self.diffusion.times(batch.uniform("time"))
         noised = self.diffusion.noised(clean, time, batch.normal("noise", clean.shape[1]))
-        found = self.prior(noised, time, self.read(batch), self._told(batch))
-        return {"clean": clean, "found": found}
+        return {"clean": clean, "found": self.found(noised, time, self.read(batch), self._told(batch))}
 
     def prior_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the squared error of the embedding (B,) (equation 2)."""
-        return {"embedding": _error(outputs["found"], outputs["clean"])}
+        return {"embedding": F.mse_loss(outputs["found"], outputs["clean"], reduction="none").mean(1)}
 
     def seen(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the velocity of noised pictures, and what the decoder finds of it (B, C, H, W)."""
@@ -142,7 +152,7 @@ class Dalle2(Task):
 
     def decoder_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the squared error of the velocity (B,) (Salimans and Ho 2022, appendix D)."""
-        return {"velocity": _error(outputs["found"], outputs["velocity"])}
+        return {"velocity": F.mse_loss(outputs["found"], outputs["velocity"], reduction="none").mean((1, 2, 3))}
 
     def _told(self, batch: Batch) -> Tensor:
         return batch.uniform("told") >= self.config.dropped
@@ -153,11 +163,13 @@ class Dalle2(Task):
         """Returns the embedding of a picture of each sentence (B, S), the closest to it of some that are drawn."""
 
         def denoise(value: Tensor, time: Tensor) -> Tensor:
-            return steered(self.prior, self.config.prior.guidance, value, time, sentence)
+            return steered(self.found, self.config.prior.guidance, value, time, sentence)
 
-        names = [f"prior {turn}" for turn in range(self.config.prior.candidates)]
-        drawn = torch.stack([self.sampler(denoise, batch, name, (self.space,)) for name in names], 1)
-        return F.normalize(closest(drawn, sentence.embedding), dim=1) * self.scale
+        def drawn(turn: int) -> Tensor:
+            return self.sampler(denoise, batch, f"prior {turn}", (self.space,), self.config.prior.sampled)
+
+        some = torch.stack([drawn(turn) for turn in range(self.config.prior.candidates)], 1)
+        return F.normalize(closest(some, sentence.embedding), dim=1) * self.scale
 
     def draw(self, embedding: Tensor, batch: Batch, name: str) -> Tensor:
         """Returns a picture (B, C, H, W) of each embedding (B, S); another one for another name."""
@@ -166,32 +178,36 @@ class Dalle2(Task):
             velocity = steered(self.decoder, self.config.decoder.guidance, value, time, embedding)
             return self.diffusion.clean(value, time, velocity).clamp(-1, 1)
 
-        return self.sampler(denoise, batch, name, self.outputs[self.config.image].shape)
+        return self.sampler(denoise, batch, name, self.outputs[self.config.image].shape, self.config.decoder.sampled)
 
     # ---- evaluation and use --------------------------------------------------------------------
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the embeddings of a sentence, of its picture, and of what the prior makes of the sentence (B, S)."""
+        """Returns the embeddings of a sentence and of its picture, and what prior and linear map make of it (B, S)."""
         sentence = self.read(batch)
-        image = self.embed(batch, self.config.image)
-        return {"sentence": sentence.embedding, "image": image, "imagined": self.imagine(sentence, batch)}
+        return {
+            "sentence": sentence.embedding,
+            "image": self.embed(batch, self.config.image),
+            "imagined": self.imagine(sentence, batch),
+            "expected": self.linear(sentence.embedding),
+        }
 
     @torch.no_grad()
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
-        """Returns cosines of embeddings, pictures by sentence, variations of a picture, and what the judge sees."""
+        """Returns embeddings, pictures by sentence, variations of a picture, and what the judge sees."""
         made = {
             "drawn": self.draw(outputs["imagined"], batch, "decoder"),
             "variation": self.draw(outputs["image"], batch, "variation"),
             "second": self.draw(outputs["image"], batch, "second variation"),
             "real": batch[self.config.image],
         }
+        names = {"real": "image", "text": "sentence", "prior": "imagined", "linear": "expected"}
         rows: Rows = {
             **made,
+            **{f"embedding.{kind}": outputs[name] for kind, name in names.items()},
             "sentence": [str(sample[self.config.sentence]) for sample in batch.samples],
             "apart": (made["variation"] - made["second"]).abs().flatten(1).mean(1),
-            "cosine.prior": F.cosine_similarity(outputs["imagined"], outputs["image"]),
-            "cosine.text": F.cosine_similarity(outputs["sentence"], outputs["image"]),
         }
         if self.judge is not None:
             for kind, name in (("judge", "drawn"), ("variation", "variation"), ("ceiling", "real")):
@@ -199,7 +215,7 @@ class Dalle2(Task):
         return rows
 
     def metrics(self, rows: Rows) -> dict[str, float]:
-        """Returns `judge_*`, `variation_*` and `ceiling_*`, shares of 1, and mean cosines; `metrics` add to them."""
+        """Returns the judge's shares, and how like real ones embeddings and pictures are; `metrics` add to them."""
         return {**super().metrics(rows), **report.metrics(rows)}
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
@@ -208,7 +224,7 @@ class Dalle2(Task):
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns how close the first picture lies to its sentence, and to what the prior makes of it."""
-        prior, text = (float(rows[f"cosine.{name}"][0]) for name in ("prior", "text"))
+        prior, text = (float(report.cosines(rows, name)[0]) for name in ("prior", "text"))
         return [f"{rows['sentence'][0]!r}: cosine {text:.3f} with its picture, {prior:.3f} by way of the prior."]
 
     def predict(self, batch: Batch) -> dict[str, Any]:
@@ -229,11 +245,5 @@ class Dalle2(Task):
                 f"{sentence}, {image} or other were expected; two of them with a share between 0 and 1.",
             )
         share = batch["share"] if "share" in batch else torch.full((len(batch),), 0.5, device=batch.device)
-        embedding = sources[0]
-        for source in sources[1:]:
-            embedding = slerp(embedding, source, share)
+        embedding = reduce(lambda one, other: slerp(one, other, share), sources)
         return {image: self.draw(embedding, batch, "decoder")}
-
-
-def _error(found: Tensor, wanted: Tensor) -> Tensor:
-    return (found - wanted).square().flatten(1).mean(1)

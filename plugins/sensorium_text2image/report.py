@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-import torch
-from torch import Tensor
-
 from sensorium import Modality, Rows
 from sensorium.builtin.judging import shares
 from sensorium.ops.plots import Tile, sheet
+from sensorium.ops.ranking import auc
 
 SENTENCES = 6
 """Rows of the sheet."""
@@ -25,15 +23,6 @@ def metrics(rows: Rows) -> dict[str, float]:
     found = shares(rows, "judge", "ceiling")
     found["match_auc"] = auc(rows["right"], rows["wrong"])
     return found
-
-
-def auc(right: Tensor, wrong: Tensor) -> float:
-    """Returns how often a right pair scores above a wrong one, (N,) against (N,); ties count half."""
-    order = torch.cat([right, wrong]).double()
-    _, place, counts = order.unique(return_inverse=True, return_counts=True)
-    ranks = (counts.cumsum(0) - (counts - 1) / 2)[place]  # from 1, the mean where several are equal
-    wins = ranks[: len(right)].sum() - len(right) * (len(right) + 1) / 2
-    return float(wins / (len(right) * len(wrong)))
 
 
 def drawn(rows: Rows, image: Modality) -> bytes:

@@ -65,6 +65,21 @@ class Diffusion:
         kept = self._kept(time, value)
         return kept.sqrt() * value - (1 - kept).sqrt() * velocity
 
+    def posterior(self, value: Tensor, time: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Returns what the clean value of a noised one is in the mean, if clean values are normal.
+
+        It is the mean itself where the variance is 0 or the value all noise, and the noised value where it is clean.
+
+        Args:
+            value: At `time`.
+            time: Any.
+            mean: Of clean values, (B, ...).
+            variance: Of clean values around their mean, each channel by itself; of any shape that fits.
+        """
+        kept = self._kept(time, value)
+        share = kept.sqrt() * variance / (kept * variance + 1 - kept).clamp(min=1e-12)
+        return mean + share * (value - kept.sqrt() * mean)
+
     def step(self, value: Tensor, time: Tensor, to: Tensor, clean: Tensor, noise: Tensor, eta: float) -> Tensor:
         """Returns the value at an earlier time (Song et al. 2021, equations 12 and 16).
 

@@ -17,7 +17,7 @@ def accuracy(tmp_path, monkeypatch, *overrides):
     return execute(assembly, runs.create(assembly, {})).metrics["zero_shot_accuracy"]
 
 
-def test_digits_are_recognised_without_labels(tmp_path, monkeypatch):
+def test_digits_are_recognised_by_their_names(tmp_path, monkeypatch):
     assert accuracy(tmp_path, monkeypatch) >= 0.95
 
 

@@ -14,11 +14,17 @@ from torch.nn import functional as F
 from sensorium import Batch, Features, UserError
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
+from sensorium_dalle2 import report
 from sensorium_dalle2.decoder import Decoder
 from sensorium_dalle2.prior import Prior, Sentence
 from sensorium_dalle2.sampling import Sampler, closest, slerp, steered
 
-SMALL = ["dataset.train=64", "dataset.held_out=8", "model.decoder.width=8", "model.prior.dim=16", "model.sampled=4"]
+SMALL = [
+    "dataset.train=64",
+    "dataset.held_out=8",
+    "model.decoder={width: 8, sampled: 4}",
+    "model.prior={dim: 16, sampled: 4}",
+]
 B = 4
 
 
@@ -139,6 +145,33 @@ def test_a_decoder_that_knows_the_velocity_draws_the_picture(task, batch):
     assert torch.allclose(task.draw(torch.zeros(B, 64), batch, "any"), picture.clamp(-1, 1), atol=1e-3)
 
 
+def test_before_its_stage_the_linear_map_is_fitted_to_the_pictures(task, assembly):
+    prior = next(stage for stage in task.stages() if stage.name == "prior")
+    samples = [assembly.splits["train"][index] for index in range(64)]
+    batches = [task.batched(samples[:40]), task.batched(samples[40:])]
+    prior.prepare(iter(batches))
+    sentence, image = (torch.cat([task.embed(each, name) for each in batches]) for name in ("caption", "image"))
+    error = image - task.linear(sentence)
+    assert error.mean(0).abs().max() < 1e-3, "an offset leaves no mean error"
+    assert task.linear.variance.sum() == pytest.approx(error.square().mean(0).sum().item(), rel=1e-3)
+    assert error.square().sum() < (image - image.mean(0)).square().sum()
+
+
+def test_an_answer_of_the_prior_is_the_middle_around_which_pictures_lie(task, batch):
+    """Samples of a prior that always answers the same spread as the linear map leaves open, and not otherwise."""
+    task.linear.variance.copy_(torch.cat([torch.full((4,), 0.25), torch.zeros(60)]))
+    task.linear.axes.copy_(torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(0))).Q)
+    task.prior = Knows(lambda noised, time: torch.zeros_like(noised))
+    many = Batch([{"id": str(number)} for number in range(400)])
+
+    def denoise(value, time):
+        return task.found(value, time, None, None)
+
+    drawn = task.sampler(denoise, many, "any", (64,), 50) @ task.linear.axes
+    assert drawn[:, :4].std(0).tolist() == pytest.approx([0.5] * 4, rel=0.15)
+    assert drawn[:, 4:].abs().max() < 1e-3
+
+
 def test_the_losses_are_of_the_embedding_itself_and_of_the_velocity(task, batch):
     """Who answers with the clean embedding has no loss."""
     clean = task.embed(batch, "image", batch["image"])
@@ -158,7 +191,7 @@ def test_ddpm_draws_from_fresh_noise_and_both_follow_the_seed(task, batch):
     by_ddim = [task.draw(embedding, batch, name) for name in ("one", "one", "two")]
     assert torch.equal(by_ddim[0], by_ddim[1])
     assert not torch.allclose(by_ddim[0], by_ddim[2])
-    task.sampler = Sampler(task.diffusion, 4, ancestral=True)
+    task.sampler = Sampler(task.diffusion, ancestral=True)
     by_ddpm = [task.draw(embedding, batch, "one") for _ in range(2)]
     assert torch.equal(*by_ddpm)
     assert not torch.allclose(by_ddpm[0], by_ddim[0])
@@ -181,7 +214,9 @@ def test_guidance_compares_with_and_without_the_condition():
     def network(value, time, told, known):
         return torch.where(known[:, None], told, torch.ones(B, 2))
 
-    assert torch.equal(steered(network, 2.0, torch.zeros(B, 2), None, torch.full((B, 2), 3.0)), torch.full((B, 2), 5.0))
+    told = torch.full((B, 2), 3.0)
+    assert torch.equal(steered(network, 2.0, torch.zeros(B, 2), None, told), torch.full((B, 2), 5.0))
+    assert torch.equal(steered(network, 1.0, torch.zeros(B, 2), None, told), told)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +275,7 @@ def test_a_picture_is_drawn_in_so_many_steps_from_noise_to_none(task, batch):
     task.decoder = Counting(torch.tensor(0.1), torch.tensor(0.1))
     task.draw(torch.zeros(B, 64), batch, "any")
     with_and_without = task.decoder.times
-    assert len(with_and_without) == 2 * task.config.sampled
+    assert len(with_and_without) == 2 * task.config.decoder.sampled
     assert with_and_without[0] >= task.config.steps - 1
     assert with_and_without == sorted(with_and_without, reverse=True)
 
@@ -253,7 +288,8 @@ def test_the_guidance_of_the_experiment_steers(task, batch, part):
     task.config = replace(task.config, **{part: options})
     setattr(task, part, Counting(torch.tensor(1.0), torch.tensor(0.0)))
 
-    def sampler(denoise, batch, name, shape):
+    def sampler(denoise, batch, name, shape, count):
+        assert count == 4
         noised, time = torch.zeros(B, *shape), torch.full((B,), 7)
         found.append(denoise(noised, time))
         return noised + 1
@@ -275,7 +311,7 @@ def test_as_many_candidates_are_drawn_as_the_experiment_says_and_the_closest_is_
     far = F.normalize(torch.randn(B, 64, generator=torch.Generator().manual_seed(0)), dim=1)
     drawn = {"prior 0": far, "prior 1": near, "prior 2": -near}
     asked = []
-    task.sampler = lambda denoise, batch, name, shape: asked.append(name) or drawn[name]
+    task.sampler = lambda denoise, batch, name, shape, count: asked.append(name) or drawn[name]
     assert torch.allclose(task.imagine(sentence, batch), near * task.scale, atol=1e-5)
     assert asked == list(drawn)
 
@@ -301,9 +337,9 @@ def test_rows_compare_what_they_say(task, batch):
             return {f"{kind}.{n}": v for n, x in named for kind, v in (("logits", x), ("target", seen[n]))}
 
     task.judge = Judge()
-    rows = task.rows({"sentence": sentence, "image": image, "imagined": imagined}, batch)
-    assert rows["cosine.prior"].tolist() == pytest.approx([0.5**0.5] * B)
-    assert rows["cosine.text"].tolist() == pytest.approx([0.0] * B)
+    rows = task.rows({"sentence": sentence, "image": image, "imagined": imagined, "expected": -image}, batch)
+    for name, cosine in (("prior", 0.5**0.5), ("text", 0.0), ("linear", -1.0)):
+        assert report.cosines(rows, name).tolist() == pytest.approx([cosine] * B), name
     assert rows["apart"].tolist() == pytest.approx([0.25] * B)
     for kind, verdict in (("judge", True), ("ceiling", True), ("variation", False)):
         assert rows[f"{kind}.all"].tolist() == [verdict] * B, kind

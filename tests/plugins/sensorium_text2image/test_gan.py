@@ -20,7 +20,6 @@ from sensorium.experiment.parsing import parse
 from sensorium.plugins import Plugins
 from sensorium_text2image.networks import Discriminator, Generator, halvings
 from sensorium_text2image.photographs import DescribedPhotographs
-from sensorium_text2image.report import auc
 from sensorium_text2image.task import seeking
 
 SMALL = ["dataset.train=64", "dataset.held_out=8", "model.width=8", "model.code=4"]
@@ -182,12 +181,6 @@ def test_neither_objective_reaches_the_text_encoder_or_the_other_network(task, b
         assert any(value.grad is not None for value in task.get_submodule(own).parameters())
         if own == "discriminator":
             assert all(value.grad is None for value in task.generator.parameters())
-
-
-def test_the_area_under_the_curve_worked_out_by_hand():
-    assert auc(torch.tensor([3.0, 2.0]), torch.tensor([1.0, 0.0])) == 1.0
-    assert auc(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 0.0])) == 0.75
-    assert auc(torch.zeros(4), torch.zeros(3)) == 0.5
 
 
 def photographs(root, images):

@@ -41,6 +41,17 @@ def test_at_time_0_nothing_is_noised_and_at_the_end_nearly_all(diffusion):
     assert mixed.item() == pytest.approx(math.sqrt(0.4938), abs=1e-4)
 
 
+def test_the_posterior_weighs_mean_and_noised_value_by_their_variances(diffusion):
+    value, mean = torch.tensor([[3.0, 3.0, 3.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+    variance = torch.tensor([0.0, 0.5, 1.0])
+    kept = diffusion.kept[2].item()
+    gain = math.sqrt(kept) * 0.5 / (kept * 0.5 + 1 - kept)
+    found = diffusion.posterior(value, torch.tensor([2]), mean, variance)[0].tolist()
+    assert found == pytest.approx([1.0, 1 + gain * (3 - math.sqrt(kept)), math.sqrt(kept) * 3])
+    clean = diffusion.posterior(value, torch.tensor([0]), mean, variance)
+    assert clean.tolist() == [[1.0, 3.0, 3.0]], "where there is no noise, only what cannot vary is corrected"
+
+
 def test_a_known_velocity_gives_the_clean_value_back_at_any_time(diffusion):
     clean, noise = torch.randn(B, 3, 2, 2), torch.randn(B, 3, 2, 2)
     for time in range(5):

@@ -6,7 +6,7 @@ Shapes: N samples of a split, C channels, H rows, W columns.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
 import torch
@@ -38,9 +38,9 @@ class Diversity(Metric):
         return {"diversity": float(rows["apart"].double().mean()) / real} if real else {}
 
 
-def apart(pictures: Tensor, groups: Sequence[int]) -> float | None:
+def apart(pictures: Tensor, groups: Sequence[Hashable]) -> float | None:
     """Returns the mean difference of a pixel (N, C, H, W) between neighbours of one group; None if all are alone."""
-    members: defaultdict[int, list[int]] = defaultdict(list)
+    members: defaultdict[Hashable, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
         members[group].append(index)
     pairs = [pair for found in members.values() for pair in pairwise(found)]
