@@ -73,14 +73,14 @@ class Result:
     Attributes:
         metrics: Name -> value for each seed.
         seeds: Those of the training.
-        seconds: What each took.
+        seconds: Processor time of each, whatever else the machine did.
         code: Hash of the code that ran.
         short: Hash of the numbers of a short training by that code.
     """
 
     metrics: dict[str, list[float]]
     seeds: list[int]
-    seconds: list[float]
+    seconds: list[int]
     code: str
     short: str
 

@@ -8,7 +8,7 @@ from statistics import mean
 from goals import ROOT, Result, Training, lead, results, trainings, without
 
 BEGIN, END = "<!-- results: written by `make criteria` -->\n", "<!-- end of results -->\n"
-_HEAD = "| training | metric | reached | without the idea | lead | time |\n|---|---|---|---|---|---|\n"
+_HEAD = "| training | metric | reached | without the idea | lead | processor time |\n|---|---|---|---|---|---|\n"
 
 
 def table(plugin: str) -> str:

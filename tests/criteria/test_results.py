@@ -25,13 +25,13 @@ WANTED = {"seeing": SEEING, "blind": BLIND}
 
 
 def reached(**metrics: list[float]) -> Result:
-    return Result(metrics, [0, 1], [61.0, 63.0], "code", "short")
+    return Result(metrics, [0, 1], [61, 63], "code", "short")
 
 
 def found(accuracy: list[float], rank: float) -> dict[str, Result]:
     return {
         "seeing": reached(accuracy=accuracy, rank=[rank, rank], shuffled_rank=[14.0, 14.0]),
-        "blind": Result({"accuracy": [0.25]}, [0], [30.0], "code", "short"),
+        "blind": Result({"accuracy": [0.25]}, [0], [30], "code", "short"),
     }
 
 
