@@ -175,7 +175,7 @@ class Plugins:
             module = point.load()
         except KeyboardInterrupt:
             raise
-        except BaseException as cause:  # noqa: BLE001 (a stranger's module may raise anything, and call sys.exit)
+        except BaseException as cause:  # noqa: BLE001 (a foreign module may raise anything, and call sys.exit)
             self.failures.append(Failure(point.name, f"{type(cause).__name__}: {cause}"))
             return
         self._register(point.name, module)

@@ -247,7 +247,7 @@ MODULES = {
     "Python's own": "os",
     "Python's own that speaks": "this",
     "Python's own that runs": "json.tool",
-    "an installed package that is no plugin": "yaml",
+    "an installed package that is not a plugin": "yaml",
     "a part of a plugin": "sensorium_clip.plugins",
     "a relative one": ".evil",
     "a path": "../evil",

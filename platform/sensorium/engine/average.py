@@ -36,7 +36,7 @@ class Average:
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
-        """Has the model bear the means meanwhile, and `means` the weights of the last step."""
+        """Has the model carry the means meanwhile, and `means` the weights of the last step."""
         self._exchange()
         try:
             yield
@@ -55,7 +55,7 @@ class Average:
 
     @torch.no_grad()
     def restore(self, saved: Mapping[str, Tensor]) -> None:
-        """Takes back what `state` returned, for a model that bears the means."""
+        """Takes back what `state` returned, for a model that carries the means."""
         for name, parameter in self.parameters.items():
             parameter.copy_(cut_like(saved[f"last/{name}"], parameter))
 

@@ -221,7 +221,7 @@ class Store:
             raise SensoriumError(
                 f"A checkpoint could not be written to {self.uri}: {failure}.",
                 "The checkpoints before it are whole.",
-                "Make room or mend the storage, then go on with `--resume`.",
+                "Make room or mend the storage, then resume with `--resume`.",
             ) from failure
 
     def written(self) -> tuple[str, int] | None:

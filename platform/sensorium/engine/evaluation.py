@@ -114,8 +114,8 @@ def _dealt(batches: Iterable[Batch], loader: Loader, cuts: Sequence[Sequence[int
     circle = Permutation(count, stable_hash(field))
     others = ((None, circle.at((circle.places(cut or range(1)) - 1) % count).tolist()) for cut in cuts)
     with Loader(loader.split, {field: loader.modalities[field]}, loader.threads) as other:
-        for batch, stranger in zip(batches, other.stream(others), strict=True):
-            yield replace(batch, fields=batch.fields | stranger.fields)
+        for batch, dealt in zip(batches, other.stream(others), strict=True):
+            yield replace(batch, fields=batch.fields | dealt.fields)
 
 
 def _to_cpu(rows: Rows) -> Rows:

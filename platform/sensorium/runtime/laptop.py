@@ -195,7 +195,7 @@ class Cluster:
         return {
             **kept,
             MARK: f"{self.mark}/{name}",
-            "SPT_NOENV": "1",  # keeps process titles from overwriting the environment, which bears the mark
+            "SPT_NOENV": "1",  # keeps process titles from overwriting the environment, which carries the mark
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]),
             "CUDA_VISIBLE_DEVICES": ",".join(map(str, member.devices)),
             "RAY_AUTH_MODE": "token",

@@ -16,12 +16,12 @@ PATIENCE = 10.0
 
 
 def marked(variable: str, mark: str, recorded: AbstractSet[tuple[int, float]], whole: bool) -> list[psutil.Process]:
-    """Returns the live processes that bear a mark, and their descendants.
+    """Returns the live processes that carry a mark, and their descendants.
 
     Args:
         variable: The environment variable that holds marks.
         mark: The mark.
-        recorded: Number and time of creation (s) of processes that belong to it whatever they bear.
+        recorded: Number and time of creation (s) of processes that belong to it whatever they carry.
         whole: Whether the mark is a whole one, and not only how it begins.
     """
     found: dict[int, psutil.Process] = {}

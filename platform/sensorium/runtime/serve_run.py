@@ -38,7 +38,7 @@ def check_host(host: str) -> None:
     if host not in LOOPBACK and not key_from_environment():
         raise UserError(
             f"{host} can be reached from beyond this machine, and no key is set.",
-            f"Requests must bear one: {KEY}.",
+            f"Requests must carry one: {KEY}.",
             f"`export {KEY}=$(openssl rand -hex 32)`, or listen on 127.0.0.1.",
         )
 

@@ -18,7 +18,7 @@ _recorders: dict[str, Recorder] = {}
 
 @hookimpl
 def sensorium_run_started(run: Run) -> None:
-    """Begins the record, or goes on with the one that bears the run's name."""
+    """Begins the record, or resumes the one that has the run's name."""
     if run.rank == 0 and run.tracking:
         from sensorium.tracking.recorder import Recorder
 

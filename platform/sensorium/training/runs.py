@@ -28,7 +28,7 @@ def new_name(task: str) -> str:
 
 
 def place(storage: str, name: str) -> str:
-    """Returns the folder or URI of what bears a name below a storage."""
+    """Returns the folder or URI of what has a name below a storage."""
     storage = expanded(storage)
     return f"{storage.rstrip('/')}/{name}" if "://" in storage else str(Path(storage).resolve() / name)
 

@@ -164,7 +164,7 @@ class Tuning:
         return SensoriumError(
             f"No trial reached an evaluation; {why}",
             "Their runs lie in the search's folder.",
-            f"Mend it and go on with `sensorium tune --resume {self.run.name}`.",
+            f"Mend it, and resume with `sensorium tune --resume {self.run.name}`.",
         )
 
 
