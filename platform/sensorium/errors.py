@@ -36,14 +36,22 @@ class MediaError(UserError):
     """A file or a value is not a readable example of its modality."""
 
 
+LONGEST = 200
+"""Letters of a name that are shown and compared: comparing takes the square of them, and anybody may send one."""
+MOST = 200
+"""Names that are listed."""
+
+
 def unknown(what: str, name: object, known: Iterable[str], where: str = "") -> UserError:
     """Returns the error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
+    name = name if len(str(name)) <= LONGEST else f"{str(name)[:LONGEST]}…"
     near = get_close_matches(str(name), names, n=1)
     place = f" at {where}" if where else ""
-    listing = ", ".join(names) if names else "none"
+    listing = ", ".join(names[:MOST]) if names else "none"
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
     return UserError(
         f"There is no {what} {name!r}{place}.",
-        f"Known: {listing}.",
+        f"Known: {listing}{more}.",
         f"Did you mean {near[0]!r}?" if near else "",
     )

@@ -37,3 +37,10 @@ def test_an_unknown_name_comes_with_all_there_are_and_the_nearest():
 def test_nothing_is_suggested_where_nothing_is_near():
     assert unknown("encoder", "zebra", ["vit"]).hint == ""
     assert unknown("encoder", 3, []).expected == "Known: none."
+
+
+def test_names_of_any_length_and_number_are_bounded():
+    error = unknown("input", "p" * 5_000_000, [f"input{number}" for number in range(1000)])
+    assert len(str(error)) < 5000
+    assert error.wrong == f"There is no input {'p' * 200 + '…'!r}."
+    assert error.expected.endswith(" and 800 more.")
