@@ -18,6 +18,7 @@ from sensorium.contracts.dataset import Split
 from sensorium.contracts.metric import Metric
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Encoder
+from sensorium.contracts.reading import collate, transform
 from sensorium.contracts.run import Evaluation
 from sensorium.errors import UserError
 
@@ -65,6 +66,11 @@ class Stage:
     name: str
     objectives: Sequence[Objective]
     prepare: Callable[[Iterable[Batch]], Iterable[str] | None] | None = None
+
+
+def learning_from(stage: Stage, source: str) -> list[Objective]:
+    """Returns the objectives of a stage that learn from batches of a source, in their order."""
+    return [objective for objective in stage.objectives if objective.source in (None, source)]
 
 
 class Task(Component, nn.Module):
@@ -173,15 +179,12 @@ class Task(Component, nn.Module):
 
         Raises:
             MediaError: A value cannot be read.
+            UserError: A field lies over a picture that is not given.
         """
-        names = [name for name in self.modalities if name in samples[0]]
-        read = {name: [self.modalities[name].decode(sample[name]) for sample in samples] for name in names}
-        fields = {
-            name: self.modalities[name].collate([self.modalities[name].transform(value, None) for value in values])
-            for name, values in read.items()
-        }
+        given = {name: modality for name, modality in self.modalities.items() if name in samples[0]}
         whole = [{"id": str(number), **sample} for number, sample in enumerate(samples)]
-        return Batch(whole, fields).to(next(self.parameters()).device)
+        batch = collate([(sample, transform(sample, given)) for sample in whole], given)
+        return batch.to(next(self.parameters()).device)
 
     objective: ClassVar[str] = "main"
 
@@ -194,7 +197,11 @@ class Task(Component, nn.Module):
         raise NotImplementedError
 
     def rows(self, outputs: Any, batch: Batch) -> Rows:
-        """Returns what the metrics need of each sample: name -> tensor (B, ...) or list of B."""
+        """Returns what the metrics need of each sample: name -> tensor (B, ...) or list of B.
+
+        A tensor has one shape for all samples of a split, apart from B. What samples have different numbers of, such
+        as boxes, is a list with one item for each.
+        """
         raise NotImplementedError
 
     def metrics(self, rows: Rows) -> dict[str, float]:
@@ -213,5 +220,5 @@ class Task(Component, nn.Module):
         """Takes notice of an evaluation during training, on every worker: what it learns goes into buffers."""
 
     def predict(self, batch: Batch) -> dict[str, Any]:
-        """Returns name -> values of `outputs` (B, ...), for the fields that `batch` holds."""
+        """Returns name -> values of `outputs`, for the fields that `batch` holds: as a batch's fields, B first."""
         raise NotImplementedError

@@ -12,7 +12,7 @@ import sensorium_soundnet
 from sensorium import hookimpl
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
-from sensorium.engine.loader import collate, transform
+from sensorium.contracts.reading import collate, transform
 from sensorium.errors import MediaError, UserError
 from sensorium.experiment.parsing import parse
 from sensorium.plugins import Plugins

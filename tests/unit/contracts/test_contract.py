@@ -7,7 +7,8 @@ import torch
 
 from contract_toys import DIM
 from gloo import together
-from sensorium import UserError, minimise
+from sensorium import Source, UserError, minimise
+from sensorium.contracts.reading import batch_of
 from sensorium.inference.predictor import Predictor
 from training import build, train
 
@@ -157,3 +158,14 @@ def test_raw_samples_become_a_batch_as_in_evaluation():
     assert batch.ids == ["0", "1"]
     assert batch["x"].tolist() == [[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 1.0]]
     assert "y" not in batch
+
+
+def test_raw_samples_that_lie_over_a_picture_become_a_batch_where_the_picture_is_seen():
+    built = build("toy_pointing")
+    raw = [{name: built.splits["test"][place][name] for name in ("image", "boxes")} for place in range(3)]
+    batch = built.task.batched(raw)
+    wanted = batch_of(built.splits["test"], Source("", range(3)), built.modalities, range(3))
+    assert torch.equal(batch["boxes"].data, wanted["boxes"].data)
+    assert batch["boxes"].data[..., :4].max() <= 64, "of the picture as it is seen, 48 x 64, not as it was given"
+    with pytest.raises(UserError, match="'boxes' lies over 'image', which is not there"):
+        built.task.batched([{"boxes": raw[0]["boxes"]}])
