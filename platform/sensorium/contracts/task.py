@@ -68,6 +68,19 @@ class Stage:
     prepare: Callable[[Iterable[Batch]], Iterable[str] | None] | None = None
 
 
+@dataclass(frozen=True)
+class Alone:
+    """What each of several inputs says without the others.
+
+    Attributes:
+        logits: Input -> logits (B, C) of the classes, from this input alone.
+        target: The right class of each sample, (B,) int64.
+    """
+
+    logits: Mapping[str, Tensor]
+    target: Tensor
+
+
 def learning_from(stage: Stage, source: str) -> list[Objective]:
     """Returns the objectives of a stage that learn from batches of a source, in their order."""
     return [objective for objective in stage.objectives if objective.source in (None, source)]
@@ -174,6 +187,27 @@ class Task(Component, nn.Module):
             "Take `recognition` or `clip`.",
         )
 
+    def alone(self, outputs: Any, batch: Batch) -> Alone:
+        """Returns what each input says without the others, for methods that balance modalities.
+
+        Such a method is a task around any task that has this: it takes the inner task's stages (`earlier`) and gives
+        their objectives an `adjust` that compares the logits, summed over the workers, and changes the gradients of
+        `encoder_of(input)` (as in X. Peng et al., Balanced Multimodal Learning via On-the-fly Gradient Modulation,
+        CVPR 2022).
+
+        Args:
+            outputs: What `forward` returned, perhaps without its graph.
+            batch: The samples.
+
+        Raises:
+            UserError: The task has no logits of an input alone.
+        """
+        raise UserError(
+            f"The task {type(self).__name__} does not tell what each input says alone.",
+            "A task with a method `alone` was expected.",
+            "Add it to the task, or take another.",
+        )
+
     def batched(self, samples: Sequence[Mapping[str, Any]]) -> Batch:
         """Returns raw samples of equal fields as a batch, read as in evaluation, on the model's device.
 
@@ -200,7 +234,9 @@ class Task(Component, nn.Module):
         """Returns what the metrics need of each sample: name -> tensor (B, ...) or list of B.
 
         A tensor has one shape for all samples of a split, apart from B. What samples have different numbers of, such
-        as boxes, is a list with one item for each.
+        as boxes, is a list with one item for each. A row with the name of an output is what `predict` answers, and
+        `logits.<output>` are its logits: `sensorium plugin check` compares both. Metrics may ask for embeddings of
+        several modalities, `embedding.<input>` (B, D).
         """
         raise NotImplementedError
 

@@ -36,7 +36,7 @@ def same(one, other):
 
 @pytest.mark.parametrize(
     "task",
-    ["toy_spoken", "toy_modulated", "toy_centred", "toy_borrower model.lender=toy_lender"],
+    ["toy_spoken", "toy_modulated", "toy_centred", "toy_borrower", "toy_balanced"],
 )
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_workers_learn_what_one_does(tmp_path, task, parallel):
@@ -57,8 +57,8 @@ def test_a_mean_over_what_counts_is_that_of_all_of_it(tmp_path):
     task = build("toy_spoken", *COMMON)
     by_id = {task.splits["train"][i]["id"]: task.splits["train"][i] for i in range(21)}
     some = [by_id[name] for name in run.steps[0].ids]
-    x, z = (torch.tensor([sample[field] for sample in some]) for field in ("x", "z"))
-    errors = (task.task.body(x) - x).square()[z > 0]
+    x, y, z = (torch.tensor([sample[field] for sample in some]) for field in ("x", "y", "z"))
+    errors = (task.task.body(x) - y).square()[z > 0]
     assert float(run.steps[0].losses["main/spoken"]) == pytest.approx(float(errors.mean()), rel=1e-5)
 
 
