@@ -226,7 +226,7 @@ class Inverted(Toy):
         """Returns an x (B, D) whose y is the one that is wanted."""
         self.sizes.append(len(batch))
         start = torch.zeros(len(batch), DIM)
-        return minimise(start, lambda x: (self.rule(x) - batch["y"]).square()[:, 0], steps=60, lr=0.4)
+        return minimise(start, lambda x: (self.rule(x) - batch["y"]).square()[:, 0], steps=200, lr=0.1)
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns `x`."""

@@ -138,8 +138,7 @@ class Distilled(Task):
         """Returns logits of heads, teachers and classifier, with the truth where a field holds it."""
         rows: Rows = {"logits.pool5": outputs["label"], "target.pool5": batch[self.config.label]}
         rows["taught"] = torch.tensor([bool(each.get("taught", True)) for each in batch.samples])
-        # What has no picture has no teacher's word either, where that comes with the data.
-        teachers = {name: said for name, said in self._teachers(batch).items() if said.isfinite().all()}
+        teachers = self._teachers(batch)
         for name in HEADS:
             field = self.told[name][0]
             said = teachers.get(f"teacher_{name}")

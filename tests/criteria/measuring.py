@@ -25,7 +25,7 @@ from sensorium import hookimpl
 from sensorium.assembly import trained
 from sensorium.assembly.build import Assembly, assemble
 from sensorium.assembly.loading import load
-from sensorium.conformance.tasks import Shuffled
+from sensorium.conformance.learning import Shuffled
 from sensorium.contracts.run import Step
 from sensorium.engine.checkpoint import Store
 from sensorium.engine.loop import Loop
