@@ -67,7 +67,8 @@ class _Pair:
         failure = json.loads(said.splitlines()[0])
         if failure is not None:
             raise ContractError(f"On two workers: {failure}.")
-        return load_file(self.folder / "answer.safetensors")
+        answer: dict[str, Tensor] = load_file(self.folder / "answer.safetensors")
+        return answer
 
     def close(self) -> None:
         """Ends both."""

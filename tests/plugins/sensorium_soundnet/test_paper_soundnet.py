@@ -103,7 +103,7 @@ def test_no_sample_holds_what_is_not_there(root):
     assert set(batch(assembly, "videos_train").fields) == {"audio", "object", "scene"}
     assert set(batch(assembly, "labelled_train").fields) == {"audio", "label"}
     task, test = assembly.task.eval(), batch(assembly, "labelled_test")
-    assert set(task.rows(task(test), test)) == {"logits.pool5", "target.pool5"}
+    assert set(task.rows(task(test), test)) == {"logits.pool5", "target.pool5", "taught"}
     assert assembly.task.label.names == ["dog", "rain"]
 
 
