@@ -6,19 +6,24 @@ Shapes: B samples, D = 4 numbers of x.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sensorium import (
+    Alone,
     Batch,
     Dataset,
     Encoder,
     Evaluation,
     Features,
     Geometry,
+    Metric,
     Modality,
     Objective,
     Padded,
@@ -36,11 +41,34 @@ from toys import Toy as Plain
 class Toy(Plain):
     """A toy of this module."""
 
-    experiment: ClassVar[Mapping[str, Any]] = {**Plain.experiment, "plugins": ["toys", "contract_toys"]}
+    experiment: ClassVar[Mapping[str, Any]] = {
+        **Plain.experiment,
+        "plugins": ["toys", "contract_toys"],
+        "search": {"metric": "error", "mode": "min"},
+    }
+    probe: ClassVar[Mapping[str, Any]] = {
+        "dataset.train": 200,
+        "dataset.others": 50,
+        "training.epochs": 10,
+        "training.optimizer.lr": 0.03,
+    }
+
+    def found(self, outputs: Any) -> Tensor:
+        """Returns y (B, 1) as it comes out."""
+        y: Tensor = outputs
+        return y
+
+    def rows(self, outputs: Any, batch: Batch) -> Rows:
+        """Returns what is compared, and what is answered."""
+        return {"found": self.found(outputs), "right": batch["y"], "y": self.found(outputs)}
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns `y`."""
+        return {"y": self.found(self(batch))}
 
 
 class Spoken(Toy):
-    """A mean over what counts inside the samples: one to four of the numbers of x, by the sign of z."""
+    """A mean over what counts inside the samples: one to four guesses of y, by the sign of z."""
 
     class Config(Toy.Config):
         """What is wrong with it."""
@@ -55,20 +83,20 @@ class Spoken(Toy):
         self.body = mlp(out=DIM)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Returns a guess of x from itself (B, D)."""
+        """Returns D guesses of y (B, D)."""
         return self.body(batch["x"])
 
     def losses(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Returns the mean squared error over the numbers where z is positive."""
+        """Returns the mean squared error of the guesses where z is positive."""
         counts = batch["z"] > 0
-        errors = (outputs - batch["x"]).square()
+        errors = (outputs - batch["y"]).square()
         if self.config.uneven:  # differs with the number of workers
             return {"spoken": errors[counts].sum() / counts.sum().clamp(min=1)}
         return {"spoken": workers.mean_over(errors[counts], batch)}
 
-    def rows(self, outputs: Tensor, batch: Batch) -> Rows:
-        """Returns what is compared."""
-        return {"found": outputs, "right": batch["x"]}
+    def found(self, outputs: Tensor) -> Tensor:
+        """Returns the mean guess."""
+        return outputs.mean(1, keepdim=True)
 
 
 class Modulated(Toy):
@@ -113,9 +141,9 @@ class Modulated(Toy):
             if parameter.grad is not None:
                 parameter.grad.mul_(self.config.lessen)
 
-    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
-        """Returns what is compared."""
-        return {"found": outputs["left"] + outputs["right"], "right": batch["y"]}
+    def found(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """Returns the sum of both."""
+        return outputs["left"] + outputs["right"]
 
 
 class Centred(Toy):
@@ -178,6 +206,8 @@ class Inverted(Toy):
     """Nothing is trained: the x of a y is found by optimising, each for itself."""
 
     batches = False
+    exportable = False  # it optimises
+    probe: ClassVar[Mapping[str, Any]] = {"dataset.others": 6}
 
     def __init__(self, config: Task.Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__(config, modalities)
@@ -204,7 +234,7 @@ class Inverted(Toy):
 
     def rows(self, outputs: Tensor, batch: Batch) -> Rows:
         """Returns the y of what was found, and the right one."""
-        return {"found": self.rule(outputs), "right": batch["y"]}
+        return {"found": self.rule(outputs), "right": batch["y"], "x": outputs}
 
 
 class Lender(Toy):
@@ -229,6 +259,8 @@ class Lender(Toy):
 
 class Borrower(Toy):
     """Builds on the encoder of another task, whatever it is called there."""
+
+    experiment: ClassVar[Mapping[str, Any]] = {**Toy.experiment, "model": {"lender": "toy_lender"}}
 
     class Config(Toy.Config):
         """The other task."""
@@ -263,11 +295,125 @@ class Eye(Encoder):
 
     def __init__(self, config: Eye.Config, modality: Modality) -> None:
         super().__init__(config, modality)
-        self.dim, self.layer = 3, nn.Linear(DIM, 3)
+        self.dim, self.layer = 3, nn.Linear(modality.shape[0] or DIM, 3)
 
     def forward(self, vector: Tensor) -> Features:
         """Returns pooled (B, 3)."""
         return Features(self.layer(vector).tanh())
+
+
+class Fused(Toy):
+    """Tells whether y is positive from x and z, and what each of them says alone."""
+
+    experiment: ClassVar[Mapping[str, Any]] = {**Toy.experiment, "model": {"metrics": ["toy_cells"]}}
+
+    def __init__(self, config: Task.Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.eyes = nn.ModuleDict({name: Eye(Eye.Config(), modalities[name]) for name in ("x", "z")})
+        self.heads = nn.ModuleDict({name: nn.Linear(3, 2) for name in ("x", "z")})
+
+    def encoder_of(self, field: str) -> Encoder:
+        """Returns the encoder of x or z."""
+        return self.eyes[field] if field in self.eyes else super().encoder_of(field)  # type: ignore[return-value]
+
+    def forward(self, batch: Batch) -> dict[str, dict[str, Tensor]]:
+        """Returns embeddings (B, 3) and logits (B, 2) of each input, whose sum counts."""
+        seen = {name: eye(batch[name]).pooled for name, eye in self.eyes.items()}
+        return {"seen": seen, "logits": {name: head(seen[name]) for name, head in self.heads.items()}}
+
+    def found(self, outputs: Any) -> Tensor:
+        """Returns how likely y is positive (B, 1)."""
+        chances: Tensor = sum(outputs["logits"].values()).softmax(1)[:, 1:]
+        return chances
+
+    def alone(self, outputs: Any, batch: Batch) -> Alone:
+        """Returns the logits of each input."""
+        return Alone(outputs["logits"], (batch["y"][:, 0] > 0).long())
+
+    def losses(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
+        """Returns the cross-entropy."""
+        target = self.alone(outputs, batch).target
+        return {"classes": F.cross_entropy(sum(outputs["logits"].values()), target, reduction="none")}  # type: ignore[arg-type]
+
+    def rows(self, outputs: Any, batch: Batch) -> Rows:
+        """Returns what is compared, and the embeddings."""
+        embeddings = {f"embedding.{name}": seen for name, seen in outputs["seen"].items()}
+        return {**super().rows(outputs, batch), **embeddings, "right": (batch["y"] > 0).float()}
+
+    def metrics(self, rows: Rows) -> dict[str, float]:
+        """Returns those of the experiment, and the squared error of the chances."""
+        return {**Task.metrics(self, rows), **super().metrics(rows)}
+
+
+class Balanced(Task):
+    """Slows down the input that leads, of any task that tells what each says alone (after OGM, Peng et al. 2022)."""
+
+    experiment: ClassVar[Mapping[str, Any]] = {**Toy.experiment, "model": {"inner": "toy_fused"}}
+    probe = Toy.probe
+
+    class Config(Task.Config):
+        """The task, and how much."""
+
+        inner: Task.Config
+        """A task with `alone`."""
+        alpha: float = 0.5
+        """How strongly."""
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.inner: Task = config.inner.build(modalities)
+        self.inputs, self.outputs = self.inner.inputs, self.inner.outputs
+        self.slowed: list[str] = []
+
+    def stages(self) -> list[Stage]:
+        """Returns the inner task's stages, whose gradients are balanced."""
+        return [
+            replace(stage, objectives=[replace(each, adjust=self.balance) for each in stage.objectives])
+            for stage in self.earlier("inner")
+        ]
+
+    def balance(self, outputs: Any, batch: Batch) -> None:
+        """Lessens the gradients of each encoder by how far its input is ahead of the mean of the others."""
+        alone = self.inner.alone(outputs, batch)
+        said = [logits.softmax(1).gather(1, alone.target[:, None]).sum() for logits in alone.logits.values()]
+        scores = workers.add(torch.stack(said))
+        for place, name in enumerate(alone.logits):
+            ahead = scores[place] * (len(said) - 1) / (scores.sum() - scores[place])
+            if ahead > 1:
+                self.slowed.append(name)
+                for parameter in self.inner.encoder_of(name).parameters():
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(1 - torch.tanh(self.config.alpha * ahead))
+
+    def forward(self, batch: Batch) -> Any:
+        """Returns the inner task's outputs."""
+        return self.inner(batch)
+
+    def rows(self, outputs: Any, batch: Batch) -> Rows:
+        """Returns the inner task's rows."""
+        return self.inner.rows(outputs, batch)
+
+    def metrics(self, rows: Rows) -> dict[str, float]:
+        """Returns the inner task's metrics."""
+        return self.inner.metrics(rows)
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns the inner task's answers."""
+        return self.inner.predict(batch)
+
+
+class Cells(Metric):
+    """Share of units whose responses to all modalities go together: a metric over embeddings of several modalities."""
+
+    needs = ("embedding",)
+
+    def __call__(self, rows: Rows) -> dict[str, float]:
+        """Returns `shared_cells`."""
+        seen = [value - value.mean(0) for name, value in rows.items() if name.startswith("embedding.")]
+        joint = torch.stack([F.cosine_similarity(one, other, dim=0) for one, other in combinations(seen, 2)])
+        return {"shared_cells": float((joint.amin(0) > 0.3).float().mean())}
 
 
 class Boxes(Modality):
@@ -304,10 +450,10 @@ class Boxes(Modality):
         kept = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
         return torch.cat([boxes, value[:, 4:]], 1)[kept]
 
-    def put_back(self, value: Padded, geometry: Geometry) -> Padded:
-        """Returns them in the pixels of the picture that was sent."""
-        data = torch.cat([geometry.inverse().boxes(value.data[:, :4]), value.data[:, 4:]], 1)
-        return Padded(data, value.mask)
+    def put_back(self, value: Padded | Tensor, geometry: Geometry) -> Tensor:
+        """Returns those that are real in the pixels of the picture that was sent."""
+        boxes = value.data[value.mask] if isinstance(value, Padded) else value
+        return torch.cat([geometry.inverse().boxes(boxes[:, :4]), boxes[:, 4:]], 1)
 
     def collate(self, values: Sequence[Tensor]) -> Padded:
         """Returns (B, N, 5) with the mask (B, N)."""
@@ -315,9 +461,10 @@ class Boxes(Modality):
         counts = torch.tensor([len(value) for value in values])
         return Padded(data, torch.arange(data.shape[1]) < counts[:, None])
 
-    def encode(self, value: Padded) -> list[list[float]]:
+    def encode(self, value: Padded | Tensor) -> list[list[float]]:
         """Returns those that are real."""
-        boxes: list[list[float]] = value.data[value.mask].tolist()
+        real = value.data[value.mask] if isinstance(value, Padded) else value
+        boxes: list[list[float]] = real.tolist()
         return boxes
 
     def example(self, random: torch.Generator) -> list[list[float]]:
@@ -354,7 +501,9 @@ class Pointing(Toy):
         },
         "training": {"epochs": 1, "global_batch": 8},
         "run": {"threads": 1},
+        "search": {"metric": "error", "mode": "min"},
     }
+    probe: ClassVar[Mapping[str, Any]] = {"training.epochs": 50, "training.optimizer.lr": 0.01}
 
     def __init__(self, config: Task.Config, modalities: Mapping[str, Modality]) -> None:
         Task.__init__(self, config, modalities)
@@ -379,7 +528,9 @@ class Pointing(Toy):
     def rows(self, outputs: Tensor, batch: Batch) -> Rows:
         """Returns what is compared."""
         boxes: Padded = batch["boxes"]
-        return {"found": outputs, "right": (boxes.data[:, 0, :2] + boxes.data[:, 0, 2:4]) / 2}
+        right = (boxes.data[:, 0, :2] + boxes.data[:, 0, 2:4]) / 2
+        kept = [each[real].tolist() for each, real in zip(boxes.data, boxes.mask, strict=True)]
+        return {"found": outputs, "right": right, "boxes": kept}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns `found`, a box of 4 pixels."""
@@ -443,7 +594,9 @@ class Sourced(Task):
         "training": {"epochs": 2, "global_batch": 8, "schedule": {"name": "constant", "warmup": 0.0}},
         "evaluation": {"split": ["near_test", "far_test"]},
         "run": {"threads": 1},
+        "search": {"metric": "near_test/error", "mode": "min"},
     }
+    probe: ClassVar[Mapping[str, Any]] = {"training.epochs": 10, "training.optimizer.lr": 0.03}
 
     class Config(Task.Config):
         """What is wrong with it."""
@@ -532,6 +685,12 @@ def sensorium_encoders() -> dict[str, type[Encoder]]:
 
 
 @hookimpl
+def sensorium_metrics() -> dict[str, type[Metric]]:
+    """What several modalities excite."""
+    return {"toy_cells": Cells}
+
+
+@hookimpl
 def sensorium_tasks() -> dict[str, type[Task]]:
     """The toys."""
     return {
@@ -543,4 +702,6 @@ def sensorium_tasks() -> dict[str, type[Task]]:
         "toy_borrower": Borrower,
         "toy_pointing": Pointing,
         "toy_sourced": Sourced,
+        "toy_fused": Fused,
+        "toy_balanced": Balanced,
     }

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sensorium.contracts.run import Outcome as Outcome
     from sensorium.contracts.run import Run as Run
     from sensorium.contracts.run import Step as Step
+    from sensorium.contracts.task import Alone as Alone
     from sensorium.contracts.task import Objective as Objective
     from sensorium.contracts.task import Stage as Stage
     from sensorium.contracts.task import Task as Task
@@ -57,7 +58,7 @@ _HOMES = {
     "contracts.named": ("NamedModules",),
     "contracts.parts": ("Decoder", "Encoder", "Fusion", "Loss"),
     "contracts.run": ("Evaluation", "Outcome", "Run", "Step"),
-    "contracts.task": ("Objective", "Stage", "Task"),
+    "contracts.task": ("Alone", "Objective", "Stage", "Task"),
     "paths": ("expanded",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -32,61 +32,33 @@ SECONDS = 5
 
 
 class FlickrSounds(Dataset):
-    """The split `unlabelled` with probabilities of objects and scenes; all others are those of a labelled dataset.
+    """Sounds with probabilities of objects and scenes, to train on; a source of `union` beside labelled sounds."""
 
-    Labelled sounds have probabilities of zero. The label of the others is `unlabelled`, no class for a
-    modality with `unknown: ignore`.
-    """
-
-    fields: ClassVar[dict[str, str]] = {"audio": "audio", "label": "label", "object": "vector", "scene": "vector"}
+    fields: ClassVar[dict[str, str]] = {"audio": "audio", "object": "vector", "scene": "vector"}
+    splits = ("train",)
 
     class Config(Dataset.Config):
-        """Where the files lie, and what the classifier learns from."""
+        """Where the files lie."""
 
         root: str
         """Folder of mp3, lmdbs and features."""
-        labelled: Dataset.Config
-        """A dataset with the fields `audio` and `label`, such as esc50."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.root = Path(expanded(config.root))
-        self.labelled: Dataset = config.labelled.build()
-        if any(self.labelled.fields.get(name) != name for name in ("audio", "label")):
-            raise UserError(
-                f"dataset.labelled has the fields {', '.join(self.labelled.fields)}.",
-                "Sounds `audio` with a `label` were expected, as esc50 has them.",
-            )
-        self.splits = (*self.labelled.splits, "unlabelled")
 
     def open(self, split: str) -> Split:
-        """Returns one split.
+        """Returns the only split.
 
         Raises:
             UserError: There is no such split, or a file is missing or does not fit its list of frames.
         """
         if split not in self.splits:
             raise unknown("split", split, self.splits)
-        if split != "unlabelled":
-            return Labelled(self.labelled.open(split))
         lists = sorted((self.root / "lmdbs").glob("train_frames4_*.txt"))
         if not lists:
-            raise UserError(f"There is no list {self.root}/lmdbs/train_frames4_*.txt.", hint="Set dataset.root.")
+            raise UserError(f"There is no list {self.root}/lmdbs/train_frames4_*.txt.", hint="Set its `root`.")
         return data.ConcatDataset([Shard(self.root, path) for path in lists])
-
-
-class Labelled:
-    """Labelled sounds, of which there are no pictures."""
-
-    def __init__(self, split: Split) -> None:
-        self.split = split
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int) -> Sample:
-        nothing = {name: np.zeros(classes, np.float32) for name, (_, classes) in TEACHERS.items()}
-        return {**self.split[index], **nothing}
 
 
 class Shard(data.Dataset[Sample]):
@@ -97,7 +69,7 @@ class Shard(data.Dataset[Sample]):
         self.frames: list[tuple[str, int]] = []  # clip, and which of its frames it is
         listed = [
             (line.split()[0], f"{listing}:{number}")
-            for number, line in lines(read_text(listing, "list of frames", "Set dataset.root to a whole copy."))
+            for number, line in lines(read_text(listing, "list of frames", "Set `root` to a whole copy."))
         ]
         once(listed, "frame")
         begun: list[tuple[str, str]] = []  # clip, and where its frames begin, which stand in adjacent lines
@@ -119,7 +91,7 @@ class Shard(data.Dataset[Sample]):
                 raise UserError(
                     f"{path} cannot be used: {cause}.",
                     f"{classes} float32 were expected for each of the {len(self.frames)} frames in {listing}.",
-                    "Set dataset.root to a whole copy.",
+                    "Set `root` to a whole copy.",
                 ) from cause
 
     def __len__(self) -> int:
@@ -127,7 +99,7 @@ class Shard(data.Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         clip, number = self.frames[index]
-        sample: Sample = {"id": f"{clip}/{number}", "label": "unlabelled"}
+        sample: Sample = {"id": f"{clip}/{number}"}
         for name, table in self.tables.items():
             sample[name] = row = np.array(table[index])
             if not (row.min() >= 0 and abs(row.sum() - 1) <= 1e-3):  # also when one is not a number

@@ -10,7 +10,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sensorium import Rows
 from sensorium.ops.plots import figure, png
+
+
+def untaught(rows: Rows) -> dict[str, float]:
+    """Returns how often pool5 is right of what no teacher was taught; nothing if they were taught everything."""
+    new = ~rows["taught"]
+    if not new.any():
+        return {}
+    right = rows["logits.pool5"][new].argmax(-1) == rows["target.pool5"][new]
+    return {"untaught_accuracy": float(right.double().mean())}
 
 
 def confusion(chosen: Tensor, truth: Tensor, names: Sequence[str]) -> bytes:

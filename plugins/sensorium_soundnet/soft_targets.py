@@ -24,7 +24,7 @@ class SoftTargets(Task):
         """Where the probabilities stand."""
 
         field: str
-        """Field of vectors, each a distribution over the classes; zeros where none is known."""
+        """Field of vectors, each a distribution over the classes."""
 
     config: Config
 
@@ -46,7 +46,7 @@ class SoftTargets(Task):
         return []
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns logits (B, C) whose softmax are the probabilities; zeros become no number, which nothing learns."""
+        """Returns logits (B, C) whose softmax are the probabilities."""
         return {"class": batch[self.config.field].log()}
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sensorium import Batch, Encoder, Loss, Modality, Objective, Rows, Split, Stage, Task, UserError
 from sensorium.builtin.modalities.label import Label
 from sensorium_soundnet.network import Heads, SoundNet
-from sensorium_soundnet.report import confusion, filters
+from sensorium_soundnet.report import confusion, filters, untaught
 
 HEADS = ("object", "scene")
 
@@ -137,8 +137,8 @@ class Distilled(Task):
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
         """Returns logits of heads, teachers and classifier, with the truth where a field holds it."""
         rows: Rows = {"logits.pool5": outputs["label"], "target.pool5": batch[self.config.label]}
-        # What has no picture has no teacher's word either, where that comes with the data.
-        teachers = {name: said for name, said in self._teachers(batch).items() if said.isfinite().all()}
+        rows["taught"] = torch.tensor([bool(each.get("taught", True)) for each in batch.samples])
+        teachers = self._teachers(batch)
         for name in HEADS:
             field = self.told[name][0]
             said = teachers.get(f"teacher_{name}")
@@ -149,6 +149,10 @@ class Distilled(Task):
             if said is not None:
                 rows |= {f"logits.{name}_agreement": outputs[name], f"target.{name}_agreement": said.argmax(-1)}
         return rows
+
+    def metrics(self, rows: Rows) -> dict[str, float]:
+        """Returns also `untaught_accuracy`, by pool5, of classes that no teacher was taught as the data say."""
+        return {**super().metrics(rows), **untaught(rows)}
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns what is taken for what, and the first layer's filters."""

@@ -6,6 +6,7 @@ Every record is a function of seed, split and index alone, so that workers make 
 from __future__ import annotations
 
 import zlib
+from dataclasses import field
 from typing import ClassVar
 
 import numpy as np
@@ -22,7 +23,8 @@ from sensorium_worlds.speech import Take, chosen, speech
 class DigitsAV(Dataset):
     """Spoken digits with handwriting in front of stripes that tell the speaker's place, and a mouth's video.
 
-    The split `few` holds a few samples of each digit from the training split.
+    The split `few` holds a few samples of each digit from the training split, `taught` those of the digits that
+    teachers are taught.
     """
 
     fields: ClassVar[dict[str, str]] = {
@@ -32,7 +34,7 @@ class DigitsAV(Dataset):
         "label": "label",
         "speaker": "label",
     }
-    splits = ("train", "validation", "test", "few")
+    splits = ("train", "validation", "test", "few", "taught")
 
     class Config(Dataset.Config):
         """Where handwriting and speech come from, and how many samples there are."""
@@ -47,6 +49,8 @@ class DigitsAV(Dataset):
         """Samples of the validation and of the test split."""
         few: int = 10
         """Samples of each digit in the split `few`."""
+        untaught: list[str] = field(default_factory=list)
+        """Digits that the split `taught` does not have, such as `seven`; the others do."""
         seconds: float = 1.0
         """Length of the sound; longer takes are cut, the mouth is as long as the sound."""
         side: int = 16
@@ -64,6 +68,11 @@ class DigitsAV(Dataset):
         def __post_init__(self) -> None:
             if min(self.train, self.held_out, self.few, self.side - 7, self.lips - 3) < 1:
                 raise ValueError("train, held_out and few are at least 1, side at least 8, lips at least 4.")
+            for digit in self.untaught:
+                if digit not in DIGITS:
+                    raise ValueError(f"untaught: {digit!r} is not a digit, such as 'seven'.")
+            if set(self.untaught) == set(DIGITS):
+                raise ValueError("untaught names every digit: none is left to teach.")
             check_source(self.source)
             check_film(self.seconds, self.frame_rate)
 
@@ -85,18 +94,19 @@ class Spoken:
 
     def __init__(self, split: str, config: DigitsAV.Config) -> None:
         self.split, self.config = split, config
-        home = "train" if split == "few" else split
+        home = "train" if split in ("few", "taught") else split
         self.speech = speech(config.recordings, config.seed)
         self.speakers = sorted({take.speaker for take in self.speech.takes})
         self.source = handwriting(config.source, home)
         self.pool = pool_of(self.source, home)
         random = self._random("takes")
-        takes = chosen(self.speech.takes, home)
+        without = config.untaught if split == "taught" else ()
+        takes = [take for take in chosen(self.speech.takes, home) if take.digit not in without]
         shuffled = [takes[index] for index in random.permutation(len(takes))]
         if split == "few":
             self.takes = _few(shuffled, config.few)
         else:
-            count = config.train if split == "train" else config.held_out
+            count = config.train if home == "train" else config.held_out
             self.takes = [shuffled[index % len(shuffled)] for index in range(count)]
         self.heard = self.takes
         if config.shuffle_pairs and split == "train":
@@ -121,6 +131,7 @@ class Spoken:
             "image": place(ink, self.speakers.index(seen.speaker), len(self.speakers), config.side, random),
             "mouth": (mouth(opened, config.lips, random), config.frame_rate),
             "label": seen.digit,
+            "taught": seen.digit not in config.untaught,
             "speaker": seen.speaker,
             "aperture": opened.tolist(),
             "written": written,

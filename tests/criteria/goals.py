@@ -5,12 +5,13 @@ A title names a training, as one would type it, and what its metrics have to be:
     product:
       train: vqa                             # what follows `sensorium train`
       seeds: [0, 1, 2]                       # [0] where it is not given
+      folds: [dataset.test_folds=[1]]        # overrides, each of them for a training of its own; none
       shuffled: [caption]                    # fields that are dealt out to other training samples; none
       reach:
         answer_accuracy: {least: 0.85, over: image_blind_accuracy, lead: 0.5}
 
-`least` and `most` bound a metric's mean over the seeds. `over` is what does without the idea: another metric of the
-training, or another training by its title, of which it is the same metric; `lead` bounds the difference.
+`least` and `most` bound a metric's mean over the folds and seeds. `over` is what does without the idea: another metric
+of the training, or another training by its title, of which it is the same metric; `lead` bounds the difference.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 import yaml
@@ -52,6 +53,7 @@ class Training:
     train: str
     reach: dict[str, Goal]
     seeds: tuple[int, ...] = (0,)
+    folds: tuple[str, ...] = ("",)
     shuffled: tuple[str, ...] = ()
 
     @property
@@ -71,7 +73,7 @@ class Result:
     """What a training reached.
 
     Attributes:
-        metrics: Name -> value for each seed.
+        metrics: Name -> value for each seed, fold by fold.
         seeds: Those of the training.
         seconds: Processor time of each, whatever else the machine did.
         code: Hash of the code that ran.
@@ -85,8 +87,14 @@ class Result:
     short: str
 
     def mean(self, name: str) -> float:
-        """Returns the mean of a metric over the seeds."""
+        """Returns the mean of a metric over folds and seeds."""
         return mean(self.metrics[name])
+
+    def error(self, name: str) -> float | None:
+        """Returns the standard error of the mean over the folds, each the mean over its seeds; None without folds."""
+        values, each = self.metrics[name], len(self.seeds)
+        folds = [mean(values[start : start + each]) for start in range(0, len(values), each)]
+        return stdev(folds) / len(folds) ** 0.5 if len(folds) > 1 else None
 
 
 def plugins() -> list[str]:

@@ -6,11 +6,13 @@ import ast
 import hashlib
 import json
 import os
+import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -23,7 +25,7 @@ from sensorium import hookimpl
 from sensorium.assembly import trained
 from sensorium.assembly.build import Assembly, assemble
 from sensorium.assembly.loading import load
-from sensorium.conformance.tasks import Shuffled
+from sensorium.conformance.learning import Shuffled
 from sensorium.contracts.run import Step
 from sensorium.engine.checkpoint import Store
 from sensorium.engine.loop import Loop
@@ -39,13 +41,13 @@ DIGITS = 3
 
 
 def measure(training: Training) -> Result:
-    """Trains with each seed, to the end."""
+    """Trains on each fold with each seed, to the end."""
     wanted = sorted(training.metrics(trainings(training.plugin)))
     metrics: dict[str, list[float]] = {name: [] for name in wanted}
     seconds = []
-    for seed in training.seeds:
+    for fold, seed in product(training.folds, training.seeds):
         began = time.process_time()
-        reached = run(training, f"run.seed={seed}")
+        reached = run(training, *shlex.split(fold), f"run.seed={seed}")
         seconds.append(round(time.process_time() - began))
         for name in wanted:
             metrics[name].append(round(reached[name], 5))

@@ -12,7 +12,7 @@ _HEAD = "| training | metric | reached | without the idea | lead | processor tim
 
 
 def table(plugin: str) -> str:
-    """Returns the table of a plugin: each metric, its range over seeds, its lead over what it is compared with."""
+    """Returns the table of a plugin: each metric, its range over seeds or error over folds, and its lead."""
     wanted, found = trainings(plugin), results(plugin)
     lines = [line for title, each in wanted.items() if title in found for line in _lines(each, wanted, found)]
     return _HEAD + "".join(lines) if lines else "Not measured yet.\n"
@@ -39,13 +39,16 @@ def _lines(training: Training, wanted: dict[str, Training], found: dict[str, Res
             label = goal.over if goal.over in wanted else f"`{goal.over}`"
             other = f"{_number(without(training, name, found))}, {label}"
             ahead = _number(lead(training, name, found))
-        yield f"| {title} | `{name}` | {_value(own.metrics[name])} | {other} | {ahead} | {time} |\n"
+        yield f"| {title} | `{name}` | {_value(own, name)} | {other} | {ahead} | {time} |\n"
         title = time = ""
 
 
-def _value(values: list[float]) -> str:
+def _value(found: Result, name: str) -> str:
+    values, error = found.metrics[name], found.error(name)
     if len(values) == 1:
         return _number(values[0])
+    if error is not None:
+        return f"{_number(mean(values))} ± {_number(error)} over {len(values) // len(found.seeds)} folds"
     return f"{_number(mean(values))} ({_number(min(values))} to {_number(max(values))})"
 
 

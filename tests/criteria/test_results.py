@@ -73,6 +73,23 @@ def test_a_table_names_each_training_once(monkeypatch: pytest.MonkeyPatch) -> No
     ]
 
 
+def test_folds_have_a_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means of the folds are 0.6, 0.7 and 0.8: they deviate by 0.1, and their mean by 0.1 / sqrt(3)."""
+    folds = Training("sensorium_toy", "folds", "toy", {"accuracy": Goal()}, seeds=(0, 1), folds=("a=1", "a=2", "a=3"))
+    cross = Result({"accuracy": [0.5, 0.7, 0.7, 0.7, 0.9, 0.7]}, [0, 1], [60.0] * 6, "code", "short")
+    assert cross.error("accuracy") == pytest.approx(0.1 / 3**0.5)
+    monkeypatch.setattr(tables, "trainings", lambda plugin: {"folds": folds})
+    monkeypatch.setattr(tables, "results", lambda plugin: {"folds": cross})
+    assert "| 0.700 ± 0.058 over 3 folds |" in tables.table("sensorium_toy")
+    asked = []
+    monkeypatch.setattr(measuring, "trainings", lambda plugin: {"folds": folds})
+    monkeypatch.setattr(measuring, "run", lambda training, *more: asked.append(more) or {"accuracy": 0.5})
+    monkeypatch.setattr(measuring, "code", lambda plugin: "code")
+    monkeypatch.setattr(measuring, "short", lambda training: "short")
+    assert len(measuring.measure(folds).metrics["accuracy"]) == 6
+    assert asked[:3] == [("a=1", "run.seed=0"), ("a=1", "run.seed=1"), ("a=2", "run.seed=0")]
+
+
 def test_a_result_outlives_other_words_and_not_other_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "ROOT", tmp_path)
     package = tmp_path / "plugins/sensorium_toy"

@@ -100,7 +100,7 @@ READ = {
     "vqa_v2": lambda: VQAv2.Config(root="~/x").build(),
     "grid": lambda: GridMixtures.Config(root="~/x").build().open("train"),
     "photographs": lambda: DescribedPhotographs.Config(root="~/x").build().open("train"),
-    "flickr_sounds": lambda: FlickrSounds.Config(root="~/x", labelled=ESC50.Config(root="~/x")).build().open("test"),
+    "flickr_sounds": lambda: FlickrSounds.Config(root="~/x").build().open("train"),
     "recordings": lambda: Recorded("~/x"),
     "pattern": lambda: _matching("image=~/x*.png", SimpleNamespace(inputs={"image": None}), {}),
 }

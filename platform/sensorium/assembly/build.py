@@ -14,13 +14,14 @@ import torch
 from sensorium.assembly import checks, trained
 from sensorium.assembly.fields import match_fields, match_followers
 from sensorium.assembly.splits import Skipped, Subset, open_splits
-from sensorium.contracts.data import Batch
+from sensorium.contracts.data import Batch, check_rows
 from sensorium.contracts.dataset import Dataset, Split, sources_of
 from sensorium.contracts.modality import Modality
-from sensorium.contracts.task import Task
+from sensorium.contracts.reading import batch_of
+from sensorium.contracts.task import Task, learning_from
 from sensorium.engine import optimizers
 from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
-from sensorium.engine.loader import collate, transform
+from sensorium.engine.evaluation import rows_of
 from sensorium.engine.loop import Work
 from sensorium.engine.norms import check_parts
 from sensorium.engine.order import Sources, mix
@@ -344,9 +345,7 @@ def _check_training(assembly: Assembly) -> None:
 def _two_of_each(split: Split, modalities: Mapping[str, Modality]) -> Iterator[Batch]:
     """Yields a batch of two samples of each source of a split."""
     for source in sources_of(split):
-        reads = {name: modality for name, modality in modalities.items() if source.reads(name)}
-        samples = [split[index] for index in source.indices[:2]]
-        yield collate([(sample, transform(sample, reads)) for sample in samples], reads, source.name)
+        yield batch_of(split, source, modalities, range(min(2, len(source.indices))))
 
 
 @torch.no_grad()
@@ -358,23 +357,22 @@ def _try(assembly: Assembly) -> None:
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as cause:
         raise UserError(
             f"The parts of the model do not fit together: {type(cause).__name__}: {cause}.",
-            "Two samples of the training split were sent through it.",
+            "Two samples of each split that is used were sent through it.",
             "Compare the sizes in `modalities` and `model`; `--debug` shows where.",
         ) from cause
 
 
 def _pass(assembly: Assembly) -> None:
     task, experiment = assembly.task, assembly.loaded.experiment
+    training, evaluation = experiment.training, experiment.evaluation
     task.eval()
-    for batch in _two_of_each(assembly.splits["train"], assembly.modalities):
-        for stage in task.stages():
-            for objective in stage.objectives:
-                if objective.source in (None, batch.source):
-                    objective.losses(objective.forward(batch), batch)
-        checks.norms(task, experiment.training, batch.split(2)[0])
-        if not batch.source:
-            task.rows(task(batch), batch)
-    for name in experiment.evaluation.finally_on:
+    for stage in task.stages():
+        for batch in _two_of_each(assembly.splits[training.plan(stage.name).split], assembly.modalities):
+            for objective in learning_from(stage, batch.source):
+                outputs = objective.forward(batch)
+                check_rows(f"What `forward` of the objective {objective.name!r} returns", outputs, len(batch))
+                objective.losses(outputs, batch)
+            checks.norms(task, training, stage, batch.split(2)[0])
+    for name in checks.measured(training, evaluation):
         for batch in _two_of_each(assembly.splits[name], assembly.modalities):
-            if batch.source:
-                task.rows(task(batch), batch)
+            rows_of(task, batch)

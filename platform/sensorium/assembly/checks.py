@@ -16,7 +16,7 @@ from sensorium.contracts.data import Batch
 from sensorium.contracts.dataset import Split, place_of, source_at, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Loss
-from sensorium.contracts.task import Stage, Task
+from sensorium.contracts.task import Stage, Task, learning_from
 from sensorium.engine.permutation import Permutation
 from sensorium.engine.settings import Evaluation, Training
 from sensorium.errors import MediaError, UserError, unknown
@@ -44,10 +44,14 @@ def names(task: Task) -> None:
 
 def used(task: Task, training: Training, evaluation: Evaluation) -> list[str]:
     """Returns the names of the splits that a training reads."""
-    names = [training.plan(stage.name).split for stage in task.stages()]
-    if evaluation.epochs or training.early_stopping:
-        names += evaluation.meanwhile_on
-    return list(dict.fromkeys([*names, *evaluation.finally_on]))
+    learnt = [training.plan(stage.name).split for stage in task.stages()]
+    return list(dict.fromkeys([*learnt, *measured(training, evaluation)]))
+
+
+def measured(training: Training, evaluation: Evaluation) -> list[str]:
+    """Returns the names of the splits that the model is evaluated on."""
+    meanwhile = evaluation.meanwhile_on if evaluation.epochs or training.early_stopping else ()
+    return list(dict.fromkeys([*meanwhile, *evaluation.finally_on]))
 
 
 def look(splits: Mapping[str, Split], modalities: Mapping[str, Modality], threads: int, media: bool = True) -> None:
@@ -125,33 +129,34 @@ def losses(task: Task, training: Training) -> None:
 
 
 @torch.no_grad()
-def norms(task: Task, training: Training, one: Batch) -> None:
+def norms(task: Task, training: Training, stage: Stage, one: Batch) -> None:
     """Refuses batch normalisation that would see a single value of each channel: a vector, in batches of one.
 
     Args:
         task: The model, in evaluation mode, in which normalisation learns nothing.
         training: How it will be trained.
-        one: A sample.
+        stage: A stage of it.
+        one: A sample of the stage's split.
 
     Raises:
         UserError: Names the stage and the normalisation.
     """
-    for stage in task.stages():
-        if training.plan(stage.name).global_batch > 1:
-            continue
-        updated = {name for objective in stage.objectives for name in objective.updates}
-        named = {f"{part}.{name}": each for part in updated for name, each in task.get_submodule(part).named_modules()}
-        hooks = [
-            module.register_forward_pre_hook(partial(_refuse_one_value, training, stage, name.rstrip(".")))
-            for name, module in named.items()
-            if isinstance(module, _BatchNorm)
-        ]
-        try:
-            for objective in stage.objectives if hooks else ():
-                objective.losses(objective.forward(one), one)
-        finally:
-            for hook in hooks:
-                hook.remove()
+    if training.plan(stage.name).global_batch > 1:
+        return
+    objectives = learning_from(stage, one.source)
+    updated = {name for objective in objectives for name in objective.updates}
+    named = {f"{part}.{name}": each for part in updated for name, each in task.get_submodule(part).named_modules()}
+    hooks = [
+        module.register_forward_pre_hook(partial(_refuse_one_value, training, stage, name.rstrip(".")))
+        for name, module in named.items()
+        if isinstance(module, _BatchNorm)
+    ]
+    try:
+        for objective in objectives if hooks else ():
+            objective.losses(objective.forward(one), one)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _refuse_one_value(training: Training, stage: Stage, name: str, module: nn.Module, given: tuple[Tensor]) -> None:

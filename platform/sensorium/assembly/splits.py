@@ -11,7 +11,7 @@ from typing import Protocol
 from sensorium.contracts.data import Sample
 from sensorium.contracts.dataset import Dataset, Source, Split, place_of, source_at, sources_of
 from sensorium.contracts.modality import Modality
-from sensorium.engine.loader import transform
+from sensorium.contracts.reading import transform
 from sensorium.engine.permutation import Permutation
 from sensorium.errors import MediaError, UserError, unknown
 

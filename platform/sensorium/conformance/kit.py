@@ -10,6 +10,7 @@ from typing import Any
 from sensorium.conformance import datasets, events, losses, metrics, modalities, modules, tasks
 from sensorium.conformance.finding import ContractError, Finding, InapplicableError
 from sensorium.conformance.options import round_trip
+from sensorium.conformance.processes import kept
 from sensorium.contracts.parts import Encoder
 from sensorium.errors import SensoriumError, unknown
 from sensorium.modules import allowing, place
@@ -61,7 +62,7 @@ def examine(plugin: str, modules: tuple[str, ...] = (), tell: Tell = lambda comp
     if plugin in plugins.modules:  # which may be installed as well, under the name of its entry point
         plugin = plugins.manager.get_name(sys.modules[plugin]) or plugin
     every = [plugins.entries[kind][name] for kind in KINDS for name in plugins.names(kind)]
-    with allowing(plugins.modules):  # whose models are loaded again
+    with allowing(plugins.modules), kept():  # whose models are loaded again
         findings = [found for entry in every if entry.plugin == plugin for found in _findings(entry, plugins, tell)]
     if heard := events.heard(plugins, plugin):
         findings.append(_run(f"plugin {plugin}", "events", partial(events.hears_a_run, plugins, plugin, heard), tell))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from sensorium.conformance.finding import ContractError, InapplicableError
 from sensorium.conformance.options import probed
-from sensorium.contracts.data import Padded, map_tensors
+from sensorium.contracts.data import Padded, check_rows, map_tensors
+from sensorium.contracts.geometry import Geometry
 from sensorium.contracts.modality import Modality
 from sensorium.plugins import Plugins
 
@@ -70,11 +72,12 @@ class Subject:
 
 
 def has_the_declared_shape(subject: Subject) -> str:
-    """Checks transformed values against `shape`, and masks of a batch against their lengths."""
+    """Checks transformed values against `shape`, that a batch has B first, and its masks against their lengths."""
     values = subject.values()
     declared = subject.modality.shape
     for value in values:
         if not isinstance(value, Tensor):
+            check_rows("What `collate` returns", subject.modality.collate(values), len(values))
             return "a structure of its own"
         variable = subject.modality.form == "tokens"  # whose shape is the longest that is allowed
         fits = len(value.shape) == len(declared) and all(
@@ -84,15 +87,15 @@ def has_the_declared_shape(subject: Subject) -> str:
         if not fits:
             raise ContractError(f"A value has the shape {tuple(value.shape)}; `shape` says {declared}.")
     batch = subject.modality.collate(values)
+    check_rows("What `collate` returns", batch, len(values))
     if isinstance(batch, Padded):
-        lengths = [value.shape[-1] for value in values]
+        axis = declared.index(None) if None in declared else len(declared) - 1  # along which values differ
+        lengths = [value.shape[axis] for value in values]
         if batch.mask.sum(-1).tolist() != lengths:
             raise ContractError(f"The mask counts {batch.mask.sum(-1).tolist()}, the values are {lengths} long.")
         for row, value in enumerate(values):
-            if not torch.equal(batch.data[row][..., : value.shape[-1]], value):
+            if not torch.equal(batch.data[row].narrow(axis, 0, value.shape[axis]), value):
                 raise ContractError("Collating changes a value.")
-    elif isinstance(batch, Tensor) and len(batch) != len(values):
-        raise ContractError(f"{len(values)} values give a batch of {len(batch)}.")
     return f"{declared}"
 
 
@@ -142,6 +145,34 @@ def tells_where_parts_lie(subject: Subject) -> str:
     return "parts lie where `geometry` says"
 
 
+def follows_a_picture(subject: Subject) -> str:
+    """Checks `follow` and `put_back`: on a mirrored picture of half the size a value moves, and comes back."""
+    modality = subject.modality
+    if type(modality).follow is Modality.follow:
+        raise InapplicableError("It does not follow a picture.")
+    still = Geometry.identity((60, 90))
+    mirrored = still.then(torch.tensor([[-0.5, 0, 45], [0, 0.5, 0]], dtype=torch.float64), (30, 45))
+    for raw in subject.raws:
+        value = modality.decode(raw)
+        there, moved = modality.follow(value, still), modality.follow(value, mirrored)
+        if _equal(there, moved):
+            raise ContractError("`follow` leaves a value where it is, on a picture that is mirrored and half as large.")
+        if _far(modality.put_back(there, still), modality.put_back(moved, mirrored)) > 0.25:
+            raise ContractError("`put_back` does not bring a value back to where it lay on the picture that was sent.")
+    return "moves with a picture, and back"
+
+
+def _far(first: Any, second: Any) -> float:
+    """Returns how far two values are apart on average, relative to how much the first varies; inf for other shapes."""
+    pairs: tuple[list[Tensor], list[Tensor]] = ([], [])
+    map_tensors(first, pairs[0].append)
+    map_tensors(second, pairs[1].append)
+    if [each.shape for each in pairs[0]] != [each.shape for each in pairs[1]]:
+        return math.inf
+    whole = [(one.float(), other.float()) for one, other in zip(*pairs, strict=True) if one.is_floating_point()]
+    return max((float((a - b).abs().mean() / (a - a.mean()).abs().mean().clamp_min(1e-6)) for a, b in whole), default=0)
+
+
 def _random(seed: int | None) -> torch.Generator | None:
     return None if seed is None else torch.Generator().manual_seed(seed)
 
@@ -171,5 +202,6 @@ CHECKS = {
     "determinism": follows_the_seed,
     "save and load": keeps_its_state,
     "geometry": tells_where_parts_lie,
+    "follows": follows_a_picture,
     "predict": answers,
 }

@@ -41,12 +41,14 @@ class Subject:
         call: Module and places of the chosen samples -> for each, name -> what comes out.
         tensors: Returns a module that takes tensors alone, and the tensors; for `torch.export`.
         exportable: Whether it says that it can be exported.
+        learn: What it learns without gradients, which has to be saved, too.
     """
 
     build: Callable[[], nn.Module]
     call: Callable[[nn.Module, Sequence[int]], Rows]
     tensors: Callable[[nn.Module], tuple[nn.Module, tuple[Any, ...]]]
     exportable: bool
+    learn: Callable[[nn.Module], object] = lambda module: None
 
 
 class _Flat(nn.Module):
@@ -78,7 +80,7 @@ def encoder(component: type[Encoder], plugins: Plugins, form: str) -> Subject:
 
     def call(module: Any, rows: Sequence[int]) -> Rows:
         features = module(modality.collate([values[row] for row in rows]))
-        _check_features(features, len(rows), module.dim)
+        check_features(features, len(rows), module.dim)
         return _rows(features)
 
     return Subject(
@@ -96,7 +98,7 @@ def fusion(component: type[Fusion], plugins: Plugins) -> Subject:
         if set(joint) != set(dims):
             raise ContractError(f"It returns {', '.join(joint)}; `dims` names {', '.join(dims)}.")
         for name, each in joint.items():
-            _check_features(each, len(rows), dims[name])
+            check_features(each, len(rows), dims[name])
         parts = [_rows(each) for each in joint.values()]
         return [
             {
@@ -221,6 +223,7 @@ def survives_saving(subject: Subject) -> str:
     """Checks that what was saved and loaded elsewhere computes the same."""
     module = _seeded(subject.build)
     subject.call(module.train(), range(COUNT))  # so that running statistics have moved
+    subject.learn(module)
     kept = {name: value.clone() for name, value in module.state_dict().items()}
     other = _seeded(subject.build, 9)
     other.load_state_dict(load(save(kept)) if kept else {})
@@ -263,7 +266,8 @@ def _output(build: Callable[[Modality], Any], plugins: Plugins) -> Modality:
     raise InapplicableError(f"No modality that comes along suits it ({refused}); the task that uses it checks it.")
 
 
-def _check_features(features: Any, count: int, dim: int) -> None:
+def check_features(features: Any, count: int, dim: int) -> None:
+    """Checks the shapes of what an encoder or a fusion returns for so many samples."""
     if not isinstance(features, Features):
         raise ContractError(f"It returns {type(features).__name__}, not Features.")
     if features.pooled.shape != (count, dim):

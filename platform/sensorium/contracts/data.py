@@ -6,12 +6,14 @@ Shapes: B samples of a batch, T steps or tokens, D channels of a feature, H and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from sensorium.errors import SensoriumError
 
 _CPU = torch.device("cpu")
 
@@ -23,7 +25,7 @@ group describe the same thing and count as positives of one another.
 """
 
 Rows = dict[str, Any]
-"""What an evaluation keeps of each sample: name -> tensor (N, ...) or list of N, in dataset order."""
+"""What an evaluation keeps of each sample: name -> tensor (N, ...), or list of N, such as boxes, in dataset order."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class Padded:
     """Values of unequal length, padded to the longest.
 
     Attributes:
-        data: (B, ..., T), or (B, T) for token ids.
-        mask: (B, T), True where `data` is real.
+        data: (B, ..., T) for what goes on in time, (B, T) for token ids; (B, T, ...) for a list of things that have
+            several numbers each: points, boxes, tracks.
+        mask: (B, T) bool, True where `data` is real.
     """
 
     data: Tensor
@@ -46,12 +49,16 @@ class Batch:
     Attributes:
         samples: The B samples as the dataset gave them.
         fields: Field -> what its modality collated: a tensor (B, ...), a `Padded`, or a
-            structure of a modality's own.
+            structure of a modality's own, such as a mesh: a dict, tuple or dataclass of these. Every tensor in it has
+            B first, padded with a mask where samples differ in size.
         seed: What all randomness of this pass follows from, the same on every worker. 0 in
             evaluation and prediction.
         progress: Share of the stage's steps that came before, from 0; 1 in evaluation and prediction.
         device: Where the tensors lie.
         source: Name of the source that all samples come from, where the dataset joins several.
+
+    Raises:
+        SensoriumError: A tensor of a field does not have B first; names the field.
     """
 
     samples: Sequence[Sample]
@@ -60,6 +67,10 @@ class Batch:
     progress: float = 1.0
     device: torch.device = _CPU
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in self.fields.items():
+            check_rows(f"The field {name!r}", value, len(self.samples))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -137,6 +148,42 @@ class Features:
 def stable_hash(text: str) -> int:
     """Returns a 63-bit number that depends on the text alone, in every process alike."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def check_rows(what: str, tree: Any, count: int) -> None:
+    """Checks that each tensor of a structure has as many rows as there are samples.
+
+    Args:
+        what: What it is called, for the message.
+        tree: A tensor, or dicts, lists, tuples and dataclasses of tensors.
+        count: B.
+
+    Raises:
+        SensoriumError: One does not have B first, or a mask is not that of its data.
+    """
+    if isinstance(tree, Tensor) and (tree.ndim == 0 or len(tree) != count):
+        raise SensoriumError(
+            f"{what} holds a tensor of the shape {tuple(tree.shape)} for {count} samples.",
+            f"B comes first in every tensor: ({count}, ...).",
+            "Where samples have different numbers of something, pad them, with a mask (B, T).",
+        )
+    parts: Iterable[Any] = ()
+    if isinstance(tree, Mapping):
+        parts = tree.values()
+    elif isinstance(tree, (list, tuple)):
+        parts = tree
+    elif hasattr(tree, "__dataclass_fields__") and not isinstance(tree, type):
+        parts = [getattr(tree, name) for name in tree.__dataclass_fields__]
+    for part in parts:
+        check_rows(what, part, count)
+    if isinstance(tree, Padded):
+        data, mask = tree.data, tree.mask
+        if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape[1] not in (data.shape[-1], *data.shape[1:2]):
+            raise SensoriumError(
+                f"{what} holds a mask of the shape {tuple(mask.shape)}, {mask.dtype}, for data {tuple(data.shape)}.",
+                "A mask is (B, T) and bool, for data (B, ..., T) or (B, T, ...).",
+                "Mend what makes it, such as the modality's `collate`.",
+            )
 
 
 def map_tensors(tree: Any, function: Any) -> Any:

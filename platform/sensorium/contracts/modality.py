@@ -95,11 +95,15 @@ class Modality(Component):
         raise NotImplementedError
 
     def collate(self, values: Sequence[Any]) -> Any:
-        """Returns transformed values as one batch, padded with a mask where they vary."""
+        """Returns transformed values as one batch: B first in every tensor, padded with a mask where they vary."""
         raise NotImplementedError
 
     def encode(self, value: Any) -> Any:
-        """Returns one value as `media_type`: bytes, a string, or what JSON can hold."""
+        """Returns one value as `media_type`: bytes, a string, or what JSON can hold.
+
+        Args:
+            value: A transformed value, or a row of what tasks answer with, such as a `Padded` without B.
+        """
         raise NotImplementedError
 
     def example(self, random: Generator) -> Any:

@@ -18,6 +18,7 @@ from sensorium.contracts.dataset import Split
 from sensorium.contracts.metric import Metric
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Encoder
+from sensorium.contracts.reading import collate, transform
 from sensorium.contracts.run import Evaluation
 from sensorium.errors import UserError
 
@@ -65,6 +66,24 @@ class Stage:
     name: str
     objectives: Sequence[Objective]
     prepare: Callable[[Iterable[Batch]], Iterable[str] | None] | None = None
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What each of several inputs says without the others.
+
+    Attributes:
+        logits: Input -> logits (B, C) of the classes, from this input alone.
+        target: The right class of each sample, (B,) int64.
+    """
+
+    logits: Mapping[str, Tensor]
+    target: Tensor
+
+
+def learning_from(stage: Stage, source: str) -> list[Objective]:
+    """Returns the objectives of a stage that learn from batches of a source, in their order."""
+    return [objective for objective in stage.objectives if objective.source in (None, source)]
 
 
 class Task(Component, nn.Module):
@@ -168,20 +187,38 @@ class Task(Component, nn.Module):
             "Take `recognition` or `clip`.",
         )
 
+    def alone(self, outputs: Any, batch: Batch) -> Alone:
+        """Returns what each input says without the others, for methods that balance modalities.
+
+        Such a method is a task around any task that has this: it takes the inner task's stages (`earlier`) and gives
+        their objectives an `adjust` that compares the logits, summed over the workers, and changes the gradients of
+        `encoder_of(input)` (as in X. Peng et al., Balanced Multimodal Learning via On-the-fly Gradient Modulation,
+        CVPR 2022).
+
+        Args:
+            outputs: What `forward` returned, perhaps without its graph.
+            batch: The samples.
+
+        Raises:
+            UserError: The task has no logits of an input alone.
+        """
+        raise UserError(
+            f"The task {type(self).__name__} does not tell what each input says alone.",
+            "A task with a method `alone` was expected.",
+            "Add it to the task, or take another.",
+        )
+
     def batched(self, samples: Sequence[Mapping[str, Any]]) -> Batch:
         """Returns raw samples of equal fields as a batch, read as in evaluation, on the model's device.
 
         Raises:
             MediaError: A value cannot be read.
+            UserError: A field lies over a picture that is not given.
         """
-        names = [name for name in self.modalities if name in samples[0]]
-        read = {name: [self.modalities[name].decode(sample[name]) for sample in samples] for name in names}
-        fields = {
-            name: self.modalities[name].collate([self.modalities[name].transform(value, None) for value in values])
-            for name, values in read.items()
-        }
+        given = {name: modality for name, modality in self.modalities.items() if name in samples[0]}
         whole = [{"id": str(number), **sample} for number, sample in enumerate(samples)]
-        return Batch(whole, fields).to(next(self.parameters()).device)
+        batch = collate([(sample, transform(sample, given)) for sample in whole], given)
+        return batch.to(next(self.parameters()).device)
 
     objective: ClassVar[str] = "main"
 
@@ -194,7 +231,13 @@ class Task(Component, nn.Module):
         raise NotImplementedError
 
     def rows(self, outputs: Any, batch: Batch) -> Rows:
-        """Returns what the metrics need of each sample: name -> tensor (B, ...) or list of B."""
+        """Returns what the metrics need of each sample: name -> tensor (B, ...) or list of B.
+
+        A tensor has one shape for all samples of a split, apart from B. What samples have different numbers of, such
+        as boxes, is a list with one item for each. A row with the name of an output is what `predict` answers, and
+        `logits.<output>` are its logits: `sensorium plugin check` compares both. Metrics may ask for embeddings of
+        several modalities, `embedding.<input>` (B, D).
+        """
         raise NotImplementedError
 
     def metrics(self, rows: Rows) -> dict[str, float]:
@@ -213,5 +256,5 @@ class Task(Component, nn.Module):
         """Takes notice of an evaluation during training, on every worker: what it learns goes into buffers."""
 
     def predict(self, batch: Batch) -> dict[str, Any]:
-        """Returns name -> values of `outputs` (B, ...), for the fields that `batch` holds."""
+        """Returns name -> values of `outputs`, for the fields that `batch` holds: as a batch's fields, B first."""
         raise NotImplementedError

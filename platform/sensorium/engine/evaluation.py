@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from sensorium.contracts import workers
-from sensorium.contracts.data import Batch, Rows, map_tensors, stable_hash
+from sensorium.contracts.data import Batch, Rows, check_rows, map_tensors, stable_hash
 from sensorium.contracts.run import Evaluation
 from sensorium.contracts.task import Task
 from sensorium.engine.loader import Loader
 from sensorium.engine.order import share
 from sensorium.engine.permutation import Permutation
+from sensorium.errors import SensoriumError
 
 
 @torch.no_grad()
@@ -101,11 +102,31 @@ def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffle
     parts: list[Rows] = []
     for cut, ready in zip(cuts, batches, strict=True):
         moved = ready.to(device)
-        rows = task.rows(task(moved), moved)
+        rows = rows_of(task, moved)
         if cut:
             parts.append({"id": ready.ids, "group": ready.groups, **_to_cpu(rows)})
     gathered = workers.gather_objects(parts)
     return _concatenate([part for of_worker in gathered for part in of_worker])
+
+
+def rows_of(task: Task, batch: Batch) -> Rows:
+    """Returns what a task keeps of each sample of a batch.
+
+    Raises:
+        SensoriumError: It is neither a tensor with B first nor a list of B; names the row.
+    """
+    rows = task.rows(task(batch), batch)
+    for name, value in rows.items():
+        if isinstance(value, Tensor):
+            check_rows(f"The row {name!r}", value, len(batch))
+        elif not isinstance(value, (list, tuple)) or len(value) != len(batch):
+            raise SensoriumError(
+                f"The row {name!r} is {type(value).__name__} for {len(batch)} samples"
+                f"{f', of {len(value)}' if isinstance(value, (list, tuple)) else ''}.",
+                "A tensor with B first, or a list of B, was expected.",
+                "Mend the task's `rows`; what samples have different numbers of is a list.",
+            )
+    return rows
 
 
 def _dealt(batches: Iterable[Batch], loader: Loader, cuts: Sequence[Sequence[int]], field: str) -> Iterator[Batch]:
@@ -128,6 +149,15 @@ def _to_cpu(rows: Rows) -> Rows:
 def _concatenate(parts: list[Rows]) -> Rows:
     if not parts:
         return {}
+    for name, first in parts[0].items():
+        shapes = {tuple(part[name].shape[1:]) for part in parts} if isinstance(first, Tensor) else {()}
+        if len(shapes) > 1:
+            told = " and ".join(str(("B", *shape)).replace("'", "") for shape in sorted(shapes)[:2])
+            raise SensoriumError(
+                f"The row {name!r} has the shape {told} in two batches.",
+                "A row has one shape for all samples of a split.",
+                "Mend the task's `rows`: what samples have different numbers of is a list, with one item for each.",
+            )
     return {
         name: torch.cat([part[name] for part in parts])
         if isinstance(first, Tensor)

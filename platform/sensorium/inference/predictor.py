@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from sensorium.assembly.build import Model, load_model, open_split
-from sensorium.contracts.data import Batch, map_tensors
+from sensorium.contracts.data import Batch, check_rows, map_tensors
 from sensorium.contracts.geometry import Geometry
 from sensorium.contracts.modality import Modality
+from sensorium.contracts.reading import read
 from sensorium.contracts.run import Evaluation
 from sensorium.engine.evaluation import evaluate as measure
 from sensorium.engine.evaluation import merged
-from sensorium.engine.loader import Loader, read
+from sensorium.engine.loader import Loader
 from sensorium.engine.parallel import device
 from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.experiment import keypath
@@ -113,10 +114,11 @@ class Predictor:
         task = self.model.task
         if not task.batches and len(prepared) > 1:
             return [self.answer([each])[0] for each in prepared]
+        fields = {
+            name: task.inputs[name].collate([each.values[name] for each in prepared]) for name in prepared[0].values
+        }
         # All have one id: what is drawn at random for an example must not depend on its neighbours.
-        batch = Batch([{"id": "", **each.example} for each in prepared])
-        for name in prepared[0].values:
-            batch.fields[name] = task.inputs[name].collate([each.values[name] for each in prepared])
+        batch = Batch([{"id": "", **each.example} for each in prepared], fields)
         with Alone():
             outputs = task.predict(batch.to(self.device))
         undeclared = [name for name in outputs if name not in task.outputs]
@@ -125,6 +127,8 @@ class Predictor:
                 f"The task {type(task).__name__} answers {', '.join(undeclared) or 'nothing'};"
                 f" `outputs` declares {', '.join(task.outputs) or 'nothing'}."
             )
+        for name, values in outputs.items():
+            check_rows(f"The output {name!r}", values, len(prepared))
         return [
             {
                 name: self._encoded(task.outputs[name], map_tensors(values, lambda t, row=row: t[row].cpu()), each)

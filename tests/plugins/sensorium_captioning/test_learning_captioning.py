@@ -6,7 +6,7 @@ import pytest
 
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
-from sensorium.conformance.tasks import Shuffled
+from sensorium.conformance.learning import Shuffled
 from sensorium.training import runs
 from sensorium.training.execution import execute
 from sensorium_worlds.scene import COLOURS, DIGITS

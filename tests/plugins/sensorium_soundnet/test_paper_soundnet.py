@@ -12,7 +12,8 @@ import sensorium_soundnet
 from sensorium import hookimpl
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
-from sensorium.engine.loader import collate, transform
+from sensorium.contracts.dataset import sources_of
+from sensorium.contracts.reading import batch_of
 from sensorium.errors import MediaError, UserError
 from sensorium.experiment.parsing import parse
 from sensorium.plugins import Plugins
@@ -66,21 +67,20 @@ def root(tmp_path):
     return tmp_path
 
 
-def opened(root, split="unlabelled"):
-    options = {"root": str(root), "labelled": {"name": "esc50", "root": str(root / "ESC-50"), "test_folds": [5]}}
-    return parse(FlickrSounds.Config, options, Plugins()).build().open(split)
+def opened(root):
+    return parse(FlickrSounds.Config, {"root": str(root)}, Plugins()).build().open("train")
 
 
 def assembled(root, *overrides):
-    folders = (f"dataset.root={root}", f"dataset.labelled.root={root / 'ESC-50'}")
-    folds = ("dataset.labelled.train_folds=[1, 2]", "model.network.width=0.05")
+    folders = (f"dataset.sources.videos.root={root}", f"dataset.sources.labelled.root={root / 'ESC-50'}")
+    folds = ("dataset.sources.labelled.train_folds=[1, 2]", "model.network.width=0.05")
     sizes = ("training.stages.student.global_batch=4", "training.stages.classifier.global_batch=4")
     return assemble(load(str(PAPER), [*folders, *folds, *sizes, *overrides]))
 
 
-def batch_of(assembly, split):
-    samples = [assembly.splits[split][index] for index in range(4)]
-    return collate([(sample, transform(sample, assembly.modalities)) for sample in samples], assembly.modalities)
+def batch(assembly, split):
+    (source,) = sources_of(assembly.splits[split])
+    return batch_of(assembly.splits[split], source, assembly.modalities, range(min(4, len(source.indices))))
 
 
 def test_each_row_goes_with_its_five_seconds(root):
@@ -98,17 +98,21 @@ def test_each_row_goes_with_its_five_seconds(root):
     assert np.abs(waves[1][round(2.2 * RATE) :]).max() == 0  # the sound ends after seven seconds
 
 
-def test_labelled_sounds_have_no_pictures(root):
-    sample = opened(root, "test")[0]
-    assert (sample["label"], sample["object"].any(), sample["scene"].shape) == ("dog", np.False_, (401,))
+def test_no_sample_holds_what_is_not_there(root):
+    assembly = assembled(root)
+    assert set(batch(assembly, "videos_train").fields) == {"audio", "object", "scene"}
+    assert set(batch(assembly, "labelled_train").fields) == {"audio", "label"}
+    task, test = assembly.task.eval(), batch(assembly, "labelled_test")
+    assert set(task.rows(task(test), test)) == {"logits.pool5", "target.pool5", "taught"}
+    assert assembly.task.label.names == ["dog", "rain"]
 
 
 def test_the_student_is_taught_exactly_what_the_file_says(root):
     """Compared with the sum over classes of p ln(p / q), in numpy and 64 bits."""
     assembly = assembled(root)
-    batch, student = batch_of(assembly, "unlabelled"), assembly.task.stages()[0].objectives[0]
-    outputs = student.forward(batch)
-    losses = student.losses(outputs, batch)
+    seen, student = batch(assembly, "videos_train"), assembly.task.stages()[0].objectives[0]
+    outputs = student.forward(seen)
+    losses = student.losses(outputs, seen)
     for name, (network, classes) in NETWORKS.items():
         files = [root / f"features/{network}{shard}/prob" for shard in FRAMES]
         p = np.concatenate([np.fromfile(file, "<f4").reshape(-1, classes) for file in files]).astype(float)
@@ -155,20 +159,6 @@ def test_the_published_sizes_fit_together(root):
     assert task.inputs["audio"].shape == (1, 5 * RATE)
 
 
-def test_nothing_is_learnt_from_a_sound_without_a_picture(root):
-    """Its divergence is not a number, at which a training stops."""
-    assembly = assembled(root)
-    batch, student = batch_of(assembly, "train"), assembly.task.stages()[0].objectives[0]
-    losses = student.losses(student.forward(batch), batch)
-    assert all(loss.isnan().all() for loss in losses.values())
-
-
-def test_what_is_labelled_must_be_heard():
-    options = {"root": "nowhere", "labelled": "digits"}
-    with pytest.raises(UserError, match="Sounds `audio`"):
-        parse(FlickrSounds.Config, options, Plugins()).build()
-
-
 def short(root):
     with (root / "features/VGG16_IMNET_TRAIN_B0001/prob").open("r+b") as file:
         file.truncate(8000)
@@ -201,6 +191,8 @@ def test_what_is_broken_is_named(root, harm, error, says):
         ("model.object.field=label", "'label' is label"),
         ("model.object.field=nothing", "'nothing' is not there"),
         ("training.stages.student.split=few", "few"),
+        ("training.stages.student.split=labelled_train", "teacher_object"),
+        ("training.stages.classifier.split=videos_train", "label"),
     ],
 )
 def test_what_does_not_fit_is_refused(root, override, says):

@@ -13,7 +13,7 @@ from sensorium.builtin.modalities.audio import Audio
 from sensorium.errors import UserError
 from sensorium_soundnet.clusters import Clusters, Mixture
 from sensorium_soundnet.network import Block, Heads, Layer, SoundNet
-from sensorium_soundnet.report import confusion
+from sensorium_soundnet.report import confusion, untaught
 
 BRIEF = ("dataset.train=64", "dataset.held_out=16", "model.network.width=0.25")
 
@@ -185,6 +185,14 @@ def test_clips_of_no_class_are_left_out_of_the_table():
 def test_what_does_not_fit_is_refused(override, says):
     with pytest.raises(UserError, match=says):
         assemble(load("soundnet", [*BRIEF[:2], override]))
+
+
+def test_what_no_teacher_was_taught_is_counted_apart():
+    logits = torch.eye(3)[[0, 1, 2, 2]]
+    rows = {"logits.pool5": logits, "target.pool5": torch.tensor([0, 1, 2, 1]), "taught": torch.tensor([True] * 4)}
+    assert untaught(rows) == {}
+    assert untaught(rows | {"taught": torch.tensor([True, False, True, False])}) == {"untaught_accuracy": 0.5}
+    assert untaught(rows | {"taught": torch.tensor([False, True, True, True])}) == {"untaught_accuracy": 1.0}
 
 
 def test_rows_compare_heads_with_truth_and_with_their_teachers(assembly, monkeypatch):

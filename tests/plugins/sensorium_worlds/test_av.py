@@ -112,6 +112,24 @@ def test_no_recording_and_no_handwriting_crosses(world, recordings):
     assert not used["validation"] & used["test"]
 
 
+def test_what_is_not_taught_is_in_all_splits_but_one(world, recordings):
+    built = world(recordings=recordings, untaught=["seven", "nine"], train=300, held_out=300)
+    splits = {name: built.open(name) for name in built.splits}
+    for name, split in splits.items():
+        expected = set(DIGITS) - {"seven", "nine"} if name == "taught" else set(DIGITS)
+        assert {take.digit for take in split.takes} == expected, name
+    few = [splits["few"][index] for index in range(len(splits["few"]))]
+    assert {sample["label"] for sample in few if not sample["taught"]} == {"seven", "nine"}
+    assert all(sample["taught"] for sample in few if sample["label"] not in ("seven", "nine"))
+    assert not set(splits["taught"].takes) & {*splits["validation"].takes, *splits["test"].takes}
+
+
+@pytest.mark.parametrize(("untaught", "wrong"), [(["ten"], "'ten' is not a digit"), (list(DIGITS), "none is left")])
+def test_digits_to_leave_out_are_digits_and_not_all_of_them(world, untaught, wrong):
+    with pytest.raises(UserError, match=wrong):
+        world(untaught=untaught)
+
+
 def test_few_are_so_many_of_each_digit_and_of_training(world, recordings):
     train, few = (world(recordings=recordings, train=2700).open(split) for split in ("train", "few"))
     samples = [few[index] for index in range(len(few))]

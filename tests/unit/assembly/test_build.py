@@ -319,7 +319,7 @@ def test_shapes_that_do_not_fit_are_refused_before_training(tmp_path, monkeypatc
     with pytest.raises(UserError) as caught:
         assemble(load("lines", ["plugins=[every_hook, misfit]", "model.fusion=misfit"], plugins))
     assert "The parts of the model do not fit together: RuntimeError: mat1 and mat2 shapes" in str(caught.value)
-    assert "Two samples of the training split were sent through it." in str(caught.value)
+    assert "Two samples of each split that is used were sent through it." in str(caught.value)
 
 
 def test_the_trial_changes_nothing():

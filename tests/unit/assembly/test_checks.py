@@ -9,8 +9,8 @@ from torch import nn
 from sensorium.assembly import checks
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
+from sensorium.contracts.reading import collate, transform
 from sensorium.contracts.run import Run
-from sensorium.engine.loader import collate, transform
 from sensorium.engine.settings import Training
 from sensorium.errors import MediaError, UserError
 from sensorium.plugins import Plugins
@@ -158,13 +158,13 @@ def test_batch_normalisation_over_places_has_values_enough_in_one_sample():
     assembly = assemble(load("toy_regression", ["training.global_batch=1"], TOYS))
     samples = [assembly.splits["train"][0]]
     one = collate([(sample, transform(sample, assembly.modalities)) for sample in samples], assembly.modalities)
-    task = assembly.task.eval()
+    task, (stage,) = assembly.task.eval(), assembly.task.stages()
     task.body = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.BatchNorm1d(2), nn.Flatten(), nn.Linear(4, 1))
-    checks.norms(task, Training(global_batch=1), one)
+    checks.norms(task, Training(global_batch=1), stage, one)
     task.body = nn.Sequential(nn.Unflatten(1, (4, 1)), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(4, 1))
     with pytest.raises(UserError, match=r"'body\.1'"):
-        checks.norms(task, Training(global_batch=1), one)
-    checks.norms(task, Training(global_batch=2), one)
+        checks.norms(task, Training(global_batch=1), stage, one)
+    checks.norms(task, Training(global_batch=2), stage, one)
 
 
 def test_of_many_samples_some_are_drawn_the_same_ones_each_time(monkeypatch):

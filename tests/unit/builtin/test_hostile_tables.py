@@ -57,7 +57,7 @@ TABLES = {
         "birds\n",
         {"text_c10/birds/a.txt": "a bird\n", "images/a.jpg": "x"},
     ),
-    "flickr_sounds": (FlickrSounds, "lmdbs/train_frames4_1.txt", "frames/a/1.jpg\n", {"meta/esc50.csv": "x"}),
+    "flickr_sounds": (FlickrSounds, "lmdbs/train_frames4_1.txt", "frames/a/1.jpg\n", {}),
 }
 
 DEEP = "[" * 10_000 + "]" * 10_000
@@ -77,14 +77,10 @@ def opened(reader, files, root, broken="skip"):
         options = {"fields": FIELDS, "train": str(root / name)}
     else:
         options = {"root": str(root)}
-    split = "train"
-    if reader is FlickrSounds:
-        options["labelled"] = ESC50.Config(root=str(root))
-        split = "unlabelled"
     said, samples = "", []
     try:
         dataset = reader.Config(broken=broken, **options).build()
-        samples = dataset.open(split)
+        samples = dataset.open("train")
     except UserError as error:
         said = str(error)
     if said:

@@ -13,7 +13,6 @@ import soundfile
 
 from sensorium import MediaError, UserError
 from sensorium.builtin.datasets.coco import CocoCaptions
-from sensorium.builtin.datasets.esc50 import ESC50
 from sensorium.builtin.datasets.flickr import Flickr
 from sensorium.builtin.datasets.karpathy import CocoKarpathy
 from sensorium.builtin.datasets.manifest import Manifest
@@ -167,7 +166,6 @@ BESIDE = {
         "text_c10/birds/a.txt": "a bird\n",
         "images/a.jpg": "x",
     },
-    FlickrSounds: {"meta/esc50.csv": "x"},
 }
 """Reader -> what lies there besides."""
 
@@ -178,10 +176,6 @@ def opened(reader, content, root, fields):
     for other, beside in BESIDE.get(dataset, {}).items():
         (root / other).parent.mkdir(parents=True, exist_ok=True)
         (root / other).write_text(beside)
-    if dataset is FlickrSounds:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content, encoding="utf-8")
-        return dataset.Config(root=str(root), labelled=ESC50.Config(root=str(root))).build().open("unlabelled")
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text(content, encoding="utf-8")
     options = {"train": str(root / name), "fields": fields} if dataset is Manifest else {"root": str(root)}

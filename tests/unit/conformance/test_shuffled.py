@@ -1,6 +1,6 @@
 """What the controls learn from: fields that are dealt out to other samples, one by one or together."""
 
-from sensorium.conformance.tasks import Shuffled
+from sensorium.conformance.learning import Shuffled
 
 SPLIT = [{"id": str(i), "caption": i, "captions": [i], "tags": i} for i in range(50)]
 

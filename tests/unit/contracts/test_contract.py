@@ -7,7 +7,8 @@ import torch
 
 from contract_toys import DIM
 from gloo import together
-from sensorium import UserError, minimise
+from sensorium import Source, UserError, minimise
+from sensorium.contracts.reading import batch_of
 from sensorium.inference.predictor import Predictor
 from training import build, train
 
@@ -35,7 +36,7 @@ def same(one, other):
 
 @pytest.mark.parametrize(
     "task",
-    ["toy_spoken", "toy_modulated", "toy_centred", "toy_borrower model.lender=toy_lender"],
+    ["toy_spoken", "toy_modulated", "toy_centred", "toy_borrower", "toy_balanced"],
 )
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_workers_learn_what_one_does(tmp_path, task, parallel):
@@ -56,8 +57,8 @@ def test_a_mean_over_what_counts_is_that_of_all_of_it(tmp_path):
     task = build("toy_spoken", *COMMON)
     by_id = {task.splits["train"][i]["id"]: task.splits["train"][i] for i in range(21)}
     some = [by_id[name] for name in run.steps[0].ids]
-    x, z = (torch.tensor([sample[field] for sample in some]) for field in ("x", "z"))
-    errors = (task.task.body(x) - x).square()[z > 0]
+    x, y, z = (torch.tensor([sample[field] for sample in some]) for field in ("x", "y", "z"))
+    errors = (task.task.body(x) - y).square()[z > 0]
     assert float(run.steps[0].losses["main/spoken"]) == pytest.approx(float(errors.mean()), rel=1e-5)
 
 
@@ -157,3 +158,14 @@ def test_raw_samples_become_a_batch_as_in_evaluation():
     assert batch.ids == ["0", "1"]
     assert batch["x"].tolist() == [[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 1.0]]
     assert "y" not in batch
+
+
+def test_raw_samples_that_lie_over_a_picture_become_a_batch_where_the_picture_is_seen():
+    built = build("toy_pointing")
+    raw = [{name: built.splits["test"][place][name] for name in ("image", "boxes")} for place in range(3)]
+    batch = built.task.batched(raw)
+    wanted = batch_of(built.splits["test"], Source("", range(3)), built.modalities, range(3))
+    assert torch.equal(batch["boxes"].data, wanted["boxes"].data)
+    assert batch["boxes"].data[..., :4].max() <= 64, "of the picture as it is seen, 48 x 64, not as it was given"
+    with pytest.raises(UserError, match="'boxes' lies over 'image', which is not there"):
+        built.task.batched([{"boxes": raw[0]["boxes"]}])

@@ -10,7 +10,8 @@ from PIL import Image as Pillow
 from contract_toys import Boxes
 from sensorium import Geometry, UserError
 from sensorium.builtin.modalities.image import Image
-from sensorium.engine.loader import Loader, transform
+from sensorium.contracts.reading import transform
+from sensorium.engine.loader import Loader
 from sensorium.inference.predictor import Predictor
 from training import build, train
 

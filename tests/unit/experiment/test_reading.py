@@ -442,7 +442,7 @@ def test_a_failure_of_the_machine_is_not_the_users():
 
 def test_the_variable_cuts_short_every_training_but_a_check(monkeypatch):
     from sensorium.assembly.build import assemble
-    from sensorium.conformance.tasks import _assembled
+    from sensorium.conformance.learning import assembled
 
     monkeypatch.setenv("SENSORIUM_STEPS", "3")
     assert clip("training.steps=5").training.steps == 5
@@ -451,7 +451,7 @@ def test_the_variable_cuts_short_every_training_but_a_check(monkeypatch):
     assert (training.steps, training.plan("train").epochs) == (3, 1)
     assert len(work.splits["train"]) == len(assembly.splits["train"]) > 48, "classes and words stay those of all"
     assert len(work.splits["test"]) == 48
-    assert _assembled("clip", INSTALLED).loaded.experiment.training.steps is None
+    assert assembled("clip", INSTALLED).loaded.experiment.training.steps is None
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "few", "1.5"])
