@@ -8,17 +8,18 @@ Shapes: B mixtures, N = 2 speakers, S samples, F bins, T frames of a spectrogram
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from sensorium import Batch, Encoder, Modality, Rows, Split, Task, UserError
 from sensorium.builtin.modalities.audio import Audio
-from sensorium_separation.measures import metrics, rows
-from sensorium_separation.network import AudioStream, Joining, Joint, Listening, VisualStream, Watching
+from sensorium_separation.masks import darkness
+from sensorium_separation.measures import Separated, metrics, rows
+from sensorium_separation.network import AudioStream, Joining, Joint, Listening, VisualStream, Watching, in_step
 from sensorium_separation.report import examples, plots
-from sensorium_separation.spectra import Spectra
+from sensorium_separation.spectra import TINY, Spectra
 
 LETTERS = ("a", "b")
 
@@ -38,7 +39,11 @@ class Separation(Task):
         joint: Joint = Joint()
         """What reads all streams."""
         n_fft: int = 512
-        """Samples of a window."""
+        """Samples of the Fourier transform."""
+        window: Literal["hann", "hamming"] = "hann"
+        """Shape of the window."""
+        win_length: int | None = None
+        """Samples of the window; None takes n_fft."""
         hop_length: int = 160
         """Samples from one window to the next."""
         power: float = 0.3
@@ -51,8 +56,11 @@ class Separation(Task):
         def __post_init__(self) -> None:
             if not 0 < self.power <= 1 or self.bound <= 0:
                 raise ValueError("power lies above 0 and not above 1, bound is above 0.")
-            if not 0 < self.hop_length <= self.n_fft // 2:
-                raise ValueError("hop_length is at most half of n_fft, so that windows overlap.")
+            length = self.n_fft if self.win_length is None else self.win_length
+            if not 0 < length <= self.n_fft:
+                raise ValueError("win_length lies above 0 and not above n_fft.")
+            if not 0 < self.hop_length <= length // 2:
+                raise ValueError("hop_length is at most half of the window, so that windows overlap.")
 
     config: Config
 
@@ -90,13 +98,18 @@ class Separation(Task):
                     "Sound and film must lie in step.",
                     f"Set modalities.face_{letter}.seconds={mixture.config.seconds}.",
                 )
-        self.spectra = Spectra(config.n_fft, config.hop_length, config.power)
+        self.spectra = Spectra(config.n_fft, config.hop_length, config.power, config.window, config.win_length)
         self.faces: Encoder = config.faces.build(modalities["face_a"])
         self.watching = Watching(config.visual, self.faces.dim)
         self.listening = Listening(config.audio)
         width = self.listening.last * self.spectra.bins + 2 * config.visual.channels
         self.joining = Joining(config.joint, width, 2, self.spectra.bins, config.bound)
-        options = {"view": "spectrogram", "n_fft": config.n_fft, "hop_length": config.hop_length}
+        options = {
+            "view": "spectrogram",
+            "n_fft": config.n_fft,
+            "hop_length": config.hop_length,
+            "window": config.window,
+        }
         shown = Audio(Audio.Config(sample_rate=mixture.config.sample_rate, seconds=mixture.config.seconds, **options))  # type: ignore[arg-type]
         self.shown = shown.view
         self.inputs = {name: modalities[name] for name in ("mixture", "face_a", "face_b")}
@@ -146,14 +159,21 @@ class Separation(Task):
     # ---- evaluation --------------------------------------------------------------------------
 
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
-        """Returns the ratios of each mixture, with its own faces and with the faces exchanged."""
-        exchanged = self._separated(batch, LETTERS[::-1])
-        sounds = [self.sounds(each, batch) for each in (outputs, exchanged)]
+        """Returns the ratios of each mixture, with its own faces, with the faces exchanged and without a network."""
+        wave = batch["mixture"].data[:, 0]
+        mixture = self.spectra.compressed(wave / self.level(batch))[:, None]
+        phase = mixture / mixture.abs().clamp(min=TINY)
+        each = (
+            outputs["voices"],
+            self._separated(batch, LETTERS[::-1])["voices"],
+            outputs["voices"].abs() * phase,
+        )
+        dark = torch.stack([darkness(batch[f"face_{letter}"].data) for letter in LETTERS], 1)
         return rows(
-            sounds[0],
-            sounds[1],
+            Separated(*(self.sounds({"voices": voices}, batch) for voices in each)),
             self.voices(batch),
-            batch["mixture"].data[:, 0],
+            wave,
+            in_step(dark, wave.shape[1], self.config.hop_length),
             self.spectra,
             self.config.bound,
             self.inputs["mixture"].config.sample_rate,  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sensorium import Dataset, Sample, Split, unknown
 from sensorium_worlds.formants import RATE
 from sensorium_worlds.handwriting import check_source, handwriting, pool_of
-from sensorium_worlds.mouth import aperture, mouth, place
+from sensorium_worlds.mouth import aperture, mouth, place, spread
 from sensorium_worlds.scene import DIGITS
 from sensorium_worlds.speech import Take, chosen, speech
 
@@ -129,7 +129,7 @@ class Spoken:
             "group": seen.digit,
             "audio": (sound, RATE),
             "image": place(ink, self.speakers.index(seen.speaker), len(self.speakers), config.side, random),
-            "mouth": (mouth(opened, config.lips, random), config.frame_rate),
+            "mouth": (mouth(opened, spread(sound, len(opened)), config.lips, random), config.frame_rate),
             "label": seen.digit,
             "taught": seen.digit not in config.untaught,
             "speaker": seen.speaker,

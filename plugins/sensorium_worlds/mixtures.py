@@ -14,17 +14,23 @@ from numpy.typing import NDArray
 from sensorium import Dataset, Sample, Split, UserError, unknown
 from sensorium_worlds.av import check_film, fitted
 from sensorium_worlds.formants import RATE
-from sensorium_worlds.mouth import aperture, mouth
+from sensorium_worlds.mouth import aperture, mouth, spread
 from sensorium_worlds.speech import Take, chosen, speech
 
 LEVEL = 0.05
-"""Root mean square of the first speaker's sound."""
+"""Root mean square of each digit, and of all that the first speaker says."""
+HOP = 80
+"""Samples of the stretches that silence is looked for in: 10 ms."""
+SILENCE = 30.0
+"""Decibels below the loudest stretch of a word at which silence begins."""
 
 
 class DigitsAVMixtures(Dataset):
     """Two different speakers saying digits at once, with the clean sound and the mouth of each.
 
-    The clean sounds add up to the mixture.
+    Both begin at once and say one digit after the other without a pause, so that they overlap for most of the time.
+    The clean sounds add up to the mixture. Nobody who speaks in the split `unknown` speaks in another one; the other
+    splits share their speakers, but no take of a digit.
     """
 
     fields: ClassVar[dict[str, str]] = {
@@ -36,7 +42,7 @@ class DigitsAVMixtures(Dataset):
         "speaker_a": "label",
         "speaker_b": "label",
     }
-    splits = ("train", "validation", "test")
+    splits = ("train", "validation", "test", "unknown")
 
     class Config(Dataset.Config):
         """Where speech comes from, and how it is mixed."""
@@ -46,13 +52,13 @@ class DigitsAVMixtures(Dataset):
         train: int = 2000
         """Samples of the training split."""
         held_out: int = 200
-        """Samples of the validation and of the test split."""
-        digits: int = 1
+        """Samples of each other split."""
+        unknown: int = 2
+        """Speakers, the last ones by name, whom the split `unknown` alone has."""
+        digits: int = 6
         """Digits that each speaker says one after the other."""
-        seconds: float = 1.0
+        seconds: float = 1.6
         """Length of the sound; longer speech is cut."""
-        start: float = 0.4
-        """Latest beginning of each speaker's speech, in seconds, where that leaves room for it."""
         ratio: float = 2.5
         """Largest difference of level between the speakers either way, in dB."""
         lips: int = 8
@@ -63,9 +69,9 @@ class DigitsAVMixtures(Dataset):
         """Seed of the world."""
 
         def __post_init__(self) -> None:
-            if min(self.train, self.held_out, self.digits, self.lips - 3) < 1 or min(self.ratio, self.start) < 0:
+            if min(self.train, self.held_out, self.digits, self.lips - 3) < 1 or min(self.ratio, self.unknown) < 0:
                 raise ValueError(
-                    "train, held_out and digits are at least 1, lips at least 4, ratio and start at least 0."
+                    "train, held_out and digits are at least 1, lips at least 4, ratio and unknown at least 0."
                 )
             check_film(self.seconds, self.frame_rate)
 
@@ -88,11 +94,19 @@ class Mixed:
     def __init__(self, split: str, config: DigitsAVMixtures.Config) -> None:
         self.split, self.config = split, config
         self.speech = speech(config.recordings, config.seed)
+        speakers = sorted({take.speaker for take in self.speech.takes})
+        known = max(0, len(speakers) - config.unknown)
+        apart, home = (speakers[known:], "test") if split == "unknown" else (speakers[:known], split)
         self.takes: dict[str, list[Take]] = {}
-        for take in chosen(self.speech.takes, split):
-            self.takes.setdefault(take.speaker, []).append(take)
+        for take in chosen(self.speech.takes, home):
+            if take.speaker in apart:
+                self.takes.setdefault(take.speaker, []).append(take)
         if len(self.takes) < 2:
-            raise UserError("digits_av_mixtures needs two speakers.", f"There are {', '.join(self.takes) or 'none'}.")
+            raise UserError(
+                f"Two speakers are mixed, but the split {split!r} has {', '.join(self.takes) or 'none'}.",
+                f"Of {len(speakers)} speakers {config.unknown} are kept for the split 'unknown'.",
+                "Set dataset.unknown, so that two are left on either side, or leave the split out of evaluation.split.",
+            )
 
     def __len__(self) -> int:
         return self.config.train if self.split == "train" else self.config.held_out
@@ -105,9 +119,9 @@ class Mixed:
         names = [str(name) for name in random.choice(sorted(self.takes), 2, replace=False)]
         said = [[self.takes[n][i] for i in random.integers(len(self.takes[n]), size=config.digits)] for n in names]
         ratio = random.uniform(-config.ratio, config.ratio)
-        voices = mixed([self._spoken(takes, random) for takes in said], ratio)
+        voices = mixed([self._spoken(takes) for takes in said], ratio)
         frames = round(config.seconds * config.frame_rate)
-        faces = [mouth(aperture(voice, frames), config.lips, random) for voice in voices]
+        faces = [mouth(aperture(voice, frames), spread(voice, frames), config.lips, random) for voice in voices]
         sample: Sample = {"id": f"{self.split}/{index}", "mixture": (voices[0] + voices[1], RATE)}
         for letter, name, takes, voice, face in zip("ab", names, said, voices, faces, strict=True):
             sample[f"voice_{letter}"] = (voice, RATE)
@@ -116,16 +130,25 @@ class Mixed:
             sample[f"takes_{letter}"] = [f"{take.digit}/{take.speaker}/{take.number}" for take in takes]
         return {**sample, "ratio": ratio, "speech": self.speech.kind}
 
-    def _spoken(self, takes: list[Take], random: np.random.Generator) -> NDArray[np.float32]:
-        sound = np.concatenate([self.speech(take) for take in takes])
-        spare = max(0, min(round(self.config.start * RATE), round(self.config.seconds * RATE) - len(sound)))
-        return fitted(np.pad(sound, (int(random.integers(spare + 1)), 0)), self.config.seconds)
+    def _spoken(self, takes: list[Take]) -> NDArray[np.float32]:
+        return fitted(np.concatenate([level(trimmed(self.speech(take))) for take in takes]), self.config.seconds)
+
+
+def trimmed(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns a sound (T,) without the silence around it: 10 ms at a time, what lies 30 dB below the loudest 10 ms."""
+    count = len(sound) // HOP
+    energy = np.square(sound[: count * HOP], dtype=np.float64).reshape(count, HOP).sum(1) if count else np.zeros(0)
+    loud = np.flatnonzero(energy > energy.max(initial=0) * 10 ** (-SILENCE / 10))
+    return sound[loud[0] * HOP : (loud[-1] + 1) * HOP] if len(loud) else sound
+
+
+def level(sound: NDArray[np.float32], wanted: float = LEVEL) -> NDArray[np.float32]:
+    """Returns a sound (T,) at a root mean square; silence stays silent."""
+    return (sound * (wanted / max(float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))), 1e-9))).astype(
+        np.float32
+    )
 
 
 def mixed(voices: list[NDArray[np.float32]], ratio: float) -> list[NDArray[np.float32]]:
     """Returns two sounds (T,) at levels that differ by `ratio` dB, as they are in their mixture."""
-    levels = [LEVEL, LEVEL * 10 ** (-ratio / 20)]
-    return [
-        (voice * (level / max(float(np.sqrt(np.mean(voice**2))), 1e-9))).astype(np.float32)
-        for voice, level in zip(voices, levels, strict=True)
-    ]
+    return [level(voices[0]), level(voices[1], LEVEL * 10 ** (-ratio / 20))]

@@ -8,12 +8,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sensorium_worlds.formants import RATE
 from sensorium_worlds.scene import resized
 
 NOISE = 6.0
 """Deviation of the noise on each pixel, of 255."""
 RANGE = 30.0
 """Decibels from a closed mouth to an open one."""
+ROUNDED, SPREAD = 500.0, 2500.0
+"""Middle of the spectrum, in Hz, of lips that are drawn together, as for `oo`, and apart, as for `ee` and `s`."""
 
 
 def place(ink: NDArray[np.uint8], number: int, count: int, side: int, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -60,17 +63,41 @@ def aperture(sound: NDArray[np.float32], frames: int) -> NDArray[np.float64]:
     return opened
 
 
-def mouth(opened: NDArray[np.float64], side: int, random: np.random.Generator) -> NDArray[np.uint8]:
+def spread(sound: NDArray[np.float32], frames: int) -> NDArray[np.float64]:
+    """Returns how far the lips are apart in each frame, (F,) from 0 for rounded to 1 for spread; 0.5 in silence.
+
+    It is the centroid of the magnitudes in the spectrum, on a scale of octaves.
+
+    Args:
+        sound: (T,), of one speaker alone.
+        frames: F, which share the T samples evenly.
+    """
+    size = max(2, -(-len(sound) // frames))
+    starts = np.linspace(0, len(sound), frames + 1).round().astype(int)[:-1]
+    pieces = np.pad(sound, (0, size))[starts[:, None] + np.arange(size)] * np.hanning(size)
+    magnitudes = np.abs(np.fft.rfft(pieces))
+    total = magnitudes.sum(1)
+    centroid = magnitudes @ np.fft.rfftfreq(size, 1 / RATE) / np.maximum(total, 1e-9)
+    apart = np.log(np.maximum(centroid, 1.0) / ROUNDED) / np.log(SPREAD / ROUNDED)
+    found: NDArray[np.float64] = np.where(total > 0, apart.clip(0, 1), 0.5)
+    return found
+
+
+def mouth(
+    opened: NDArray[np.float64], apart: NDArray[np.float64], side: int, random: np.random.Generator
+) -> NDArray[np.uint8]:
     """Returns the video of a mouth, (F, S, S): a dark ellipse in a light face, with noise on each pixel.
 
     Args:
-        opened: How far it is open in each frame, (F,) from 0 to 1.
+        opened: How far it is open in each frame, (F,) from 0 to 1: its height.
+        apart: How far the lips are spread in each frame, (F,) from 0 to 1: its width.
         side: S, in pixels.
         random: The noise.
     """
     across = (np.arange(side) + 0.5 - side / 2) / (side / 2)
     half = 0.08 + 0.8 * opened[:, None, None]
-    distance = np.hypot(across[None, None, :] / 0.85, across[None, :, None] / half)
+    width = 0.4 + 0.5 * apart[:, None, None]
+    distance = np.hypot(across[None, None, :] / width, across[None, :, None] / half)
     edge = side * half * 0.5  # pixels from the middle to the lip, so that the lip is about a pixel wide
     light = 1 / (1 + np.exp(-3 * edge * (distance - 1)))
     pixels = 40 + 160 * light + random.normal(0, NOISE, light.shape)

@@ -48,7 +48,7 @@ def shortened(task: str, steps: int, *more: str) -> list[str]:
         *dropouts,
         *rates,
         "training.checkpoints={epochs: 1000}",
-        f"evaluation={{batch: 16, split: {experiment.evaluation.split}}}",
+        f"evaluation={{batch: 16, split: {experiment.evaluation.finally_on[0]}}}",
         "tracking.system=false",
         *more,
     ]

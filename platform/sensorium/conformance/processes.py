@@ -91,7 +91,13 @@ _kept: list[_Pair | None] = []
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Has the same two processes call all functions inside the block: to start them takes longer than most checks."""
+    """Has the same two processes call all functions inside the block: to start them takes longer than most checks.
+
+    A block inside another one shares its processes.
+    """
+    if _kept:
+        yield
+        return
     _kept.append(None)
     try:
         yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import psutil
 
 from sensorium.errors import UserError
 from sensorium.paths import expanded
-from sensorium.runtime import laptop
+from sensorium.runtime import internals, laptop
 
 PATIENCE = 5.0
 """Seconds that a cluster may take to answer."""
@@ -131,11 +130,7 @@ def _show_token(address: str, is_admitted: Callable[[str], bool]) -> None:
 
 def _turn_tokens_on() -> None:
     os.environ["RAY_AUTH_MODE"] = "token"
-    if "ray" in sys.modules:  # which has read the environment when it was imported
-        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+    internals.turn_tokens_on()
 
 
 def _is_admitted(host: str, port: int, token: str) -> bool:

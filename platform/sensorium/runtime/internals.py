@@ -1,4 +1,7 @@
-"""What is private in Ray: how it prints what its processes say, and which address a Ray of one machine takes.
+"""What is private in Ray, and used nowhere else: a test for each assumption fails when a new Ray breaks it.
+
+How Ray prints what its processes say, which address a Ray of one machine takes, tokens of a Ray that is imported
+already, nodes that leave, Ctrl-C, what Train keeps in a run's folder, the end of Serve, the control store's memory.
 
 Of a worker its own words are shown, and those of the code it runs; Ray's notes on its work are not, and no colours.
 With `--debug` everything is shown, with the process that said it.
@@ -21,6 +24,9 @@ MARK = ":sensorium:"
 """Line with which a worker begins its part, on both streams: what it said before was Ray's."""
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Variable with which Ray, set to 0, takes 127.0.0.1 for the address of its machine."""
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""What Train notes of an earlier execution's checkpoints, in the run's folder; it would refuse to resume where our
+store has pruned them."""
 _CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Colours and other orders to a terminal."""
 _RAYS = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z] \d+ \d+\] |.*__ray_tqdm_magic_token__")
@@ -100,6 +106,64 @@ def listen() -> None:
     worker.print_to_stdstream = print_to_stdstream
     LogstreamClient.stdstream = stdstream  # type: ignore[method-assign]
     _hush()
+
+
+def turn_tokens_on() -> None:
+    """Has Ray show its token where Ray is imported already, and has read the environment before."""
+    if "ray" in sys.modules:
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
+def leaving() -> bool:
+    """Says, in a worker of Train, whether Ray was told that the node of some worker will be taken away."""
+    # What Ray documents for it, get_preemption_info, is a barrier: too slow for each step.
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    return get_train_context().preemption_context.preemption_info is not None
+
+
+def interruptible(trainer: type[Any]) -> type[Any]:
+    """Returns a trainer that leaves Ctrl-C an interrupt, as SIGTERM is.
+
+    Ray's own handler would wait for its workers, and say nothing. Workers end with the connection that they were
+    started by; what they were writing is passed over.
+    """
+
+    def leave(self: Any, controller: Any) -> None:
+        """Sets no handler."""
+
+    return type("Trainer", (trainer,), {"_register_sigint_handler": leave})
+
+
+def end_serve(seconds: float) -> None:
+    """Ends Serve within so many seconds; `serve.shutdown` has no such limit.
+
+    Raises:
+        RayServeException: It is not running.
+    """
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client()
+    assert client is not None
+    client.shutdown(timeout_s=seconds)
+
+
+def remember(key: bytes, content: bytes) -> None:
+    """Puts something into the memory of the cluster's control store, which outlives the process."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    _internal_kv_put(key, content, overwrite=True)
+
+
+def remembered(key: bytes) -> bytes | None:
+    """Returns what was put there; None where nothing was."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    found: bytes | None = _internal_kv_get(key)
+    return found
 
 
 def of_job(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from sensorium.errors import SensoriumError, UserError
 from sensorium.modules import allowed
 from sensorium.plugins import Plugins
+from sensorium.runtime import internals
 from sensorium.runtime.connection import connect
 from sensorium.runtime.serve import APPLICATION, INGRESS, VERSIONS, build
 from sensorium.runtime.serve_profile import variables
@@ -175,7 +176,6 @@ def _shut_down() -> None:
     import ray
     from ray import serve
     from ray.exceptions import RayError
-    from ray.serve.context import _get_global_client
     from ray.serve.exceptions import RayServeException
 
     with _silent():
@@ -183,7 +183,7 @@ def _shut_down() -> None:
             drained = serve.get_deployment_handle(INGRESS, APPLICATION).drain.remote(DRAIN)
             drained.result(timeout_s=DRAIN + 2)
         with suppress(RayServeException):
-            _get_global_client().shutdown(timeout_s=END)
+            internals.end_serve(END)
         ray.shutdown()
 
 

@@ -22,9 +22,6 @@ from sensorium.training import runs
 from sensorium.training.execution import execute, plain
 from sensorium.training.interrupts import as_interrupts
 
-_SNAPSHOT = "checkpoint_manager_snapshot.json"
-"""What Ray notes of an earlier execution's checkpoints; it would refuse to go on where our store has pruned them."""
-
 
 def train(
     assembly: Assembly,
@@ -77,7 +74,7 @@ def _train(
     import ray
     from ray.exceptions import RayError
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     with joined(address, assembly.loaded.plugins):
@@ -86,8 +83,8 @@ def _train(
         _check_resources(ray.cluster_resources(), per_worker, least)
         gpu = per_worker.get("GPU", 0) > 0
         elastic = {} if least == most else {"elastic_resize_monitor_interval_s": settings.timeout / 2}
-        runs.remove(run.folder, _SNAPSHOT)
-        trainer = _trainer()(
+        runs.remove(run.folder, internals.SNAPSHOT)
+        trainer = internals.interruptible(TorchTrainer)(
             _worker(working_dir.credentials()),
             train_loop_config={
                 "run": {"name": run.name, "folder": run.folder, "tracking": dict(run.tracking)},
@@ -130,19 +127,6 @@ def _train(
         kind = UserError if failure["exit_status"] == UserError.exit_status else SensoriumError
         raise kind(*failure["sentences"])
     return Outcome(**returned)
-
-
-def _trainer() -> type[Any]:
-    from ray.train.torch import TorchTrainer
-
-    class Trainer(TorchTrainer):
-        def _register_sigint_handler(self, controller: Any) -> None:
-            """Leaves Ctrl-C an interrupt, as SIGTERM is: Ray's own would wait for its workers, and say nothing.
-
-            Workers end with the connection that they were started by; what they were writing is passed over.
-            """
-
-    return Trainer
 
 
 def _worker(credentials: dict[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -192,18 +176,10 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
         assembly = assemble(check(config["experiment"], plugins), config["learnt"])
         if config["evaluations"]:
             plugins.manager.register(_Evaluations())
-        return plain(execute(assembly, run, saved, _leaving))
+        return plain(execute(assembly, run, saved, internals.leaving))
     except SensoriumError as error:
         runs.remember_failure(run.folder, error)
         raise
-
-
-def _leaving() -> bool:
-    """Says whether Ray was told that the node of some worker will be taken away."""
-    # What Ray documents for it, get_preemption_info, is a barrier: too slow for each step.
-    from ray.train.v2._internal.execution.context import get_train_context
-
-    return get_train_context().preemption_context.preemption_info is not None
 
 
 class _Evaluations:

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from sensorium.errors import SensoriumError
+from sensorium.runtime import internals
 from sensorium.serving.refusal import Refusal
 from sensorium.serving.settings import Limits
 
@@ -147,15 +148,11 @@ class Versions:
                     logger.info(f"{model} is now {version}, which is live")
 
     def _remember(self) -> None:
-        from ray.experimental.internal_kv import _internal_kv_put
-
         content = {"asked": self.asked, "history": self.history, "following": self.following}
-        _internal_kv_put(STATE, json.dumps(content).encode(), overwrite=True)
+        internals.remember(STATE, json.dumps(content).encode())
 
     def _recall(self) -> None:
-        from ray.experimental.internal_kv import _internal_kv_get
-
-        found = _internal_kv_get(STATE)
+        found = internals.remembered(STATE)
         if found and (content := json.loads(found))["asked"] == self.asked:
             self.history, self.following = content["history"], content["following"]
 

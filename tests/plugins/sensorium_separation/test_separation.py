@@ -19,9 +19,11 @@ from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.video import Video
 from sensorium.errors import MediaError, UserError
 from sensorium_separation.grid import Clip, GridMixtures, Pairs
-from sensorium_separation.measures import metrics
+from sensorium_separation.masks import binary_mask, complex_mask, darkness, frame_mask, gates, ratio_mask
+from sensorium_separation.measures import Separated, means, rows
+from sensorium_separation.measures import metrics as measured
 from sensorium_separation.network import Joining, Joint, VisualStream, Watching
-from sensorium_separation.spectra import Spectra, complex_mask, frames, ratio_mask
+from sensorium_separation.spectra import Spectra, frames
 
 BRIEF = ("dataset.train=16", "dataset.held_out=8")
 
@@ -60,10 +62,19 @@ def test_compression_worked_out_by_hand():
     assert not compressed[~loud].abs().any()
 
 
-def test_there_and_back():
-    spectra = Spectra(256, 128, 0.3)
+@pytest.mark.parametrize("window", ["hann", "hamming"])
+@pytest.mark.parametrize("win_length", [None, 256, 250])
+def test_there_and_back(window, win_length):
+    spectra = Spectra(256, 100, 0.3, window, win_length)
     wave = torch.randn(2, 3, 8000)
     assert torch.allclose(spectra.sound(spectra.compressed(wave), 8000), wave, atol=1e-4)
+
+
+def test_a_shorter_window_stands_in_the_middle_of_the_transform():
+    wave = torch.randn(800)
+    found = Spectra(256, 80, 1.0, "hamming", 200).compressed(wave)
+    piece = wave[400 - 100 : 400 + 100] * torch.hamming_window(200)
+    assert torch.allclose(found[:, 5].abs(), torch.fft.rfft(piece, 256).abs(), atol=1e-4)
 
 
 def test_ideal_masks_give_back_what_they_can():
@@ -73,7 +84,7 @@ def test_ideal_masks_give_back_what_they_can():
     voices = torch.stack([low, high])[None]
     mixture = voices.sum(1)
     compressed, clean = spectra.compressed(mixture), spectra.compressed(voices)
-    for mask in (ratio_mask(compressed, clean, 0.3), complex_mask(compressed, clean, 2.0)):
+    for mask in (ratio_mask(clean, 0.3), binary_mask(clean), complex_mask(compressed, clean, 2.0)):
         best = spectra.sound(mask * compressed[:, None], 8000)
         assert (best - voices)[..., 300:-300].abs().max() < 0.02
     bounded = complex_mask(compressed * 1e-3, clean, 2.0)
@@ -84,8 +95,48 @@ def test_ideal_masks_give_back_what_they_can():
 def test_ratio_mask_worked_out_by_hand():
     """Energies 3 and 1 of uncompressed spectrograms: shares 3/4 and 1/4, as magnitudes to the power p."""
     voices = torch.tensor([math.sqrt(3), 1.0]).pow(0.3).view(1, 2, 1, 1).to(torch.complex64)
-    mask = ratio_mask(voices.sum(1), voices, 0.3).flatten()
+    mask = ratio_mask(voices, 0.3).flatten()
     assert mask.tolist() == pytest.approx([0.75**0.15, 0.25**0.15], rel=1e-5)
+    assert binary_mask(voices).flatten().tolist() == [1, 0]
+
+
+def test_the_ideal_gate_worked_out_by_hand():
+    """Voices (3, 0) and (0, 1) in two bins of one frame: what is left of (3, 1) is 9/10 and 1/10 of it."""
+    voices = torch.tensor([[3.0, 0.0], [0.0, 1.0]]).view(1, 2, 2, 1).to(torch.complex64)
+    gain = frame_mask(voices.sum(1), voices, 1.0)
+    assert gain.shape == (1, 2, 1, 1)
+    assert gain.flatten().tolist() == pytest.approx([0.9, 0.1], rel=1e-5)
+
+
+def test_a_gate_follows_the_mouth_that_is_open_wider():
+    video = torch.ones(1, 2, 1, 8, 8)
+    video[:, 1, :, 2:6, 3:5] = 0  # the second frame is open in half of its height
+    assert darkness(video).tolist() == [[-1, -0.5]]
+    assert darkness(torch.ones(1, 2, 3, 1, 1)).shape == (1, 2)
+    gain = gates(torch.tensor([[[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]]), 1.0)
+    assert gain.shape == (1, 12, 2, 1, 3)
+    assert torch.allclose(gain.sum(2), torch.ones(()))
+    assert torch.allclose(gain[..., [0, 2]], torch.tensor(0.5))
+    assert (gain[:, :, 0, 0, 1] > 0.6).all()
+
+
+def test_the_gate_that_suits_the_split_best_is_reported():
+    """Two noises in turn: the best gate is far from the least one, and not above the ideal."""
+    random = torch.Generator().manual_seed(0)
+    turns = (torch.arange(63) // 8 % 2).float()
+    voices = (
+        torch.randn(2, 2, 8000, generator=random) * torch.stack([turns, 1 - turns]).repeat_interleave(128, 1)[:, :8000]
+    )
+    mouths = torch.stack([turns, 1 - turns]).expand(2, 2, 63)
+    mixture = voices.sum(1)
+    whole = mixture[:, None].expand_as(voices)
+    found = rows(Separated(whole, whole, whole), voices, mixture, mouths, Spectra(256, 128, 0.3), 2.0, 8000)
+    reached = measured(found)
+    assert reached["gate_si_sdri"] == pytest.approx(float(found["gates"].mean(0).max()))
+    assert reached["gate_si_sdri"] > 5
+    assert reached["ideal_gate_si_sdri"] > reached["gate_si_sdri"] - 1
+    assert reached["lead_over_gate"] == pytest.approx(-reached["gate_si_sdri"], abs=1e-4)
+    assert reached["ideal_phase_gain"] > 0
 
 
 def test_masks_stay_within_their_bound():
@@ -127,7 +178,7 @@ def test_no_click_ends_a_sound_whatever_its_length(hop, samples):
 def test_both_faces_pass_through_the_same_stream(assembly):
     task, batch = assembly.task.eval(), batch_of(assembly)
     same = dict(batch.fields, face_b=batch["face_a"])
-    outputs = task._watched(same["face_a"], 8000), task._watched(same["face_b"], 8000)
+    outputs = task._watched(same["face_a"], 12800), task._watched(same["face_b"], 12800)
     assert torch.equal(*outputs)
     with torch.no_grad():
         assert not torch.equal(task(batch)["voices"], task(exchanged(batch))["voices"])
@@ -162,13 +213,13 @@ def test_silence_gives_no_nan_and_no_infinite_gradient(assembly, silent):
     assert all(row.isfinite().all() for row in numbers.values())
 
 
-def test_no_figure_hides_what_is_no_number():
+def test_no_metric_hides_what_is_not_a_number():
     """STOI alone may be missing, for speech that is too short."""
     none = float("nan")
-    found = metrics({"si_sdri": torch.tensor([none, none, 9.0]), "stoi": torch.tensor([none, 0.5, 0.7])})
+    found = means({"si_sdri": torch.tensor([none, none, 9.0]), "stoi": torch.tensor([none, 0.5, 0.7])})
     assert math.isnan(found["si_sdri"])
     assert found["stoi"] == pytest.approx(0.6)
-    assert "stoi" not in metrics({"si_sdri": torch.tensor([9.0]), "stoi": torch.tensor([none])})
+    assert "stoi" not in means({"si_sdri": torch.tensor([9.0]), "stoi": torch.tensor([none])})
 
 
 def test_loudness_changes_the_voices_alone(assembly):
@@ -191,7 +242,13 @@ def test_figures_of_the_truth_and_of_the_wrong_one(assembly):
     assert wrong["right"] == 0
     assert right["si_sdri"] > 30
     assert wrong["si_sdri"] < 0
-    assert right["ideal_irm_si_sdri"] == pytest.approx(wrong["ideal_irm_si_sdri"])
+    for name in ("irm", "ibm", "crm", "magnitude", "gate"):
+        assert right[f"ideal_{name}_si_sdri"] == pytest.approx(wrong[f"ideal_{name}_si_sdri"])
+    assert right["gate_si_sdri"] == pytest.approx(wrong["gate_si_sdri"])
+    # The truth without its phase is what the ideal mask without its phase is.
+    assert right["magnitude_si_sdri"] == pytest.approx(right["ideal_magnitude_si_sdri"], abs=0.3)
+    assert right["phase_gain"] == pytest.approx(right["si_sdri"] - right["magnitude_si_sdri"])
+    assert right["magnitude_si_sdri"] > 5 > wrong["magnitude_si_sdri"]
 
 
 def test_answers_are_sounds_that_play_and_their_pictures(assembly):
@@ -201,7 +258,7 @@ def test_answers_are_sounds_that_play_and_their_pictures(assembly):
         answer = task.predict(inputs)
     assert answer.keys() == task.outputs.keys()
     samples, rate = soundfile.read(io.BytesIO(task.outputs["voice_a"].encode(answer["voice_a"][0])))
-    assert (len(samples), rate) == (8000, 8000)
+    assert (len(samples), rate) == (12800, 8000)
     assert task.outputs["spectrogram_b"].encode(answer["spectrogram_b"][0]).startswith(b"\x89PNG")
 
 
@@ -353,9 +410,11 @@ def test_a_film_without_sound_is_refused(tmp_path):
             "not read as the mixture",
         ),
         ("modalities.mixture.channels=2", "2 channels"),
-        ("modalities.face_a.seconds=2.0;modalities.face_b.seconds=2.0", r"shows 2\.0 seconds of the mixture's 1\.0"),
+        ("modalities.face_a.seconds=2.0;modalities.face_b.seconds=2.0", r"shows 2\.0 seconds of the mixture's 1\.6"),
         ("modalities.face_b.size=16", "not read alike"),
         ("model.hop_length=200", "windows overlap"),
+        ("model.win_length=200", "windows overlap"),
+        ("model.win_length=300", "not above n_fft"),
     ],
 )
 def test_what_does_not_fit_is_refused(overrides, says):
@@ -366,7 +425,7 @@ def test_what_does_not_fit_is_refused(overrides, says):
 def test_an_encoder_of_frames_gives_one_token_a_frame(assembly):
     features = assembly.task.faces(batch_of(assembly)["face_a"])
     assert isinstance(features, Features)
-    assert features.tokens.shape == (4, 50, assembly.task.faces.dim)
+    assert features.tokens.shape == (4, 80, assembly.task.faces.dim)
 
 
 def test_a_row_that_names_no_film_is_refused(tmp_path):

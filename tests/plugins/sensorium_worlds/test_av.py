@@ -10,8 +10,8 @@ from sensorium.experiment.parsing import parse
 from sensorium.plugins import Plugins
 from sensorium_worlds.av import DigitsAV
 from sensorium_worlds.formants import RATE, VOICES, say
-from sensorium_worlds.mixtures import DigitsAVMixtures, mixed
-from sensorium_worlds.mouth import aperture, mouth, place
+from sensorium_worlds.mixtures import DigitsAVMixtures, mixed, trimmed
+from sensorium_worlds.mouth import aperture, mouth, place, spread
 from sensorium_worlds.scene import DIGITS
 from sensorium_worlds.speech import Synthesised, Take, chosen
 
@@ -168,10 +168,22 @@ def test_a_mouth_worked_out_by_hand():
     opened = aperture(sound, 3)
     assert opened == pytest.approx([0, 1, 1 / 3], abs=1e-6), "20 of 30 dB below the loudest"
     assert aperture(np.zeros(300, np.float32), 3) == pytest.approx([0, 0, 0])
-    video = mouth(opened, 8, np.random.default_rng(0))
+    video = mouth(opened, np.full(3, 0.5), 8, np.random.default_rng(0))
     dark = (255 - video.astype(float)).mean((1, 2))
     assert video.shape == (3, 8, 8)
     assert dark[0] < dark[2] < dark[1]
+
+
+def test_lips_are_rounded_for_low_sounds_and_spread_for_high_ones():
+    time = np.arange(480) / RATE
+    low, high = (np.sin(2 * np.pi * hertz * time).astype(np.float32)[:160] for hertz in (400, 3000))
+    apart = spread(np.concatenate([low, high, np.zeros(160, np.float32)]), 3)
+    assert apart == pytest.approx([0, 1, 0.5], abs=1e-6)
+    middle = spread(np.sin(2 * np.pi * np.sqrt(500 * 2500) * time).astype(np.float32)[:160], 1)
+    assert middle == pytest.approx(0.5, abs=0.05), "octaves count"
+    rounded, wide = mouth(np.full(2, 0.8), np.array([0.0, 1.0]), 16, np.random.default_rng(0)).astype(float)
+    assert wide[8].mean() < rounded[8].mean() - 40
+    assert wide[:, 8].mean() == pytest.approx(rounded[:, 8].mean(), abs=8), "the height is that of the level"
 
 
 def test_the_mouth_follows_the_level_in_step_with_the_sound(world):
@@ -181,7 +193,7 @@ def test_the_mouth_follows_the_level_in_step_with_the_sound(world):
         sound, hertz = sample["audio"]
         assert len(video) / rate == pytest.approx(len(sound) / hertz)
         level = np.sqrt(np.square(sound).reshape(len(video), -1).mean(1))
-        dark = 255 - video.astype(float).mean((1, 2))
+        dark = 255 - video[:, :, 3:5].astype(float).mean((1, 2))
         assert np.corrcoef(np.log10(level + 10**-2.5), dark)[0, 1] > 0.9
 
 
@@ -195,8 +207,47 @@ def test_voices_add_up_to_their_mixture_at_the_ratio_said(mixtures, recordings):
             assert np.allclose(a + b, sample["mixture"][0], atol=1e-7)
             assert 10 * np.log10(np.mean(a**2) / np.mean(b**2)) == pytest.approx(sample["ratio"], abs=1e-3)
             assert abs(sample["ratio"]) <= 2.5
-            assert len(sample["face_a"][0]) == len(sample["face_b"][0]) == 25
-            assert sample["face_a"][1] * len(a) / RATE == pytest.approx(25)
+            assert len(sample["face_a"][0]) == len(sample["face_b"][0]) == 40
+            assert sample["face_a"][1] * len(a) / RATE == pytest.approx(40)
+
+
+def loud(sound):
+    """Returns whether each 10 ms of a sound lie less than 30 dB below its loudest 10 ms."""
+    energy = np.square(sound.reshape(-1, 80), dtype=np.float64).sum(1)
+    return energy > 1e-3 * energy.max()
+
+
+def test_both_speakers_sound_for_most_of_the_time(mixtures, recordings):
+    for split in ("train", "validation", "test", "unknown"):
+        opened = mixtures(recordings=recordings, held_out=24, train=24).open(split)
+        samples = [opened[index] for index in range(24)]
+        assert all(len(sample["takes_a"]) == len(sample["takes_b"]) == 6 for sample in samples)
+        both = [loud(sample["voice_a"][0]) & loud(sample["voice_b"][0]) for sample in samples]
+        assert np.mean(both) > 0.8
+
+
+def test_who_speaks_in_unknown_speaks_nowhere_else(mixtures, recordings):
+    who = {}
+    for split in ("train", "validation", "test", "unknown"):
+        opened = mixtures(recordings=recordings, train=60, held_out=60).open(split)
+        who[split] = {opened[index][f"speaker_{letter}"] for index in range(60) for letter in "ab"}
+    assert who["train"] == who["validation"] == who["test"]
+    assert len(who["unknown"]) == 2
+    assert not who["unknown"] & who["train"]
+
+
+@pytest.mark.parametrize(("count", "split"), [(1, "unknown"), (5, "train"), (9, "train")])
+def test_a_split_without_two_speakers_is_refused(mixtures, count, split):
+    with pytest.raises(UserError, match=f"the split '{split}' has"):
+        mixtures(unknown=count).open(split)
+
+
+def test_silence_around_a_word_is_cut_off():
+    word = np.concatenate([np.ones(160), np.full(80, 0.01), np.ones(80)])
+    noise = np.full(240, 0.01)
+    assert len(trimmed(np.concatenate([noise, word, noise]).astype(np.float32))) == len(word)
+    for silent in (np.zeros(400, np.float32), np.zeros(3, np.float32)):
+        assert len(trimmed(silent)) == len(silent)
 
 
 def test_mixtures_share_no_recording_between_splits(mixtures):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sensorium.conformance import examine
+from sensorium.conformance.processes import kept
 from sensorium.conformance.tasks import leads
 from sensorium.errors import UserError
 from sensorium.scaffold.new import write
@@ -34,6 +35,12 @@ DEFECTS = {
     "task guess": "learning",
     "task in_full": "half precision",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_workers():
+    with kept():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,12 @@ import inspect
 import logging
 import os
 import queue
+import re
+import signal
 import threading
 import types
 import warnings
+from pathlib import Path
 
 import pytest
 import ray.train.v2._internal.execution.context as of_ray
@@ -14,6 +17,8 @@ from ray._private import worker
 from ray._private.log import PlainRayHandler
 from ray._private.log_monitor import LogMonitor
 from ray.experimental.tqdm_ray import RAY_TQDM_MAGIC
+from ray.serve import context as of_serve
+from ray.serve._private.client import ServeControllerClient
 from ray.util.client.logsclient import LogstreamClient
 from ray.util.client.server.logservicer import StdStreamHandler
 
@@ -162,3 +167,96 @@ def test_a_ray_of_this_machine_alone_takes_loopback(monkeypatch, here, address):
     internals.keep_to_loopback(here)
     assert services.get_node_ip_address() == address
     assert os.environ.get(internals.LOOPBACK) == ("0" if here else None)
+
+
+PRIVATE = re.compile(
+    r"(?:from|import)\s+ray\.[\w.]*\b_\w+|from ray[\w.]* import [^\n]*\b_[a-z]\w*|ray\.experimental\.internal_kv"
+    r"|_register_sigint_handler|checkpoint_manager_snapshot"
+)
+"""What is not for others: modules and names with an underscore, and names that no module of Ray's promises."""
+
+
+@pytest.mark.parametrize("line", ["from ray._raylet import Config", "from ray.a._internal.b import c", "import ray._x"])
+def test_a_private_use_is_seen(line):
+    assert PRIVATE.search(line)
+    assert not PRIVATE.search("from ray.train.v2.api.exceptions import TrainingFailedError")
+
+
+def test_what_is_private_in_ray_is_used_in_one_module():
+    root = Path(internals.__file__).parent.parent
+    found = {path.name for path in root.rglob("*.py") if PRIVATE.search(path.read_text())}
+    assert found == {"internals.py"}
+
+
+def test_a_ray_that_is_imported_shows_the_token_that_is_set_since(monkeypatch):
+    from ray._raylet import AuthenticationTokenLoader
+
+    shown = {}
+    for token in ("a" * 32, "b" * 32):
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+        internals.turn_tokens_on()
+        shown[token] = AuthenticationTokenLoader.instance().get_raw_token()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    internals.turn_tokens_on()
+    assert all(str(found) == token for token, found in shown.items())
+
+
+def test_a_worker_knows_that_a_node_leaves_when_train_marks_it(monkeypatch):
+    """By the method that Train's watcher calls on each worker."""
+    from ray.train.v2._internal.execution.preemption import PreemptionContext
+    from ray.train.v2._internal.execution.worker_group import worker as of_train
+    from ray.train.v2.api.preemption import PreemptionInfo
+
+    context = types.SimpleNamespace(get_world_rank=lambda: 0, preemption_context=PreemptionContext())
+    monkeypatch.setattr(of_ray, "_train_context", context)
+    assert not internals.leaving()
+    of_train.RayTrainWorker.mark_preempt(None, PreemptionInfo(None, {"node": [1]}))
+    assert internals.leaving()
+
+
+def test_ctrl_c_is_left_an_interrupt(monkeypatch):
+    """Ray registers its handler by the method that is replaced."""
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+    users = [each for each in vars(DataParallelTrainer).values() if inspect.isfunction(each)]
+    assert any("_register_sigint_handler" in each.__code__.co_names for each in users)
+    handler = signal.getsignal(signal.SIGINT)
+    trainer = internals.interruptible(TorchTrainer)
+    assert issubclass(trainer, TorchTrainer)
+    trainer._register_sigint_handler(None, None)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_train_notes_checkpoints_in_the_file_that_is_removed():
+    from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+
+    assert internals.SNAPSHOT == CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+
+
+def test_serve_is_ended_within_so_many_seconds(monkeypatch):
+    asked = {}
+    client = types.SimpleNamespace(shutdown=lambda **options: asked.update(options))
+    monkeypatch.setattr(of_serve, "_get_global_client", lambda: client)
+    internals.end_serve(3.0)
+    assert inspect.signature(ServeControllerClient.shutdown).bind(client, **asked).arguments["timeout_s"] == 3.0
+
+
+def test_the_control_store_remembers(monkeypatch):
+    from ray.experimental import internal_kv
+
+    kept = {}
+
+    class Store:
+        def internal_kv_put(self, key, value, overwrite, namespace):
+            kept[key] = value if overwrite else kept.setdefault(key, value)
+
+        def internal_kv_get(self, key, namespace):
+            return kept.get(key)
+
+    monkeypatch.setattr(internal_kv, "global_gcs_client", Store(), raising=False)
+    assert internals.remembered(b"place") is None
+    for content in (b"one", b"two"):
+        internals.remember(b"place", content)
+        assert internals.remembered(b"place") == content
