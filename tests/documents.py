@@ -41,6 +41,11 @@ def documents() -> list[str]:
     return ["README.md", GUIDE, *plugins, "CONTRIBUTING.md"]
 
 
+def experiments() -> list[Path]:
+    """Returns the experiment files that come along."""
+    return [path for path in sorted(ROOT.glob("plugins/*/**/*.yaml")) if path.name != "criteria.yaml"]
+
+
 def read(document: str) -> str:
     """Returns the text of a document."""
     return (ROOT / document).read_text(encoding="utf-8")

@@ -80,8 +80,8 @@ def test_the_task_itself_is_in_training_mode_while_it_trains(tmp_path, monkeypat
     modes, real = [], Regression.forward
     monkeypatch.setattr(Regression, "forward", lambda task, batch: modes.append(task.training) or real(task, batch))
     train("toy_regression", tmp_path, "training.epochs=1", "evaluation.epochs=1", "evaluation.contributions=false")
-    # The assembly tries its objective and its evaluation, four steps train it, two evaluations look at it.
-    assert modes == [False, False, True, True, True, True, False, False]
+    # The assembly tries its objective, and two splits; four steps train it, two evaluations look at it.
+    assert modes == [False, False, False, True, True, True, True, False, False]
 
 
 def test_each_objective_of_a_game_updates_its_own_part_by_its_own_gradient(tmp_path):

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from documents import experiments
 from sensorium.assembly.loading import load
 from sensorium.engine.settings import Optimizer, Training
 from sensorium.errors import SensoriumError, UserError
@@ -21,7 +22,7 @@ from sensorium.experiment.yamls import parse_yaml
 from sensorium.plugins import KINDS, Plugins
 
 ROOT = Path(__file__).parents[3]
-FILES = sorted(ROOT.glob("plugins/*/*.yaml")) + sorted(ROOT.glob("plugins/*/*/*.yaml"))
+FILES = experiments()
 INSTALLED = Plugins()
 
 

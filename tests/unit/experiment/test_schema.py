@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from documents import experiments
 from sensorium.assembly.loading import load
 from sensorium.contracts.component import Config
 from sensorium.errors import UserError
@@ -31,7 +32,7 @@ def test_default_experiments_fit_written_out(task):
     VALIDATOR.validate(load(task, plugins=INSTALLED).plain())
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/*/**/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", experiments(), ids=lambda path: path.stem)
 def test_files_that_ship_fit_as_they_are(path):
     content = {"task": DEFAULTS.get(path), **parse_yaml(path.read_text(), str(path))}
     extra = tuple(content.get("plugins", ()))

@@ -11,7 +11,6 @@ import pytest
 
 from conftest import TINY
 from sensorium.engine.checkpoint import Store
-from sensorium.runtime import train
 from sensorium.tracking import records
 from sensorium.training.interrupts import Terminated, as_interrupts, terminable
 
@@ -82,18 +81,12 @@ def test_on_ray_it_says_how_to_resume_before_ray_and_the_record_are_ended(end, s
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": 2.0})
     monkeypatch.setattr("sensorium.runtime.train.joined", joined)
-    monkeypatch.setattr("sensorium.runtime.train._trainer", lambda: Trainer)
+    monkeypatch.setattr("sensorium.runtime.internals.interruptible", lambda _: Trainer)
     monkeypatch.setattr("sensorium.tracking.models.end", ended)
     answer = sensorium("train", "clip", *TINY, "--workers", "2")
     assert answer.status in (130, 143)
     assert done == [("ray", True), ("KILLED", True)]
     assert answer.err.count("Stopped. Resume with `sensorium train --resume clip-") == 1
-
-
-def test_ray_leaves_ctrl_c_an_interrupt():
-    before = signal.getsignal(signal.SIGINT)
-    train._trainer()._register_sigint_handler(None, None)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_sigterm_is_an_interrupt_for_a_while():
