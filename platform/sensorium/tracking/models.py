@@ -61,13 +61,11 @@ def registered() -> list[Registered]:
     Raises:
         UserError: The registry cannot be asked.
     """
-    from mlflow import MlflowClient
+    from sensorium.tracking.records import FAULTS, connect
+    from sensorium.tracking.uri import default_uri
 
-    from sensorium.tracking.records import FAULTS
-    from sensorium.tracking.uri import default_uri, whole
-
-    client = MlflowClient(whole(default_uri()))
     try:
+        client = connect(default_uri())
         names = {model.name: model.aliases for model in client.search_registered_models(max_results=1000)}
         versions = [version for name in names for version in client.search_model_versions(_named(name))]
         runs = {version.run_id: client.get_run(version.run_id).data for version in versions if version.run_id}
@@ -124,14 +122,12 @@ def resolve(model: str) -> str:
     """
     if not model.startswith("models:/") or "@" not in model:
         return model
-    from mlflow import MlflowClient
-
-    from sensorium.tracking.records import FAULTS
-    from sensorium.tracking.uri import default_uri, whole
+    from sensorium.tracking.records import FAULTS, connect
+    from sensorium.tracking.uri import default_uri
 
     name, _, alias = model.removeprefix("models:/").rpartition("@")
     try:
-        version = MlflowClient(whole(default_uri())).get_model_version_by_alias(name, alias).version
+        version = connect(default_uri()).get_model_version_by_alias(name, alias).version
     except FAULTS as cause:
         raise UserError(
             f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0]}",

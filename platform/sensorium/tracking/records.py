@@ -31,8 +31,11 @@ from sensorium.contracts.run import Run
 from sensorium.experiment.keypath import quoted
 from sensorium.redaction import redacted
 from sensorium.tracking.keys import key
+from sensorium.tracking.lock import alone
 from sensorium.tracking.uri import whole
 
+_MADE: set[str] = set()
+"""Stores that this process has found whole."""
 FAULTS = (MlflowException, requests.RequestException, OSError, SQLAlchemyError)
 """What MLflow raises when its store cannot be reached, or refuses."""
 _LASTING = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "RESOURCE_DOES_NOT_EXIST")
@@ -60,9 +63,19 @@ def lasting(fault: Exception) -> bool:
     return isinstance(fault, MlflowException) and fault.error_code in _LASTING
 
 
+def connect(uri: str) -> MlflowClient:
+    """Returns a client of a store. Of processes that make a database at once MLflow breaks it: here one does."""
+    address = whole(uri)
+    if not address.startswith(("http://", "https://")) and address not in _MADE:
+        with alone(f"store {address}"):
+            MlflowClient(address).search_experiments(max_results=1)
+        _MADE.add(address)
+    return MlflowClient(address)
+
+
 def open_record(run: Run) -> Record:
     """Returns the record that bears the run's name; makes it, with the experiment, if there is none."""
-    client = MlflowClient(whole(run.tracking["uri"]))
+    client = connect(run.tracking["uri"])
     experiment = _experiment(client, run.tracking["uri"], run.tracking["experiment"])
     found = client.search_runs([experiment], f"tags.`{TAG}` = '{run.name}'", max_results=1)
     if found:
@@ -88,12 +101,12 @@ def open_record(run: Run) -> Record:
 
 def count_experiments(uri: str) -> int:
     """Returns how many experiments a store holds; raises what MLflow raises when it cannot be reached."""
-    return len(MlflowClient(whole(uri)).search_experiments())
+    return len(connect(uri).search_experiments())
 
 
 def find(uri: str, name: str) -> Record | None:
     """Returns the record of a run by the run's name."""
-    client = MlflowClient(whole(uri))
+    client = connect(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found = client.search_runs(experiments, f"tags.`{TAG}` = '{name}'", max_results=1)
     return Record(client, found[0].info.run_id) if found else None

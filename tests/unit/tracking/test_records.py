@@ -1,6 +1,7 @@
 """What MLflow holds of a run that was interrupted and went on: one record, each step once."""
 
 import io
+import multiprocessing
 import time
 
 import pytest
@@ -271,3 +272,26 @@ def test_only_refusals_last():
     assert not records.lasting(OSError("cable"))
     assert not records.lasting(requests.ConnectionError("cable"))
     assert not records.lasting(MlflowException("internal"))
+
+
+def opened(uri, start, faults):
+    """Opens a store when the others do."""
+    start.wait()
+    try:
+        records.connect(uri)
+    except Exception as fault:  # noqa: BLE001 (told to the test)
+        faults.put(str(fault)[:200])
+
+
+def test_processes_that_open_a_new_database_at_once_find_it_whole(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    start, faults = fork.Event(), fork.SimpleQueue()
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    openers = [fork.Process(target=opened, args=(uri, start, faults)) for _ in range(4)]
+    for each in openers:
+        each.start()
+    start.set()
+    for each in openers:
+        each.join()
+    assert faults.empty(), faults.get()
+    assert records.count_experiments(uri) == 1
