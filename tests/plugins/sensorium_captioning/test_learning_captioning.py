@@ -48,7 +48,7 @@ def figures(task, tmp_path, monkeypatch, shuffled=False):
 
 @pytest.mark.parametrize("task", ["show_and_tell", "show_attend_and_tell"])
 def test_colour_digit_and_place_are_told(task, tmp_path, monkeypatch):
-    assert figures(task, tmp_path, monkeypatch)["triples"] >= 0.7
+    assert figures(task, tmp_path, monkeypatch)["triples"] >= 0.6
 
 
 def test_sentences_of_other_pictures_teach_nothing(tmp_path, monkeypatch):
