@@ -19,24 +19,12 @@ import httpx
 import psutil
 import pytest
 import torch
+from test_serve import TINY
 
 from sensorium.inference.predictor import Predictor
 from sensorium.training.session import started
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(600)]
-
-TINY = (
-    "dataset.limit={train: 96, test: 48}",
-    "model.encoders.image.widths=[8]",
-    "model.encoders.image.dim=16",
-    "model.encoders.text.dim=16",
-    "model.encoders.text.depth=1",
-    "model.encoders.text.heads=2",
-    "model.fusion.dim=8",
-    "training.epochs=1",
-    "training.global_batch=48",
-    "tracking.system=false",
-)
 
 
 @pytest.fixture
