@@ -6,6 +6,8 @@ Every record is a function of seed, split and index alone, so that workers make 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
+from copy import copy
 from dataclasses import field
 from typing import ClassVar
 
@@ -112,36 +114,50 @@ class Spoken:
         if config.shuffle_pairs and split == "train":
             self.heard = [self.takes[index] for index in random.permutation(len(self.takes))]
 
+        self.makes: Collection[str] = DigitsAV.fields
+
     def __len__(self) -> int:
         return len(self.takes)
+
+    def narrow(self, fields: Collection[str]) -> Spoken:
+        """Returns the same samples, without the sounds, pictures and mouths that nobody reads."""
+        part = copy(self)
+        part.makes = frozenset(fields)
+        return part
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        random, config = self._random(index), self.config
         seen, heard = self.takes[index], self.heard[index]
+        random = self._random(index)
         written = int(random.choice(self.pool[seen.digit]))
-        ink = np.asarray(self.source[written]["image"])
-        sound = fitted(self.speech(heard), config.seconds)
-        opened = aperture(sound, round(config.seconds * config.frame_rate))
-        return {
+        sample: Sample = {
             "id": f"{self.split}/{index}",
             "group": seen.digit,
-            "audio": (sound, RATE),
-            "image": place(ink, self.speakers.index(seen.speaker), len(self.speakers), config.side, random),
-            "mouth": (mouth(opened, spread(sound, len(opened)), config.lips, random), config.frame_rate),
             "label": seen.digit,
-            "taught": seen.digit not in config.untaught,
+            "taught": seen.digit not in self.config.untaught,
             "speaker": seen.speaker,
-            "aperture": opened.tolist(),
             "written": written,
             "take": f"{heard.digit}/{heard.speaker}/{heard.number}",
             "speech": self.speech.kind,
         }
+        if "image" in self.makes:
+            ink = np.asarray(self.source[written]["image"])
+            where = self.speakers.index(seen.speaker)
+            sample["image"] = place(ink, where, len(self.speakers), self.config.side, random)
+        if "audio" in self.makes or "mouth" in self.makes:
+            sound = fitted(self.speech(heard), self.config.seconds)
+            sample["audio"] = (sound, RATE)
+        if "mouth" in self.makes:
+            opened = aperture(sound, round(self.config.seconds * self.config.frame_rate))
+            apart = spread(sound, len(opened))
+            sample["mouth"] = (mouth(opened, apart, self.config.lips, self._random(index, 1)), self.config.frame_rate)
+            sample["aperture"] = opened.tolist()
+        return sample
 
-    def _random(self, place: int | str) -> np.random.Generator:
+    def _random(self, place: int | str, *more: int) -> np.random.Generator:
         number = zlib.crc32(place.encode()) if isinstance(place, str) else place
-        return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), number])
+        return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), number, *more])
 
 
 def check_film(seconds: float, frame_rate: float) -> None:

@@ -6,6 +6,7 @@ Every record is a function of seed, split and index alone, so that workers make 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from dataclasses import field
 from typing import ClassVar, Literal
 
@@ -14,7 +15,7 @@ import numpy as np
 from sensorium import Dataset, Sample, Split, UserError, unknown
 from sensorium_worlds import words
 from sensorium_worlds.handwriting import check_source, handwriting, pool_of
-from sensorium_worlds.scene import COLOURS, DIGITS, MIDDLE, PLACES, Drawing, Item, draw
+from sensorium_worlds.scene import COLOURS, DIGITS, MIDDLE, PLACES, Item, draw
 
 _ALL = tuple((colour, digit) for colour in COLOURS for digit in DIGITS)
 _QUESTIONS = 1 << 40
@@ -118,10 +119,23 @@ class Scenes:
     def __len__(self) -> int:
         return self.config.train if self.split in ("train", "complete") else self.config.held_out
 
+    def narrow(self, fields: Collection[str]) -> Split:
+        """Returns the same scenes, not drawn where nobody reads `image`."""
+        return self if "image" in fields else Undrawn(self)
+
     def __getitem__(self, index: int) -> Sample:
+        record = self.told(index)
+        if "image" not in record:
+            record = {**record, **self._picture(index, record)}
+            if index in self._records:  # to draw it again in each epoch would hold up small models
+                self._records[index] = record
+        return record
+
+    def told(self, index: int) -> Sample:
+        """Returns a scene, maybe without its picture."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        if index in self._records:  # to draw it again in each epoch would hold up small models
+        if index in self._records:
             return self._records[index]
         record = self._record(index)
         if len(self._records) < KEPT:
@@ -132,12 +146,10 @@ class Scenes:
         random = self._random(index)
         question = self._question(index)
         items = self._items(question, random)
-        drawing = self._drawn(items, random)
         spoken = words.captions(items)
         first = items[0]
         return {
             "id": f"{self.split}/{index}",
-            "image": drawing.pixels,
             "caption": spoken[int(random.integers(len(spoken)))],
             "captions": spoken,
             "group": spoken[0],
@@ -150,9 +162,15 @@ class Scenes:
             "label": first.digit,
             "digit": first.digit,
             "colour": first.colour,
-            "boxes": [tuple(edge / len(drawing.pixels) for edge in box) for box in drawing.boxes],
             "scene": [vars(item) for item in items],
         }
+
+    def _picture(self, index: int, record: Sample) -> Sample:
+        items = [Item(**item) for item in record["scene"]]
+        strokes = [np.asarray(self.source[item.sample]["image"]) for item in items]
+        drawing = draw(items, strokes, self.config.cell, self._random(index, 1), self.config.cells)
+        boxes = [tuple(edge / len(drawing.pixels) for edge in box) for box in drawing.boxes]
+        return {"image": drawing.pixels, "boxes": boxes}
 
     def _items(self, question: words.Question, random: np.random.Generator) -> list[Item]:
         """Returns a scene of which the question has its answer, and only that one."""
@@ -170,12 +188,8 @@ class Scenes:
             for (colour, digit), place in zip(drawn, places, strict=True)
         ]
 
-    def _drawn(self, items: list[Item], random: np.random.Generator) -> Drawing:
-        strokes = [np.asarray(self.source[item.sample]["image"]) for item in items]
-        return draw(items, strokes, self.config.cell, random, self.config.cells)
-
-    def _random(self, index: int) -> np.random.Generator:
-        return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), index])
+    def _random(self, index: int, *more: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), index, *more])
 
     def _question(self, index: int) -> words.Question:
         """Returns the question of a scene; those of an even index and the next are a pair, but for single digits.
@@ -208,6 +222,19 @@ class Scenes:
     def _others(self, question: words.Question) -> list[tuple[str, str]]:
         """Returns what else a scene may hold."""
         return [each for each in self.allowed if not _confuses(each, question)]
+
+
+class Undrawn:
+    """The scenes of a split, without their pictures."""
+
+    def __init__(self, scenes: Scenes) -> None:
+        self.scenes = scenes
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.scenes.told(index)
 
 
 def _confuses(each: tuple[str, str], question: words.Question) -> bool:

@@ -128,7 +128,8 @@ def say(digit: str, voice: Voice, random: np.random.Generator) -> NDArray[np.flo
     formants = np.stack([np.interp(times, middles, track) for track in targets.T])
     ends = np.cumsum(lengths)
     voiced, hiss = (_level(times, ends, [getattr(phone, name) for phone in phones]) for name in ("voice", "noise"))
-    bands = [phones[min(int(np.searchsorted(ends, time)), len(phones) - 1)].band for time in times]
+    heard = np.searchsorted(ends, times).clip(max=len(phones) - 1)  # which sound, in each frame
+    bands = np.array([phone.band for phone in phones])[heard]
     pitch = voice.pitch * random.normal(1, 0.08) * (1 - voice.fall * times / times[-1])
     wave = _voiced(voiced, pitch, formants, voice.tilt) + _hissed(hiss + voice.breath * voiced, bands, random)
     wave = np.pad(wave / np.abs(wave).max() * random.uniform(0.2, 0.9), (int(random.uniform(0, SILENCE) * RATE), 0))
@@ -153,27 +154,32 @@ def _voiced(
     frames = len(level)
     at = np.arange(frames * HOP) / HOP
     phase = 2 * np.pi * np.cumsum(np.interp(at, np.arange(frames), pitch)) / RATE
-    wave = np.zeros(frames * HOP)
-    for number in range(1, int(RATE / 2 / pitch.min()) + 1):
-        frequency = number * pitch  # (K,)
-        gain = number**-tilt * level * (frequency < 0.95 * RATE / 2)
-        for formant, width in zip(formants, (90.0, 110.0, 170.0), strict=True):
-            gain = gain * formant**2 / np.hypot(formant**2 - frequency**2, width * frequency)
-        wave += np.interp(at, np.arange(frames), gain) * np.sin(number * phase)
-    return wave
+    numbers = np.arange(1, int(RATE / 2 / pitch.min()) + 1)[:, None]
+    frequency = numbers * pitch  # (H, K)
+    gain = numbers**-tilt * level * (frequency < 0.95 * RATE / 2)
+    for formant, width in zip(formants, (90.0, 110.0, 170.0), strict=True):
+        gain *= formant**2 / np.hypot(formant**2 - frequency**2, width * frequency)
+    # Between two frames a gain changes evenly; the last one stays.
+    rise = np.diff(gain, append=gain[:, -1:]) / HOP
+    turn = np.exp(1j * phase).reshape(frames, HOP)
+    harmonic, wave = np.ones_like(turn), np.zeros((frames, HOP))
+    for number in range(len(numbers)):
+        harmonic *= turn
+        wave += (gain[number, :, None] + rise[number, :, None] * np.arange(HOP)) * harmonic.imag
+    return wave.reshape(-1)
 
 
 def _hissed(
-    level: NDArray[np.float64], bands: list[tuple[float, float]], random: np.random.Generator
+    level: NDArray[np.float64], bands: NDArray[np.float64], random: np.random.Generator
 ) -> NDArray[np.float64]:
     """Returns noise in a band that changes from frame to frame, (T,), by windows that overlap by half."""
     frames, width = len(level), 2 * HOP
     noise = random.normal(size=(frames, width))
     frequency = np.fft.rfftfreq(width, 1 / RATE)
-    middle, spread = np.array(bands).T[..., None]
+    middle, spread = bands.T[..., None]
     shape = np.exp(-0.5 * ((frequency - middle) / spread) ** 2)
     pieces = np.fft.irfft(np.fft.rfft(noise) * shape, width) * np.hanning(width) * level[:, None]
-    wave = np.zeros((frames + 1) * HOP)
-    for turn, piece in enumerate(pieces):
-        wave[turn * HOP : turn * HOP + width] += piece
-    return wave[: frames * HOP]
+    wave = np.zeros((frames + 1, HOP))
+    wave[:-1] += pieces[:, :HOP]
+    wave[1:] += pieces[:, HOP:]
+    return wave[:-1].reshape(-1)

@@ -126,6 +126,7 @@ class Synthesised:
         return say(take.digit, self.voices[take.speaker], random)
 
 
+@lru_cache(4)  # all splits hear the same takes, which are made or read once
 def speech(recordings: str | None, seed: int) -> Speech:
     """Returns the recordings of a folder, or voices made by rule where none is given."""
     return Synthesised(seed) if recordings is None else Recorded(recordings)

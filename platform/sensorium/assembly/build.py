@@ -15,7 +15,7 @@ from sensorium.assembly import checks, trained
 from sensorium.assembly.fields import match_fields, match_followers
 from sensorium.assembly.splits import Skipped, Subset, open_splits
 from sensorium.contracts.data import Batch, check_rows
-from sensorium.contracts.dataset import Dataset, Split, sources_of
+from sensorium.contracts.dataset import Dataset, Split, narrow, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import batch_of
 from sensorium.contracts.task import Task, learning_from
@@ -273,7 +273,7 @@ class _Column:
     """The values of fields that share a modality, in order; `at` and `field` are those of the last one asked for."""
 
     def __init__(self, split: Split, fields: Sequence[str]) -> None:
-        self.split, self.fields, self.at, self.field = split, fields, 0, fields[0]
+        self.split, self.fields, self.at, self.field = narrow(split, fields), fields, 0, fields[0]
 
     def __iter__(self) -> Iterator[Any]:
         for source in sources_of(self.split):

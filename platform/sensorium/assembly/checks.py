@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sensorium.contracts.data import Batch
-from sensorium.contracts.dataset import Split, place_of, source_at, sources_of
+from sensorium.contracts.dataset import Split, narrow, place_of, source_at, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Loss
 from sensorium.contracts.task import Stage, Task, learning_from
@@ -187,6 +187,7 @@ def _faults(
     named = {field for fields in by_source.values() for field in fields}
     if not named:
         return
+    split = narrow(split, named)
     files = {field for field in named if modalities[field].accepts}
     seen: set[tuple[str, str]] = set()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sensorium.contracts.data import Sample
-from sensorium.contracts.dataset import Dataset, Source, Split, place_of, source_at, sources_of
+from sensorium.contracts.dataset import Dataset, Source, Split, narrow, place_of, source_at, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import transform
 from sensorium.engine.permutation import Permutation
@@ -62,6 +62,10 @@ class Subset:
     def place(self, index: int) -> str:
         """Returns where a sample stands, as far as the split knows."""
         return place_of(self.split, self.indices[index])
+
+    def narrow(self, fields: Collection[str]) -> Subset:
+        """Returns the same samples, for somebody who reads some fields."""
+        return Subset(narrow(self.split, fields), self.indices)
 
     @property
     def sources(self) -> list[Source]:

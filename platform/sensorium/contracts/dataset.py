@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
@@ -35,7 +35,9 @@ class Split(Protocol):
     """A part of a dataset with random access; reading it is safe from several threads.
 
     Where it also has a method `place(index)`, errors tell what that returns: file and line of a sample. Where it has
-    an attribute `sources`, a sequence of `Source` one after another, batches are of one source each.
+    an attribute `sources`, a sequence of `Source` one after another, batches are of one source each. Where it has a
+    method `narrow(fields)`, that returns the same split for somebody who reads these of the dataset's `fields`, such as
+    a table's column of labels: samples may lack the others.
     """
 
     def __len__(self) -> int: ...
@@ -58,6 +60,12 @@ def place_of(split: Split, index: int) -> str:
     """Returns where a sample stands, such as `labels.csv:12`; empty where the split has no method `place(index)`."""
     place: Callable[[int], str] | None = getattr(split, "place", None)
     return "" if place is None else place(index)
+
+
+def narrow(split: Split, fields: Collection[str]) -> Split:
+    """Returns a split for somebody who reads some fields: without the others, where making them would take long."""
+    own: Callable[[Collection[str]], Split] | None = getattr(split, "narrow", None)
+    return split if own is None else own(fields)
 
 
 class Dataset(Component):

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from sensorium.contracts.data import Batch, Sample
-from sensorium.contracts.dataset import Source, Split, sources_of
+from sensorium.contracts.dataset import Source, Split, narrow, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import collate, transform
 from sensorium.engine.order import mix, share
@@ -31,7 +31,7 @@ class Loader:
     """
 
     def __init__(self, split: Split, modalities: Mapping[str, Modality], threads: int, seed: int = 0) -> None:
-        self.split, self.modalities, self.seed = split, modalities, seed
+        self.split, self.modalities, self.seed = narrow(split, modalities), modalities, seed
         self.sources = [
             (source, {name: modality for name, modality in modalities.items() if source.reads(name)})
             for source in sources_of(split)

@@ -11,7 +11,9 @@ PLUGINS = Path(__file__).parents[3] / "plugins"
 
 def test_the_guide_shows_the_file_that_is_written(tmp_path):
     guide = (PLUGINS / "README.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    shown, *pieces = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    for piece in pieces:
+        compile(piece, "README.md", "exec")
     folder = write("digit_reader", "task", tmp_path)
     assert shown == (folder / "sensorium_digit_reader.py").read_text(encoding="utf-8")
     (entry,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)

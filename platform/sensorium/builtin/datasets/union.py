@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import field, replace
 
-from sensorium import Dataset, Sample, Source, Split, UserError, place_of, unknown
+from sensorium import Dataset, Sample, Source, Split, UserError, narrow, place_of, unknown
 
 
 class Union(Dataset):
@@ -105,6 +106,12 @@ class Joined:
         """Returns where a sample stands, as far as its own split knows."""
         _, split, place = self._at(index)
         return place_of(split, place)
+
+    def narrow(self, fields: Collection[str]) -> Joined:
+        """Returns the same samples, for somebody who reads some fields."""
+        joined = copy(self)
+        joined._splits = [narrow(split, fields) for split in self._splits]
+        return joined
 
     def _at(self, index: int) -> tuple[Source, Split, int]:
         number = bisect_right(self._starts, index) - 1
