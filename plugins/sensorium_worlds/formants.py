@@ -169,9 +169,7 @@ def _voiced(
     return wave.reshape(-1)
 
 
-def _hissed(
-    level: NDArray[np.float64], bands: NDArray[np.float64], random: np.random.Generator
-) -> NDArray[np.float64]:
+def _hissed(level: NDArray[np.float64], bands: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
     """Returns noise in a band that changes from frame to frame, (T,), by windows that overlap by half."""
     frames, width = len(level), 2 * HOP
     noise = random.normal(size=(frames, width))

@@ -25,6 +25,7 @@ import needs
 import reader
 from documents import GUIDE, ROOT, blocks, documents, said, unknown, words
 from sensorium import Dataset, Split
+from sensorium.assembly.splits import Subset
 from sensorium.cli.main import app
 from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check, read
@@ -32,6 +33,8 @@ from sensorium.experiment.yamls import parse_yaml
 from sensorium.plugins import Plugins
 
 ELSEWHERE = {"README.md": "test_readme.py", "CONTRIBUTING.md": "none has a block"}
+MOST = 600
+"""Samples of a split of a world that is drawn; whole ones cost more than all that is asked here."""
 PLUGINS = [document for document in documents() if document not in (GUIDE, *ELSEWHERE)]
 
 
@@ -49,7 +52,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def drawn_once() -> Iterator[None]:
-    """Keeps what the datasets draw from one training to the next, which costs more than to train."""
+    """Cuts what is drawn to a few hundred samples, and keeps them from one training to the next."""
     opened: dict[tuple[type, str, str], Split] = {}
     plugins = Plugins()
 
@@ -59,7 +62,8 @@ def drawn_once() -> Iterator[None]:
         def open_(self: Dataset, split: str) -> Split:
             key = (kind, repr(self.config), split)
             if key not in opened:
-                opened[key] = draw(self, split)
+                whole = draw(self, split)
+                opened[key] = Subset(whole, range(min(len(whole), MOST)))
             return opened[key]
 
         return open_

@@ -18,7 +18,7 @@ from sensorium.inference.predictor import Predictor
 from sensorium.runtime.train import train as on_ray
 from sensorium.training.session import Session, resumed, started
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -64,6 +64,7 @@ def recorded_steps(result: dict[str, Any], store: str) -> list[int]:
     return [point.step for point in points]
 
 
+@pytest.mark.ray
 def test_workers_change_nothing_and_lost_ones_neither(run: Any, cluster: None, tmp_path: Path, store: str) -> None:
     alone = run("alone", 1, "model.dropout=0").train()
     together = run("together", 2, "model.dropout=0").train(on_ray)
@@ -73,18 +74,18 @@ def test_workers_change_nothing_and_lost_ones_neither(run: Any, cluster: None, t
     assert together["metrics"]["count"] == 96
     assert recorded_steps(together, store) == list(range(1, 33))
 
-    undisturbed = run("undisturbed", 2).train(on_ray)
-    disturbed = run("disturbed", 2, kill=[[1, 10], [0, 20]], kill_writing=27).train(on_ray)
-    for name, tensor in weights(undisturbed).items():
+    disturbed = run("disturbed", 2, "model.dropout=0", kill=[[1, 10]], kill_writing=27).train(on_ray)
+    for name, tensor in weights(together).items():
         assert torch.equal(tensor, weights(disturbed)[name]), name
     kills = sorted(path.name for path in (tmp_path / "ids-disturbed").glob("killed-*"))
-    assert kills == ["killed-0-20", "killed-1-10", "killed-writing"]
-    assert ids_by_step(tmp_path / "ids-disturbed") == ids_by_step(tmp_path / "ids-undisturbed")
+    assert kills == ["killed-1-10", "killed-writing"], "a worker, and the one that writes the checkpoint"
+    assert ids_by_step(tmp_path / "ids-disturbed") == ids_by_step(tmp_path / "ids-together")
     assert recorded_steps(disturbed, store) == list(range(1, 33)), "each step once, in one record"
     answer = Predictor.load(disturbed["model"])([{"x": [1.0, 0.0, 0.0, 0.0]}])[0]["y"]
     assert math.isfinite(answer[0])
 
 
+@pytest.mark.ray
 def test_more_workers_than_the_cluster_has_are_refused_at_once(run: Any, cluster: None) -> None:
     session = run("many", 9, "training.global_batch=90")
     begin = time.monotonic()
@@ -93,6 +94,8 @@ def test_more_workers_than_the_cluster_has_are_refused_at_once(run: Any, cluster
     assert time.monotonic() - begin < 10
 
 
+@pytest.mark.ray
+@pytest.mark.cluster
 def test_a_loss_that_is_not_finite_is_not_tried_again(run: Any, cluster: None) -> None:
     session = run("poisoned", 2, poison="train7")
     with pytest.raises(SensoriumError, match=r"'main/square' is not finite at step \d+, for the samples train7\."):

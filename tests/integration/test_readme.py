@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sensorium.assembly.loading import STEPS
+
 ROOT = Path(__file__).parents[2]
 BLOCKS = dict(
     re.findall(r"<!-- tested: (\S+) -->\n```\w+\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -32,14 +34,25 @@ def shell(commands: str, place: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.ray
-@pytest.mark.timeout(600)
+def on_ray(block: str) -> tuple[str, str]:
+    """Returns the lines of a block that train in their own process, and those that train on Ray."""
+    lines = block.splitlines(keepends=True)
+    return tuple("".join(each for each in lines if ("--workers" in each) is ray) for ray in (False, True))
+
+
 def test_train(place: Path) -> None:
-    said = shell(BLOCKS["train"], place)
+    said = shell(on_ray(BLOCKS["train"])[0], place)
     accuracy = float(re.findall(r"^\s*zero_shot_accuracy\s+([\d.]+)", said, re.MULTILINE)[0])
     assert accuracy >= 0.95
     labels = re.findall(r'^label\s+\{"(\w+)"', said, re.MULTILINE)
     assert labels == ["eight", "one"], "the last digit is an eight, and words move it to a one"
+
+
+@pytest.mark.ray
+def test_train_on_ray(place: Path) -> None:
+    said = shell(f"export {STEPS}=5; {on_ray(BLOCKS['train'])[1]}", place)
+    assert "zero_shot_accuracy" in said
+    assert "sensorium predict runs/clip-" in said
 
 
 @pytest.mark.ray
@@ -70,7 +83,7 @@ def test_search(place: Path) -> None:
 @pytest.mark.timeout(600)
 def test_serve(place: Path) -> None:
     if not (place / "digit.png").exists():  # made, like the model, by the commands above it
-        shell(BLOCKS["train"], place)
+        shell(on_ray(BLOCKS["train"])[0], place)
     said = shell(BLOCKS["serve"], place)
     assert '{"status":"ok"}' in said
     assert "image_embedding" in said
