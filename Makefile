@@ -2,6 +2,8 @@
 PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
+# The tests of a file share what they set up; those at the front take longest, and more wait than there are cores for.
+FILES := --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test cluster criteria criteria-stale unit check format bench bench-scaling clean
 
@@ -21,7 +23,7 @@ test: export SENSORIUM_TEST_SKIPPED = .venv/skipped
 test: .venv/ready  ## Run all tests but those of `cluster` and `criteria`.
 	@$(BIN)/python tests/needs.py set-up
 	@rm -f $(SENSORIUM_TEST_SKIPPED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ray and not cluster and not criteria" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ray and not cluster and not criteria" -n 3 $(FILES)
 	$(BIN)/python -m pytest -m "ray and not cluster and not criteria"
 	@$(BIN)/python tests/needs.py told $(SENSORIUM_TEST_SKIPPED)
 
@@ -35,7 +37,7 @@ criteria-stale: .venv/ready  ## List the results that today's code would not rea
 	$(BIN)/python tests/criteria/stale.py
 
 unit: .venv/ready  ## Run the tests that need seconds, on two cores.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/plugins -m "not learn" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/plugins -m "not learn" -n 2 $(FILES)
 
 check: .venv/ready  ## Format, lint and types.
 	$(BIN)/ruff format --check

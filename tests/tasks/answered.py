@@ -75,6 +75,13 @@ def vqa(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     assert [label.names[best] for best in answer["answer"].argmax(1).tolist()] == list(rows["said.answer"])
 
 
+def word2vec(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    close(answer["word_embedding"], rows["embedding.word"])
+    nearest = [task.outputs["nearest"].names[best] for best in answer["nearest"].argmax(1).tolist()]
+    right = [said == sample["answer"] for said, sample in zip(nearest, batch.samples, strict=True)]
+    assert right == rows["right.learnt"].tolist()
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
@@ -85,6 +92,7 @@ ROWS_SAY: dict[str, Check] = {
     "soundnet": soundnet,
     "text2image": drawn,
     "vqa": vqa,
+    "word2vec": word2vec,
 }
 ASKED = {"dalle2": ("caption",)}
 """Inputs that are given where the default, all that the samples have, would ask for something else."""

@@ -112,6 +112,16 @@ def test_no_recording_and_no_handwriting_crosses(world, recordings):
     assert not used["validation"] & used["test"]
 
 
+def test_what_is_read_is_the_same_whatever_else_is_made(world):
+    whole = world().open("test")
+    for fields in ({"label"}, {"image"}, {"audio"}, {"mouth"}, {"image", "mouth"}):
+        part = whole.narrow(fields)[3]
+        assert {"label", "speaker", *fields} <= set(part)
+        assert not ({"image", "mouth"} - fields) & set(part)
+        for name in fields:
+            assert str(part[name]) == str(whole[3][name])
+
+
 def test_what_is_not_taught_is_in_all_splits_but_one(world, recordings):
     built = world(recordings=recordings, untaught=["seven", "nine"], train=300, held_out=300)
     splits = {name: built.open(name) for name in built.splits}

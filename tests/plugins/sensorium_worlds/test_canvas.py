@@ -34,6 +34,16 @@ def train(world):
     return [split[index] for index in range(len(split))]
 
 
+def test_what_is_told_is_the_same_where_nothing_is_drawn(world):
+    whole, again = world().open("train"), world().open("train")
+    told = whole.narrow({"caption"})
+    assert "image" not in told[7]
+    drawn = whole[7]
+    assert {name: drawn[name] for name in told[7]} == told[7]
+    assert (again[7]["image"] == drawn["image"]).all()
+    assert whole.narrow({"image", "caption"})[7] is drawn, "drawn once"
+
+
 def test_a_drawing_worked_out_by_hand():
     ink = np.full((8, 8), 255, np.uint8)
     drawing = draw([Item("one", "red", "bottom left", 0)], [ink], 16, np.random.default_rng(0))

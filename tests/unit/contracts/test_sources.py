@@ -2,14 +2,19 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
 from gloo import together
-from sensorium import Source, UserError, hookimpl, sources_of
+from sensorium import Dataset, Source, UserError, hookimpl, narrow, sources_of
 from sensorium.assembly.build import load_model
+from sensorium.assembly.splits import Subset
+from sensorium.builtin.datasets.union import Joined, Union
+from sensorium.builtin.modalities.number import Number
 from sensorium.contracts.dataset import source_at
+from sensorium.engine.loader import Loader
 from sensorium.engine.order import Sources
 from training import build, train
 
@@ -184,3 +189,56 @@ def test_which_source_comes_when_follows_from_the_seed_alone():
     assert [list(part) for part in single.shares(0, 0, 0, 1)] == [
         list(part) for part in Order(64, 8, 3).shares(0, 0, 0, 1)
     ]
+
+
+class Asked(Dataset):
+    """Numbers that nobody learns from."""
+
+    fields: ClassVar[dict[str, str]] = {"x": "vector"}
+    splits = ("test",)
+
+    class Config(Dataset.Config):
+        """None."""
+
+    def open(self, split):
+        return [{"id": "0", "x": [1.0]}]
+
+
+class Told(Asked):
+    """Numbers to learn from."""
+
+    splits = ("train", "test")
+
+
+def test_a_source_without_a_split_to_train_on_is_evaluated_alone():
+    joined = Union(Union.Config(sources={"told": Told.Config(), "asked": Asked.Config()}))
+    assert [source.name for source in sources_of(joined.open("train"))] == ["told"]
+    assert set(joined.splits) == {"train", "told_train", "told_test", "asked_test"}
+    assert joined.open("asked_test")[0]["id"] == "asked/0"
+    with pytest.raises(UserError, match="No source has a split to train on"):
+        Union(Union.Config(sources={"asked": Asked.Config()})).open("train")
+
+
+class Column:
+    """A split of a table that reads the columns that are asked for."""
+
+    def __init__(self, reads=("x", "y")):
+        self.reads = frozenset(reads)
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return {"id": str(index), **dict.fromkeys(self.reads, index)}
+
+    def narrow(self, fields):
+        return Column(self.reads & frozenset(fields))
+
+
+def test_who_reads_one_field_is_given_that_alone_through_all_that_lies_between():
+    joined = Joined([(Source("a", range(3)), Column()), (Source("b", range(3)), Column())])
+    assert set(narrow(Subset(joined, range(4)), {"y"})[3]) == {"id", "y"}
+    assert set(joined[3]) == {"id", "x", "y"}, "the whole one stays as it was"
+    assert narrow([{"id": "0", "x": 1}], {"y"})[0]["x"] == 1, "a split may have no such method"
+    with Loader(joined, {"x": Number(Number.Config())}, 0) as loader:
+        assert set(loader.read(4, None)[0]) == {"id", "x"}

@@ -13,8 +13,8 @@ from sensorium import Dataset, Sample, Source, Split, UserError, narrow, place_o
 class Union(Dataset):
     """Datasets side by side; each step learns from one of them, in batches of its own.
 
-    The split `train` joins all sources. Each other split belongs to one: `far_test` is `test` of the source `far`,
-    and what is evaluated.
+    The split `train` joins all sources that have one. Each other split belongs to one, and is what is evaluated:
+    `far_test` is `test` of the source `far`.
     """
 
     class Config(Dataset.Config):
@@ -56,10 +56,15 @@ class Union(Dataset):
         """Returns the joined training split, or a split of one source.
 
         Raises:
-            UserError: There is no such split, or a source has none to train on.
+            UserError: There is no such split, or no source has one to train on.
         """
         if split == "train":
-            return Joined([self._part(name, "train") for name in self.parts])
+            learnt = [name for name, dataset in self.parts.items() if "train" in dataset.splits]
+            if not learnt:
+                raise UserError(
+                    "No source has a split to train on.", "One was expected.", "Add one to dataset.sources."
+                )
+            return Joined([self._part(name, "train") for name in learnt])
         for name, dataset in self.parts.items():
             inner = split.removeprefix(f"{name}_")
             if inner != split and inner in dataset.splits:
@@ -68,12 +73,6 @@ class Union(Dataset):
 
     def _part(self, name: str, split: str) -> tuple[Source, Split]:
         dataset = self.parts[name]
-        if split not in dataset.splits:
-            raise UserError(
-                f"The source {name!r} has no split {split!r}.",
-                f"It has {', '.join(dataset.splits)}.",
-                "Leave it out of dataset.sources.",
-            )
         samples = dataset.open(split)
         count = min(len(samples), dataset.config.limit.get(split, len(samples)))
         return Source(name, range(count), frozenset(dataset.fields), self.config.batches.get(name)), samples
