@@ -30,8 +30,8 @@ test: .venv/ready  ## Run all tests but those of `cluster` and `criteria`.
 cluster: .venv/ready  ## Run the tests on real clusters, of searches, endpoints and every task.
 	$(BIN)/python -m pytest -m cluster
 
-criteria: .venv/ready  ## Train what plugins have to reach, of TASK alone if it is given; write it beside them.
-	$(BIN)/python -m pytest -m criteria tests/criteria $(if $(TASK),-k "sensorium_$(TASK):")
+criteria: .venv/ready  ## Train what plugins have to reach, of TASK alone and with the first SEEDS seeds if given.
+	SEEDS=$(SEEDS) $(BIN)/python -m pytest -m criteria tests/criteria $(if $(TASK),-k "sensorium_$(TASK):")
 
 criteria-stale: .venv/ready  ## List the results that today's code would not reach again.
 	$(BIN)/python tests/criteria/stale.py

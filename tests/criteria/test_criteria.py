@@ -1,8 +1,13 @@
-"""Every plugin reaches what its `criteria.yaml` asks, with the seeds that it names; what it reached is written down."""
+"""Every plugin reaches what its `criteria.yaml` asks, with the seeds that it names; what it reached is written down.
+
+The variable SEEDS takes so many of the seeds, the first ones.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 
 import pytest
 from goals import Training, keep, missed, plugins, results, trainings
@@ -21,7 +26,8 @@ pytestmark = [pytest.mark.criteria, pytest.mark.timeout(6 * 3600)]
 def test_it_reaches(training: Training) -> None:
     if re.search(r"\bdata/|/experiments/", training.train):
         needs.data()
-    keep(training.plugin, training.title, measure(training))
+    seeds = training.seeds[: int(os.environ.get("SEEDS") or len(training.seeds))]
+    keep(training.plugin, training.title, measure(replace(training, seeds=seeds)))
     write(training.plugin)
     found = results(training.plugin)
     wanted = trainings(training.plugin)
