@@ -25,5 +25,5 @@ def spearman(one: Tensor, other: Tensor) -> float:
 def ranks(values: Tensor) -> Tensor:
     """Returns the place of each value (N,) from the smallest, 1; where several are equal, the mean of theirs."""
     _, place, counts = values.double().unique(return_inverse=True, return_counts=True)
-    places: Tensor = (counts.cumsum(0) - (counts - 1) / 2)[place]
+    places: Tensor = (counts.cumsum(0) - (counts.double() - 1) / 2)[place]
     return places

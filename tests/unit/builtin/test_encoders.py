@@ -9,12 +9,16 @@ from torchvision import models
 
 from sensorium import Padded, UserError
 from sensorium.builtin.encoders.convnet import ConvNet, Halve
+from sensorium.builtin.encoders.frames import Frames
 from sensorium.builtin.encoders.pooling import grid_mask, max_pool, mean_pool
 from sensorium.builtin.encoders.rnn import RNN
 from sensorium.builtin.encoders.text_transformer import TextTransformer
 from sensorium.builtin.encoders.torchvision import Backbone
 from sensorium.builtin.encoders.transformer import TransformerBlock
 from sensorium.builtin.encoders.vit import ViT, positions
+from sensorium.builtin.modalities.video import Footages, Video
+from sensorium.experiment.parsing import parse
+from sensorium.plugins import Plugins
 
 PICTURE = SimpleNamespace(form="image", shape=(1, 12, 10), vocabulary=0)
 PHOTO = SimpleNamespace(form="image", shape=(3, 64, 64), vocabulary=0)
@@ -346,3 +350,21 @@ def test_unknown_networks_and_weights_are_refused():
 def test_options_that_make_no_sense_are_refused(config, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         config(**options)
+
+
+def test_a_transformer_over_frames_tells_their_order_and_the_mean_does_not():
+    video = Video(Video.Config(size=8, frame_rate=4, seconds=1))
+    picture = {"name": "convnet", "widths": [4], "depth": 0, "dim": 8}
+    plugins = Plugins()
+    frames = torch.rand(2, 4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    batch = Footages(frames, torch.ones(2, 4, dtype=torch.bool), torch.zeros(2, 1, 0))
+    back = Footages(frames.flip(1), batch.mask, batch.sound)
+    for depth, told in ((0, False), (1, True)):
+        config = parse(Frames.Config, {"encoder": picture, "depth": depth, "heads": 2}, plugins)
+        torch.manual_seed(0)
+        encoder = config.build(video).eval()
+        assert torch.allclose(encoder(batch).pooled, encoder(back).pooled, atol=1e-5) is not told
+    with pytest.raises(UserError, match="8 channels, which 3 heads do not divide"):
+        parse(Frames.Config, {"encoder": picture, "depth": 1, "heads": 3}, plugins).build(video)
+    with pytest.raises(UserError, match="no size that is known"):
+        parse(Frames.Config, {"encoder": picture, "depth": 1}, plugins).build(Video(Video.Config(size=8)))

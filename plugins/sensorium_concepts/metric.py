@@ -1,0 +1,100 @@
+"""Which units answer to a concept in several modalities, and whether modalities find the same concepts alike.
+
+Shapes: N samples, C concepts, D units.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sensorium import Metric, Rows, UserError
+from sensorium.builtin.metrics.absent import absent
+from sensorium.ops.ranking import ranks, spearman
+
+
+class Concepts(Metric):
+    """Concept cells and representational similarity, of any task whose rows have embeddings of several inputs.
+
+    A unit answers to a concept in a modality where the area under the curve, of its values for samples of that concept
+    above those for all others, is at least `area`; it is a concept cell where it does so in two modalities or more
+    (R. Quiroga et al., Invariant visual representation by single neurons in the human brain, Nature 2005; G. Goh et
+    al., Multimodal Neurons in Artificial Neural Networks, Distill 2021). Representational similarity is Spearman's
+    correlation of the distances between the concepts' means in one modality with those in the other (N. Kriegeskorte
+    et al., Representational similarity analysis, Frontiers in Systems Neuroscience 2008).
+
+    Rows: `embedding.<input>` (N, D) for two inputs or more; `group` (N,), the concept of each sample.
+    """
+
+    needs = ("embedding", "group")
+
+    class Config(Metric.Config):
+        """What counts as an answer."""
+
+        area: float = 0.9
+        """Least area under the curve, from above 0.5."""
+        seed: int = 0
+        """Seed of the permutation that the figures are compared with."""
+
+        def __post_init__(self) -> None:
+            if not 0.5 < self.area <= 1:
+                raise ValueError("area lies above 0.5, and is at most 1.")
+
+    config: Config
+
+    def __call__(self, rows: Rows) -> dict[str, float]:
+        """Returns `cells`, and `similarity_<one>_<other>` for each pair of inputs, each also with concepts permuted.
+
+        `cells` is the share of concepts that have a concept cell. `permuted_…` is what is left of each where one
+        modality's concepts are dealt out anew: what chance gives.
+
+        Raises:
+            UserError: Fewer than two inputs are embedded, or there are fewer than three concepts.
+        """
+        inputs = {name.partition(".")[2]: value for name, value in rows.items() if name.startswith("embedding.")}
+        if len(inputs) < 2:
+            raise absent("concepts", "embedding.<input> for two inputs", rows)
+        concepts, concept = rows["group"].unique(return_inverse=True)
+        if len(concepts) < 3:
+            raise UserError(
+                f"The split has {len(concepts)} concepts.",
+                "Three at least were expected: samples of one concept share a `group`.",
+                "Name the group of each sample in the data, or leave out `concepts`.",
+            )
+        member = F.one_hot(concept, len(concepts)).double()  # (N, C)
+        dealt = torch.randperm(len(concepts), generator=torch.Generator().manual_seed(self.config.seed))
+        answers = {name: areas(value, member) >= self.config.area for name, value in inputs.items()}
+        far = {name: distances(value, member) for name, value in inputs.items()}
+        first, *others = inputs
+        orders = {"": torch.arange(len(concepts)), "permuted_": dealt}
+        found = {}
+        for prefix, order in orders.items():
+            told = torch.stack([answers[first], *(answers[name][order] for name in others)])  # (inputs, C, D)
+            found[f"{prefix}cells"] = float((told.sum(0) >= 2).any(1).double().mean())
+            for one, other in combinations(inputs, 2):
+                upper = torch.triu_indices(len(concepts), len(concepts), 1)
+                same = spearman(far[one][*upper], far[other][order][:, order][*upper])
+                found[f"{prefix}similarity_{one}_{other}"] = same
+        return found
+
+
+def areas(values: Tensor, member: Tensor) -> Tensor:
+    """Returns for each concept and unit how often a sample of the concept lies above another one, (C, D).
+
+    Args:
+        values: (N, D).
+        member: (N, C), 1 where a sample is of a concept; each concept has some samples, and lacks some.
+    """
+    places = torch.stack([ranks(unit) for unit in values.T], 1)  # (N, D)
+    inside = member.sum(0)[:, None]
+    wins = member.T @ places - inside * (inside + 1) / 2
+    return wins / (inside * (len(member) - inside))
+
+
+def distances(values: Tensor, member: Tensor) -> Tensor:
+    """Returns one minus the cosine between the concepts' means, (C, C), for values (N, D) and members (N, C)."""
+    means = F.normalize(member.T @ values.double(), dim=1)
+    return 1 - means @ means.T
