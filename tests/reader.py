@@ -10,7 +10,9 @@ import needs
 ROOT = Path(__file__).parents[1]
 SETS = {
     "coco": "tiny_coco",
-    **{name: name for name in ("MNIST", "ESC-10", "GRID-samples", "easy-VQA", "free-spoken-digit-dataset")},
+    **{
+        name: name for name in ("MNIST", "ESC-10", "GRID-samples", "easy-VQA", "free-spoken-digit-dataset", "word-text")
+    },
 }
 """Folder below `data` that the documents name -> that of the real data."""
 

@@ -65,7 +65,7 @@ class DescribedPhotographs(Dataset):
         once(((clean(name), place) for name, place in classes), "class")
         torn, first = 0, ""
         for name, _ in classes:
-            if Path(name).name != name or len(name.encode()) > LONGEST:
+            if Path(name).name != name or len(name.encode()) > LONGEST or "\0" in name:
                 raise UserError(f"{listing} names the class {name[:60]!r}.", "The name of a folder was expected.")
             described = sorted((root / expanded(self.config.captions) / name).glob("*.txt"))
             if not described:

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Batch, Modality, Objective, Padded, Rows, Stage, Task, UserError, workers
+from sensorium import Batch, Modality, Objective, Padded, Rows, Stage, Task, UserError, unknown, workers
 from sensorium.builtin.modalities.tags import Tags
 from sensorium.builtin.modalities.text import SPECIAL, Text
 from sensorium.builtin.modalities.vector import Vector
 from sensorium_word2vec.counted import counted
 from sensorium_word2vec.pairs import around, running
 
+FREQUENT = 2_000
+"""Words, the most frequent ones, among which a mistyped one is looked for."""
 SIGNS = {"word": 1.0, "minus": -1.0, "plus": 1.0}
 """Word -> how its vector counts in a sum such as king - man + woman."""
 
@@ -195,10 +197,23 @@ class SkipGram(Task):
             cosines = cosines.masked_fill(asked[:, len(SPECIAL) :], -1.0)
         return cosines
 
+    def _strange(self, word: str) -> UserError:
+        names: list[str] = self.outputs["nearest"].names  # type: ignore[attr-defined]
+        return unknown("word", word, names[:FREQUENT], "the vocabulary")
+
     # ---- use ---------------------------------------------------------------------------------
 
     def predict(self, batch: Batch) -> dict[str, Any]:
-        """Returns the vector of a word, and the cosines of the words nearest to it, or to word - minus + plus."""
+        """Returns the vector of a word, and the cosines of the words nearest to it, or to word - minus + plus.
+
+        Raises:
+            UserError: The training did not have a word.
+        """
+        for name in SIGNS:
+            if name in batch:
+                strange = ~(batch[name].mask & (batch[name].data >= len(SPECIAL))).any(1)
+                if strange.any():
+                    raise self._strange(str(batch.samples[int(strange.long().argmax())].get(name, "")))
         cosines = self._cosines(batch, self.words.weight).clamp(min=0)
         best = cosines.topk(min(self.config.nearest, cosines.shape[1]))
         near = torch.zeros_like(cosines).scatter_(1, best.indices, best.values)

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Collection
 from copy import copy
 from dataclasses import field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,10 @@ class DigitsAV(Dataset):
         """Side of the mouth's video, in pixels."""
         frame_rate: float = 25.0
         """Frames a second of the mouth's video."""
+        image_noise: float = 0.0
+        """Deviation of further noise on each pixel of the picture, of 255."""
+        audio_noise: float = 0.0
+        """Deviation of white noise on the sound, of 1."""
         seed: int = 0
         """Seed of the world."""
         shuffle_pairs: bool = False
@@ -70,6 +74,8 @@ class DigitsAV(Dataset):
         def __post_init__(self) -> None:
             if min(self.train, self.held_out, self.few, self.side - 7, self.lips - 3) < 1:
                 raise ValueError("train, held_out and few are at least 1, side at least 8, lips at least 4.")
+            if min(self.image_noise, self.audio_noise) < 0:
+                raise ValueError("image_noise and audio_noise are at least 0.")
             for digit in self.untaught:
                 if digit not in DIGITS:
                     raise ValueError(f"untaught: {digit!r} is not a digit, such as 'seven'.")
@@ -144,10 +150,11 @@ class Spoken:
         if "image" in self.makes:
             ink = np.asarray(self.source[written]["image"])
             where = self.speakers.index(seen.speaker)
-            sample["image"] = place(ink, where, len(self.speakers), self.config.side, random)
+            drawn = place(ink, where, len(self.speakers), self.config.side, random)
+            sample["image"] = noised(drawn, self.config.image_noise, 255, self._random(index, 2))
         if "audio" in self.makes or "mouth" in self.makes:
             sound = fitted(self.speech(heard), self.config.seconds)
-            sample["audio"] = (sound, RATE)
+            sample["audio"] = (noised(sound, self.config.audio_noise, 1, self._random(index, 3)), RATE)
         if "mouth" in self.makes:
             opened = aperture(sound, round(self.config.seconds * self.config.frame_rate))
             apart = spread(sound, len(opened))
@@ -168,6 +175,15 @@ def check_film(seconds: float, frame_rate: float) -> None:
     """
     if not (seconds > 0 and 0 < frame_rate <= RATE and round(seconds * frame_rate) >= 1):
         raise ValueError(f"seconds and frame_rate make one frame at least; frame_rate is at most {RATE}.")
+
+
+def noised(values: NDArray[Any], deviation: float, most: float, random: np.random.Generator) -> NDArray[Any]:
+    """Returns values, of which none is larger than `most`, with white noise of a deviation."""
+    if not deviation:
+        return values
+    noisy = values + random.normal(0, deviation, values.shape)
+    clipped: NDArray[Any] = noisy.clip(-most if values.min() < 0 else 0, most).astype(values.dtype)
+    return clipped
 
 
 def fitted(sound: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:

@@ -82,9 +82,16 @@ def word2vec(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     assert right == rows["right.learnt"].tolist()
 
 
+def fused(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    close(answer["label"], rows["logits.label"].softmax(-1))
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
+    "fused": fused,
+    "gradient_blending": fused,
+    "ogm_ge": fused,
     "recognition": recognition,
     "separation": separation,
     "show_and_tell": caption,

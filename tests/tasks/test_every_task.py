@@ -30,7 +30,7 @@ from training import Trained, train
 from visits import running
 
 pytestmark = [pytest.mark.learn, pytest.mark.timeout(900)]
-STEPS = 20
+STEPS = 12
 
 
 class KilledError(Exception):
@@ -78,14 +78,14 @@ def losses(task: str, folder: str, options: list[str]) -> list[dict[str, float]]
 def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str], Trained]:
     """A task, how it was shortened, and its training on one worker."""
     torch.set_num_threads(1)
-    options = shortened(request.param, STEPS, "training.checkpoints.steps=8")
+    options = shortened(request.param, STEPS, "training.checkpoints.steps=5")
     return request.param, options, train(request.param, tmp_path_factory.mktemp("one") / "run", *options)
 
 
 def test_two_workers_have_the_losses_of_one(trained: Any, tmp_path: Path) -> None:
     task, options, one = trained
     alone = [{name: float(value) for name, value in step.losses.items()} for step in one.steps]
-    assert len(alone) >= STEPS - 5
+    assert len(alone) >= STEPS - 4
     for found in together(2, losses, task, str(tmp_path / "two"), [*options, "run.workers=2"], seconds=600):
         assert [set(step) for step in found] == [set(step) for step in alone]
         for number, (one_step, other) in enumerate(zip(alone, found, strict=True)):

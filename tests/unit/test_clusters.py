@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -22,6 +21,7 @@ CLUSTERS = ROOT / "clusters"
 FILES = sorted(path for path in CLUSTERS.rglob("*") if path.is_file())
 LAUNCHER = [CLUSTERS / name for name in ("bare-metal.yaml", "aws-gpu.yaml", "gcp-gpu.yaml")]
 KUBERAY = sorted((CLUSTERS / "kuberay").glob("ray*.yaml"))
+PYTHON = re.findall(r'^requires-python = ">=([\d.]+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
 LOCK = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
 
 
@@ -112,8 +112,7 @@ def test_versions_are_the_locks(path):
     rays = re.findall(r"rayproject/ray:([\d.]+)|rayVersion: \"([\d.]+)\"|-ray([\d.]+)-py", text)
     assert {version for found in rays for version in found if version} <= {LOCK["ray"]}
     pythons = re.findall(r"-py(\d+)|python(3\.\d+)", text)
-    here = f"3.{sys.version_info.minor}"
-    assert {version for found in pythons for version in found if version} <= {here, here.replace(".", "")}
+    assert {version for found in pythons for version in found if version} <= {PYTHON, PYTHON.replace(".", "")}
     if path in LAUNCHER[1:] or path in KUBERAY or path.name == "Dockerfile":
         assert rays
         assert pythons

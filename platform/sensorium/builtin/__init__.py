@@ -33,6 +33,7 @@ def sensorium_encoders() -> dict[str, str]:
         "frames": f"{HERE}.encoders.frames:Frames",
         "text_transformer": f"{HERE}.encoders.text_transformer:TextTransformer",
         "rnn": f"{HERE}.encoders.rnn:RNN",
+        "identity": f"{HERE}.encoders.identity:Identity",
     }
 
 
@@ -45,6 +46,9 @@ def sensorium_fusions() -> dict[str, str]:
         "product": f"{HERE}.fusions:Product",
         "sum": f"{HERE}.fusions:Sum",
         "bilinear": f"{HERE}.fusions:Bilinear",
+        "normalised": f"{HERE}.fusions:Normalised",
+        "gated": f"{HERE}.fusions:Gated",
+        "film": f"{HERE}.fusions:FiLM",
     }
 
 

@@ -1,4 +1,4 @@
-"""Fusions of whole samples: into one space, side by side, by sum, by product, or by all products of two.
+"""Fusions of whole samples: into one space, side by side, by sum, by products, by gates, or one changed by another.
 
 Shapes: B samples, D channels.
 """
@@ -139,6 +139,79 @@ class Product(Fusion):
         """Returns `joint` with `pooled` (B, dim)."""
         rows = [torch.tanh(layer(features[field].pooled)) for field, layer in self.maps.items()]
         return {"joint": Features(torch.stack(rows).prod(0))}
+
+
+class Normalised(Fusion):
+    """All fields side by side, each in a space of one size and normalised: no field drowns another by its size."""
+
+    class Config(Fusion.Config):
+        """The space of each field."""
+
+        dim: int = 128
+        """Number of channels of each field."""
+
+        def __post_init__(self) -> None:
+            _check(self.dim)
+
+    def __init__(self, config: Normalised.Config, dims: Mapping[str, int]) -> None:
+        super().__init__(config, dims)
+        self.dims = {"joint": config.dim * len(dims)}
+        maps = {field: nn.Sequential(nn.Linear(d, config.dim), nn.LayerNorm(config.dim)) for field, d in dims.items()}
+        self.maps = NamedModules(maps)
+
+    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """Returns `joint` with `pooled` (B, dim for each field)."""
+        return {"joint": Features(torch.cat([layer(features[field].pooled) for field, layer in self.maps.items()], -1))}
+
+
+class Gated(Fusion):
+    """Mean of the fields, each through a linear map and tanh, with weights that follow from all of them.
+
+    J. Arevalo et al., Gated Multimodal Units for Information Fusion, ICLR workshop 2017, equations 1 to 5, with a
+    softmax over the fields in each channel, which for two of them is their sigmoid.
+    """
+
+    class Config(Fusion.Config):
+        """The common space."""
+
+        dim: int = 256
+        """Number of channels of the result."""
+
+        def __post_init__(self) -> None:
+            _check(self.dim)
+
+    def __init__(self, config: Gated.Config, dims: Mapping[str, int]) -> None:
+        super().__init__(config, dims)
+        self.dims = {"joint": config.dim}
+        self.maps = NamedModules({field: nn.Linear(d, config.dim) for field, d in dims.items()})
+        self.gates = NamedModules({field: nn.Linear(sum(dims.values()), config.dim) for field in dims})
+
+    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """Returns `joint` with `pooled` (B, dim)."""
+        together = torch.cat([features[field].pooled for field in self.maps], -1)
+        shares = torch.stack([gate(together) for gate in self.gates.values()]).softmax(0)
+        rows = torch.stack([layer(features[field].pooled).tanh() for field, layer in self.maps.items()])
+        return {"joint": Features((shares * rows).sum(0))}
+
+
+class FiLM(Fusion):
+    """The first of two fields, each channel scaled and shifted by what the second says.
+
+    E. Perez et al., FiLM: Visual Reasoning with a General Conditioning Layer, AAAI 2018, equation 1.
+    """
+
+    def __init__(self, config: FiLM.Config, dims: Mapping[str, int]) -> None:
+        super().__init__(config, dims)
+        if len(dims) != 2:
+            raise UserError(f"The fusion film joins two fields, not {len(dims)}.", hint="Take `gated`.")
+        (self.first, dim), (self.second, other) = dims.items()
+        self.dims = {"joint": dim}
+        self.change = nn.Linear(other, 2 * dim)
+
+    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """Returns `joint` with `pooled` (B, D of the first field)."""
+        scale, shift = self.change(features[self.second].pooled).chunk(2, -1)
+        return {"joint": Features((1 + scale) * features[self.first].pooled + shift)}
 
 
 def _check(dim: int) -> None:

@@ -138,6 +138,12 @@ def test_the_answer_is_nearest_to_the_sum_but_for_the_words_of_the_question(buil
     assert task.rows(task(strange), strange)["asked"].tolist() == [False]
 
 
+def test_a_word_that_the_training_did_not_have_is_named_with_the_nearest(build):
+    task = build()
+    with pytest.raises(UserError, match=r"no word 'kign' .*Did you mean 'king'\?"):
+        task.predict(task.batched([{"word": "queen"}, {"word": "kign"}]))
+
+
 def test_analogies_that_ask_for_unknown_words_do_not_count():
     rows = {"right.learnt": torch.tensor([1, 0, 1]), "asked": torch.tensor([1, 1, 0])}
     assert AnalogyAccuracy(AnalogyAccuracy.Config())(rows) == {"asked": pytest.approx(2 / 3), "learnt_analogies": 0.5}

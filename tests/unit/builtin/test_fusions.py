@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sensorium import Features, UserError
-from sensorium.builtin.fusions import Bilinear, Concatenation, Product, Projection, Sum
+from sensorium.builtin.fusions import Bilinear, Concatenation, FiLM, Gated, Normalised, Product, Projection, Sum
 
 FEATURES = {
     "image": Features(torch.tensor([[3.0, 4.0], [0.0, 2.0]])),
@@ -80,3 +80,41 @@ def test_bilinear_is_a_weighted_sum_of_products():
 def test_bilinear_joins_two():
     with pytest.raises(UserError, match="two fields, not 3"):
         Bilinear(Bilinear.Config(), {"a": 1, "b": 1, "c": 1})
+
+
+def test_normalised_fields_count_alike_however_large_they_are():
+    fusion = Normalised(Normalised.Config(dim=2), DIMS)
+    for layer in fusion.maps.values():
+        layer[0].weight.data.copy_(torch.eye(2))
+        layer[0].bias.data.zero_()
+    joint = fusion(FEATURES)["joint"].pooled
+    assert fusion.dims == {"joint": 4}
+    # (3, 4) and (1, 0) become (-1, 1) and (1, -1) but for the epsilon of the normalisation.
+    torch.testing.assert_close(joint[0].abs(), torch.ones(4), atol=1e-4, rtol=0)
+    large = {"image": Features(1000 * FEATURES["image"].pooled), "text": FEATURES["text"]}
+    torch.testing.assert_close(fusion(large)["joint"].pooled, joint, atol=1e-4, rtol=0)
+
+
+def test_gates_weigh_the_fields_channel_by_channel():
+    fusion = Gated(Gated.Config(dim=2), DIMS)
+    identity(fusion.maps)
+    for gate in fusion.gates.values():
+        gate.weight.data.zero_()
+    one, two = fusion.gates.values()
+    one.bias.data.copy_(torch.tensor([0.0, 50.0]))
+    two.bias.data.copy_(torch.tensor([0.0, 0.0]))
+    first, second = (torch.tanh(FEATURES[name].pooled) for name in DIMS)
+    expected = torch.stack([(first[:, 0] + second[:, 0]) / 2, first[:, 1]], 1)
+    torch.testing.assert_close(fusion(FEATURES)["joint"].pooled, expected)
+
+
+def test_film_scales_and_shifts_the_first_field_by_the_second():
+    fusion = FiLM(FiLM.Config(), DIMS)
+    first, second = DIMS
+    fusion.change.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 2.0]]))
+    fusion.change.bias.data.zero_()
+    one, other = FEATURES[first].pooled, FEATURES[second].pooled
+    expected = torch.stack([(1 + other[:, 0]) * one[:, 0], one[:, 1] + 2 * other[:, 1]], 1)
+    torch.testing.assert_close(fusion(FEATURES)["joint"].pooled, expected)
+    with pytest.raises(UserError, match="two fields, not 3"):
+        FiLM(FiLM.Config(), {"a": 1, "b": 1, "c": 1})

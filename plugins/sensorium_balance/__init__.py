@@ -1,0 +1,19 @@
+"""Balance: why a network that hears and sees learns from one of both, and three cures."""
+
+from sensorium import hookimpl
+
+
+@hookimpl
+def sensorium_datasets() -> dict[str, str]:
+    """Two vectors, of which one is larger."""
+    return {"unequal": "sensorium_balance.unequal:Unequal"}
+
+
+@hookimpl
+def sensorium_tasks() -> dict[str, str]:
+    """Recognition from several inputs, and two methods for any task that says what each input tells alone."""
+    return {
+        "fused": "sensorium_balance.fused:Fused",
+        "ogm_ge": "sensorium_balance.ogm_ge:OGMGE",
+        "gradient_blending": "sensorium_balance.blending:GradientBlending",
+    }

@@ -1,0 +1,125 @@
+"""Gradient-Blending: each input's own loss counts by how much it still generalises, and how little it overfits.
+
+After W. Wang, D. Tran, M. Feiszli, What Makes Training Multi-modal Classification Networks Hard?, CVPR 2020: the
+weights that are best under their model of noise are generalisation over the square of overfitting (equation 5).
+
+Shapes: B samples, K + 1 losses: that of each input alone, and that of all together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sensorium import Batch, Evaluation, Modality, Rows, Stage, UserError
+from sensorium_balance.around import Around
+
+JOINT = "joint"
+FLOOR = 0.02
+"""Least overfitting that counts, in nats: below it differences of two estimates are noise."""
+
+
+class GradientBlending(Around):
+    """A task whose inputs have losses of their own, with weights that follow from two evaluations."""
+
+    experiment: ClassVar[str] = "gradient_blending.yaml"
+
+    class Config(Around.Config):
+        """What the weights follow from."""
+
+        learnt: str = "few"
+        """Split of training samples on which the losses are measured; one of evaluation.during."""
+        held: str = "validation"
+        """Split of other samples on which they are measured; one of evaluation.during."""
+        every: int = 1
+        """Evaluations from one estimate of the weights to the next."""
+
+        def __post_init__(self) -> None:
+            if self.every < 1:
+                raise ValueError("every is at least 1.")
+            if self.learnt == self.held:
+                raise ValueError("learnt and held are two splits.")
+
+    config: Config
+    weights: Tensor
+    first: Tensor
+    last: Tensor
+    seen: Tensor
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        self.names = (*self.inputs, JOINT)
+        count = len(self.names)
+        self.register_buffer("weights", torch.full((count,), 1 / count))
+        self.register_buffer("first", torch.full((2, count), torch.nan))
+        self.register_buffer("last", torch.full((2, count), torch.nan))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def stages(self) -> list[Stage]:
+        """Returns one stage, in which the inner task learns.
+
+        Raises:
+            UserError: The inner task has several.
+        """
+        (stage, *more) = self.earlier("inner")
+        if more or len(stage.objectives) > 1:
+            raise UserError("The inner task has several stages or objectives.", "One was expected.", "Take `fused`.")
+        (objective,) = stage.objectives
+        return [replace(stage, objectives=[replace(objective, losses=self.losses)])]
+
+    def losses(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
+        """Returns the inner task's loss and that of each input alone, (B,), by their weights."""
+        every = self._losses(outputs, batch)
+        return {name: weight * every[name] for name, weight in zip(self.names, self.weights, strict=True)}
+
+    def _losses(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
+        alone = self.inner.alone(outputs, batch)
+        own = {name: F.cross_entropy(each, alone.target, reduction="none") for name, each in alone.logits.items()}
+        terms = self.inner.losses(outputs, batch)
+        return {**own, JOINT: torch.stack([term.expand(len(batch)) for term in terms.values()]).sum(0)}
+
+    def rows(self, outputs: Any, batch: Batch) -> Rows:
+        """Returns the inner task's rows, and each loss of each sample."""
+        losses = self._losses(outputs, batch)
+        return {**self.inner.rows(outputs, batch), **{f"blended.{name}": each for name, each in losses.items()}}
+
+    def metrics(self, rows: Rows) -> dict[str, float]:
+        """Returns the inner task's metrics, each loss, and its weight."""
+        found = {f"{name}_loss": float(rows[f"blended.{name}"].double().mean()) for name in self.names}
+        weights = {f"{name}_weight": float(weight) for name, weight in zip(self.names, self.weights, strict=True)}
+        return {**super().metrics(rows), **found, **weights}
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Estimates the weights anew, where both splits have been measured."""
+        if evaluation.split not in (self.config.learnt, self.config.held):
+            return
+        row = int(evaluation.split == self.config.held)
+        self.last[row] = self.last.new_tensor([evaluation.metrics[f"{name}_loss"] for name in self.names])
+        if not row or self.last.isnan().any():  # the held-out split is measured second
+            return
+        if self.first.isnan().any():
+            self.first.copy_(self.last)
+            return
+        self.seen += 1
+        if int(self.seen) % self.config.every == 0:
+            self.weights.copy_(blend(self.first, self.last))
+
+
+def blend(first: Tensor, last: Tensor) -> Tensor:
+    """Returns the weight of each loss, (K + 1,), which sum to 1.
+
+    Args:
+        first: Losses of training samples and of held-out ones at the beginning, (2, K + 1).
+        last: The same ones now.
+    """
+    generalised = (first[1] - last[1]).clamp(min=0)
+    overfitted = ((last[1] - last[0]) - (first[1] - first[0])).clamp(min=FLOOR)
+    weights = generalised / overfitted.square()
+    if not weights.sum() > 0:
+        return torch.full_like(weights, 1 / len(weights))
+    return weights / weights.sum()
