@@ -20,6 +20,8 @@ from sensorium import Batch, Evaluation, Modality, Rows, Stage, UserError
 from sensorium_balance.around import Around
 
 JOINT = "joint"
+UNMEASURED = -1.0
+"""What stands for a loss, none of which is below 0, before its first measurement."""
 FLOOR = 0.02
 """Least overfitting that counts, in nats: below it differences of two estimates are noise."""
 
@@ -56,8 +58,8 @@ class GradientBlending(Around):
         self.names = (*self.inputs, JOINT)
         count = len(self.names)
         self.register_buffer("weights", torch.full((count,), 1 / count))
-        self.register_buffer("first", torch.full((2, count), torch.nan))
-        self.register_buffer("last", torch.full((2, count), torch.nan))
+        self.register_buffer("first", torch.full((2, count), UNMEASURED))
+        self.register_buffer("last", torch.full((2, count), UNMEASURED))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def stages(self) -> list[Stage]:
@@ -100,9 +102,9 @@ class GradientBlending(Around):
             return
         row = int(evaluation.split == self.config.held)
         self.last[row] = self.last.new_tensor([evaluation.metrics[f"{name}_loss"] for name in self.names])
-        if not row or self.last.isnan().any():  # the held-out split is measured second
+        if not row or (self.last == UNMEASURED).any():  # the held-out split is measured second
             return
-        if self.first.isnan().any():
+        if (self.first == UNMEASURED).any():
             self.first.copy_(self.last)
             return
         self.seen += 1

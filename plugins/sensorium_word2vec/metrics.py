@@ -22,7 +22,7 @@ class AnalogyAccuracy(Metric):
     def __call__(self, rows: Rows) -> dict[str, float]:
         """Returns `<kind>_analogies` for each kind of vectors, and `asked`, the share of questions that count.
 
-        Nothing for a split without analogies; accuracies are left out where no question counts.
+        Nothing for a split without analogies; accuracies are not a number where no question counts.
         """
         kinds = [name for name in rows if name.startswith("right.")]
         if not kinds:
@@ -30,10 +30,8 @@ class AnalogyAccuracy(Metric):
         if "asked" not in rows:
             raise absent("analogies", "asked", rows)
         asked = rows["asked"].bool()
-        found = {"asked": float(asked.double().mean())}
-        if asked.any():
-            found |= {f"{name.partition('.')[2]}_analogies": float(rows[name][asked].double().mean()) for name in kinds}
-        return found
+        right = {f"{name.partition('.')[2]}_analogies": rows[name][asked].double().mean() for name in kinds}
+        return {"asked": float(asked.double().mean()), **{name: float(share) for name, share in right.items()}}
 
 
 class Similarity(Metric):
@@ -47,7 +45,7 @@ class Similarity(Metric):
     def __call__(self, rows: Rows) -> dict[str, float]:
         """Returns `<kind>_spearman` for each kind of vectors, and `rated`, the share of pairs that count.
 
-        Nothing for a split without ratings; correlations are left out where fewer than three pairs count.
+        Nothing for a split without ratings; correlations are 0 where fewer than two pairs count.
         """
         kinds = [name for name in rows if name.startswith("cosine.")]
         if not kinds:
@@ -55,8 +53,6 @@ class Similarity(Metric):
         if not set(self.needs) <= set(rows):
             raise absent("similarity", ", ".join(self.needs), rows)
         known = rows["known"].bool()
-        found = {"rated": float(known.double().mean())}
-        if known.sum() > 2:
-            ratings = rows["rating"][known]
-            found |= {f"{name.partition('.')[2]}_spearman": spearman(rows[name][known], ratings) for name in kinds}
-        return found
+        ratings = rows["rating"][known]
+        alike = {f"{name.partition('.')[2]}_spearman": spearman(rows[name][known], ratings) for name in kinds}
+        return {"rated": float(known.double().mean()), **alike}

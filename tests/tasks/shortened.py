@@ -18,6 +18,8 @@ CALM = 0.05
 larger with each step, and what is compared would be that, not the mathematics."""
 HELD = 16
 """Samples of the split that is measured."""
+LEARNT = 640
+"""Samples of a split that is learnt from, as far as the steps go: enough to know all words."""
 
 
 def tasks() -> list[str]:
@@ -37,13 +39,13 @@ def shortened(task: str, steps: int, *more: str) -> list[str]:
     plain = loaded.plain()
     dropouts = [f"{path}=0.0" for path in _found(plain["model"], "model", "dropout")]
     rates = [f"{path}={CALM * lr}" for path, lr in _found(plain["training"], "training", "lr").items()]
-    limits = {name: HELD if name in ("test", "validation") else each * BATCH for name in assembly.splits}
+    limits = {name: HELD if name in ("test", "validation") else max(LEARNT, each * BATCH) for name in assembly.splits}
     labels = [name for name, each in plain["modalities"].items() if each["name"] == "label"]
     return [
         f"dataset.limit={json.dumps(limits)}",
         *(f"modalities.{name}.unknown=ignore" for name in labels),  # so few samples lack some
         f"training.global_batch={BATCH}",
-        *(f"training.stages.{stage.name}.epochs=1" for stage in stages),
+        f"training.steps={each}",
         *_stages(loaded, BATCH),
         *dropouts,
         *rates,

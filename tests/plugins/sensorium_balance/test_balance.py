@@ -13,7 +13,7 @@ from sensorium import Evaluation, UserError
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
 from sensorium.contracts import workers
-from sensorium_balance.blending import FLOOR, blend
+from sensorium_balance.blending import FLOOR, UNMEASURED, blend
 from sensorium_balance.ogm_ge import coefficients
 from sensorium_balance.unequal import Unequal
 
@@ -203,8 +203,8 @@ def test_each_loss_counts_by_its_weight_and_teaches_its_encoder(built):
 def test_weights_are_estimated_when_both_splits_were_measured(built):
     task, _ = built("gradient_blending")
     task.weights.fill_(1 / 3)
-    task.first.fill_(torch.nan)
-    task.last.fill_(torch.nan)
+    task.first.fill_(UNMEASURED)
+    task.last.fill_(UNMEASURED)
 
     def measured(split, *losses):
         names = [f"{name}_loss" for name in ("image", "audio", "joint")]
