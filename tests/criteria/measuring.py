@@ -41,8 +41,15 @@ DIGITS = 3
 
 
 def measure(training: Training) -> Result:
-    """Trains on each fold with each seed, to the end."""
+    """Trains on each fold with each seed, to the end.
+
+    Raises:
+        KeyError: A metric that is asked for is not there; a training of a few steps shows it first.
+    """
     wanted = sorted(training.metrics(trainings(training.plugin)))
+    there = run(training, *BRIEF)
+    if missing := [name for name in wanted if name not in there]:
+        raise KeyError(f"{training.plugin}, {training.title!r}: no {', '.join(missing)} among {', '.join(there)}")
     metrics: dict[str, list[float]] = {name: [] for name in wanted}
     seconds = []
     for fold, seed in product(training.folds, training.seeds):
