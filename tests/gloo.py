@@ -16,7 +16,12 @@ SECONDS = 60
 """Time that a process, or a collective call, may take."""
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["sensorium.training.execution", "torch._dynamo", "pytest", "hypothesis"])
+context.set_forkserver_preload(
+    [
+        *("sensorium.training.execution", "torch._dynamo", "torchvision", "sklearn.datasets", "tokenizers"),
+        *("scipy.signal", "matplotlib.figure", "soundfile", "pytest", "hypothesis"),
+    ]
+)
 
 
 def together(workers: int, function: Callable[..., Any], *args: Any, seconds: float = SECONDS) -> list[Any]:
