@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import goals
@@ -87,7 +88,14 @@ def test_folds_have_a_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "code", lambda plugin: "code")
     monkeypatch.setattr(measuring, "short", lambda training: "short")
     assert len(measuring.measure(folds).metrics["accuracy"]) == 6
-    assert asked[:3] == [("a=1", "run.seed=0"), ("a=1", "run.seed=1"), ("a=2", "run.seed=0")]
+    brief, *whole = asked
+    assert brief == measuring.BRIEF
+    assert whole[:3] == [("a=1", "run.seed=0"), ("a=1", "run.seed=1"), ("a=2", "run.seed=0")]
+    absent = replace(folds, reach={"acuracy": Goal()})
+    asked.clear()
+    with pytest.raises(KeyError, match="no acuracy among accuracy"):
+        measuring.measure(absent)
+    assert asked == [measuring.BRIEF], "nothing was trained for it"
 
 
 def test_a_result_outlives_other_words_and_not_other_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ class Lines(Task):
             "z": {"name": "vector", "size": 1},
         },
         "model": {
-            "encoder": "identity",
+            "encoder": "unchanged",
             "fusion": "total",
             "decoder": "linear",
             "loss": "square",
@@ -175,7 +175,7 @@ def sensorium_modalities() -> dict[str, str]:
 @hookimpl
 def sensorium_encoders() -> dict[str, str]:
     """No change at all."""
-    return {"identity": "every_hook:Identity"}
+    return {"unchanged": "every_hook:Identity"}
 
 
 @hookimpl

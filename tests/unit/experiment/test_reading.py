@@ -311,7 +311,7 @@ def test_a_file_may_have_any_ending(tmp_path):
 def test_a_plugin_that_a_file_lists_is_loaded(tmp_path):
     file = tmp_path / "lines.yaml"
     file.write_text(
-        "{task: lines, plugins: [every_hook], dataset: line, modalities: {}, model: {encoder: identity, "
+        "{task: lines, plugins: [every_hook], dataset: line, modalities: {}, model: {encoder: unchanged, "
         "fusion: total, decoder: linear, loss: square}}"
     )
     assert load(str(file)).plugins.modules == ("every_hook",)
