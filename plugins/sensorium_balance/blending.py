@@ -66,12 +66,16 @@ class GradientBlending(Around):
         """Returns one stage, in which the inner task learns.
 
         Raises:
-            UserError: The inner task has several.
+            UserError: The inner task has several, or starts from weights and has none.
         """
-        (stage, *more) = self.earlier("inner")
-        if more or len(stage.objectives) > 1:
-            raise UserError("The inner task has several stages or objectives.", "One was expected.", "Take `fused`.")
-        (objective,) = stage.objectives
+        stages = self.earlier("inner")
+        if [len(stage.objectives) for stage in stages] != [1]:
+            raise UserError(
+                f"The inner task is trained in {len(stages)} stages.",
+                "One stage with one objective was expected; a task that starts from weights has none.",
+                "Take `fused`, without model.inner.weights.",
+            )
+        (stage,), (objective,) = stages, stages[0].objectives
         return [replace(stage, objectives=[replace(objective, losses=self.losses)])]
 
     def losses(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:

@@ -220,6 +220,13 @@ def test_weights_are_estimated_when_both_splits_were_measured(built):
     assert task.weights.tolist() == pytest.approx([4 / 24, 20 / 24, 0])
 
 
+def test_an_inner_task_that_is_not_trained_is_refused_with_a_sentence(built, monkeypatch):
+    task, _ = built("gradient_blending")
+    monkeypatch.setattr(task, "earlier", lambda *names: [])
+    with pytest.raises(UserError, match="trained in 0 stages"):
+        task.stages()
+
+
 def test_a_split_that_is_both_is_refused():
     with pytest.raises(UserError, match="two splits"):
         load("gradient_blending", ["model.learnt=validation"])
