@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import Batch, Evaluation, Modality, Rows, Stage, UserError
+from sensorium import Batch, Evaluation, Modality, Rows, Stage, UserError, unknown
 from sensorium_balance.around import Around
 
 JOINT = "joint"
@@ -38,6 +38,8 @@ class GradientBlending(Around):
         """Split of training samples on which the losses are measured; one of evaluation.during."""
         held: str = "validation"
         """Split of other samples on which they are measured; one of evaluation.during."""
+        joint: str = "joint"
+        """Name of the inner task's loss that all inputs share."""
         every: int = 1
         """Evaluations from one estimate of the weights to the next."""
 
@@ -87,7 +89,9 @@ class GradientBlending(Around):
         alone = self.inner.alone(outputs, batch)
         own = {name: F.cross_entropy(each, alone.target, reduction="none") for name, each in alone.logits.items()}
         terms = self.inner.losses(outputs, batch)
-        return {**own, JOINT: torch.stack([term.expand(len(batch)) for term in terms.values()]).sum(0)}
+        if self.config.joint not in terms:
+            raise unknown("loss of the inner task", self.config.joint, terms)
+        return {**own, JOINT: terms[self.config.joint].expand(len(batch))}
 
     def rows(self, outputs: Any, batch: Batch) -> Rows:
         """Returns the inner task's rows, and each loss of each sample."""
@@ -101,19 +105,31 @@ class GradientBlending(Around):
         return {**super().metrics(rows), **found, **weights}
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Estimates the weights anew, where both splits have been measured."""
-        if evaluation.split not in (self.config.learnt, self.config.held):
+        """Estimates the weights anew, where both splits have been measured.
+
+        Raises:
+            UserError: One split is measured time and again, the other is not.
+        """
+        splits = (self.config.learnt, self.config.held)
+        if evaluation.split not in splits:
             return
-        row = int(evaluation.split == self.config.held)
-        self.last[row] = self.last.new_tensor([evaluation.metrics[f"{name}_loss"] for name in self.names])
-        if not row or (self.last == UNMEASURED).any():  # the held-out split is measured second
+        measured = self.last[splits.index(evaluation.split)]
+        if (measured != UNMEASURED).any():
+            raise UserError(
+                f"Of the splits {' and '.join(splits)} only {evaluation.split!r} is evaluated during training.",
+                "Gradient-Blending compares the losses on both.",
+                f"Set evaluation.during=[{','.join(splits)}].",
+            )
+        measured.copy_(measured.new_tensor([evaluation.metrics[f"{name}_loss"] for name in self.names]))
+        if (self.last == UNMEASURED).any():
             return
         if (self.first == UNMEASURED).any():
             self.first.copy_(self.last)
-            return
-        self.seen += 1
-        if int(self.seen) % self.config.every == 0:
-            self.weights.copy_(blend(self.first, self.last))
+        else:
+            self.seen += 1
+            if int(self.seen) % self.config.every == 0:
+                self.weights.copy_(blend(self.first, self.last))
+        self.last.fill_(UNMEASURED)
 
 
 def blend(first: Tensor, last: Tensor) -> Tensor:

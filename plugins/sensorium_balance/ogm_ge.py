@@ -9,7 +9,6 @@ Shapes: B samples, C classes, K inputs.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -60,16 +59,24 @@ class OGMGE(Around):
                 gradient = parameter.grad
                 if gradient is None or gradient.ndim < 2:
                     continue
-                spread = gradient.std()
+                spread = deviation(gradient)
                 gradient.mul_(share)
                 if self.config.noise and self.config.alpha:
                     random = torch.Generator().manual_seed(batch.seed ^ zlib.crc32(f"{name}/{place}".encode()))
-                    drawn = torch.randn(gradient.shape, generator=random).to(gradient.device)
-                    gradient.add_(drawn * spread)
+                    drawn = torch.randn(gradient.shape, generator=random)
+                    gradient.add_(workers.cut_like(drawn, gradient) * spread)
 
 
-def coefficients(scores: Tensor, alpha: float) -> Sequence[float]:
-    """Returns what the gradients of each encoder are multiplied by, 1 for those that are not ahead.
+def deviation(values: Tensor) -> Tensor:
+    """Returns the standard deviation of all values, a scalar; of a tensor in shards too."""
+    count = values.numel()
+    first, second = workers.whole(values.sum()), workers.whole(values.square().sum())
+    variance: Tensor = (second - first.square() / count) / max(count - 1, 1)
+    return variance.clamp(min=0).sqrt()
+
+
+def coefficients(scores: Tensor, alpha: float) -> Tensor:
+    """Returns what the gradients of each encoder are multiplied by, (K,), 1 for those that are not ahead.
 
     Args:
         scores: (K,), sum over the global batch of the right class's probability, from each input alone.
@@ -77,6 +84,4 @@ def coefficients(scores: Tensor, alpha: float) -> Sequence[float]:
     """
     others = (scores.sum() - scores) / (len(scores) - 1)
     ahead = scores / others.clamp(min=1e-9)
-    slowed = torch.where(ahead > 1, 1 - torch.tanh(alpha * ahead), torch.ones_like(ahead))
-    values: list[float] = slowed.tolist()
-    return values
+    return torch.where(ahead > 1, 1 - torch.tanh(alpha * ahead), torch.ones_like(ahead))

@@ -1,11 +1,15 @@
-"""One Ray cluster a module, one MLflow store and one plugin for all integration tests."""
+"""One Ray cluster a module, one MLflow store and one plugin for all integration tests; and a reader who types."""
 
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from documents import words
+from recording import warm
 
 HERE = Path(__file__).parent
 
@@ -33,3 +37,27 @@ def cluster(plugin: None) -> Iterator[None]:
     ray.init(address="local", num_cpus=4, logging_level="ERROR")
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], str]]:
+    """Does what a line of a shell says, in this process if it is for `sensorium`; returns what it prints."""
+    from sensorium.cli.main import main
+
+    def type_in(line: str) -> str:
+        program, *arguments = words(line)
+        if program == "cd":
+            os.chdir(arguments[0])
+            return ""
+        if program == "python":
+            return subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True).stdout
+        assert program == "sensorium", line
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert not ended.value.code, f"{line}\n{out}\n{err}"
+        return out
+
+    with warm():
+        yield type_in

@@ -76,27 +76,6 @@ def drawn_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def type_in(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[[str], str]:
-    """Does what a line of a shell says, in this process; returns what it prints."""
-    from sensorium.cli.main import main
-
-    def type_in(line: str) -> str:
-        program, *arguments = words(line)
-        if program == "cd":
-            os.chdir(arguments[0])
-            return ""
-        assert program == "sensorium", line
-        monkeypatch.setattr(sys, "argv", [program, *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        assert not ended.value.code, f"{line}\n{out}\n{err}"
-        return out
-
-    return type_in
-
-
 @pytest.mark.learn
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("document", PLUGINS)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,26 @@ def on_ray(block: str) -> tuple[str, str]:
     return tuple("".join(each for each in lines if ("--workers" in each) is ray) for ray in (False, True))
 
 
-def test_train(place: Path) -> None:
-    said = shell(f"export {STEPS}=5; {on_ray(BLOCKS['train'])[0]}", place)
+@pytest.fixture
+def reader(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that a reader types in, whose trainings are short."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv(STEPS, "5")
+    monkeypatch.setenv("SENSORIUM_ALLOW_PLUGINS", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return place
+
+
+@pytest.mark.usefixtures("reader")
+def test_train(type_in: Callable[[str], str]) -> None:
+    said = "".join(type_in(line) for line in on_ray(BLOCKS["train"])[0].splitlines())
     assert len(re.findall(r"^ *zero_shot_accuracy +[\d.]+", said, re.MULTILINE)) == 2, "of the training, and anew"
     assert len(re.findall(r'^label +\{"', said, re.MULTILINE)) == 2, "of the picture, and of it moved by words"
 
 
 @pytest.mark.ray
+@pytest.mark.cluster
 def test_train_on_ray(place: Path) -> None:
     said = shell(f"export {STEPS}=5; {on_ray(BLOCKS['train'])[1]}", place)
     assert "zero_shot_accuracy" in said
@@ -90,8 +104,9 @@ def test_serve(place: Path) -> None:
     assert "450 answers, 0 of them errors" in said
 
 
-def test_extend(place: Path) -> None:
-    assert "zero_shot_accuracy" in shell(BLOCKS["extend"], place)
+@pytest.mark.usefixtures("reader")
+def test_extend(type_in: Callable[[str], str]) -> None:
+    assert "zero_shot_accuracy" in type_in(BLOCKS["extend"])
 
 
 def test_only_targets_that_exist_are_named() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from command import Answer, call
+from recording import warm
 
 TINY = (
     "dataset.limit={train: 192, test: 48}",
@@ -73,7 +74,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
     folder = tmp_path_factory.mktemp("trained")
     commit = repository(folder)
-    with pytest.MonkeyPatch.context() as patch:
+    with warm(), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setattr(every_hook, "CALLS", calls := [])

@@ -140,3 +140,23 @@ def barrier() -> None:
     """Waits until every worker is here."""
     if size() > 1:
         dist.barrier()
+
+
+def is_cut(tensor: Tensor) -> bool:
+    """Returns whether a tensor lies in shards: is a DTensor, a class that takes seconds to import."""
+    return hasattr(tensor, "full_tensor")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Returns a tensor as one piece; a collective call when it lies in shards."""
+    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full
+
+
+def cut_like(tensor: Tensor, model: Any) -> Tensor:
+    """Returns a copy of a whole tensor on the device of another one, cut as that one is."""
+    if not is_cut(model):
+        return tensor.to(model.device, copy=True)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(model.device), model.device_mesh, model.placements)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from sensorium.engine.parallel import cut_like, whole
+from sensorium.contracts import workers
 
 
 class Average:
@@ -51,13 +51,13 @@ class Average:
 
     def state(self) -> dict[str, Tensor]:
         """Returns name -> weight of the last step; while the means are in use."""
-        return {f"last/{name}": whole(last) for name, last in self.means.items()}
+        return {f"last/{name}": workers.whole(last) for name, last in self.means.items()}
 
     @torch.no_grad()
     def restore(self, saved: Mapping[str, Tensor]) -> None:
         """Takes back what `state` returned, for a model that carries the means."""
         for name, parameter in self.parameters.items():
-            parameter.copy_(cut_like(saved[f"last/{name}"], parameter))
+            parameter.copy_(workers.cut_like(saved[f"last/{name}"], parameter))
 
     @torch.no_grad()
     def _exchange(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sensorium.engine.parallel import is_cut
+from sensorium.contracts import workers
 from sensorium.engine.settings import Optimizer, Schedule
 from sensorium.errors import UserError, unknown
 
@@ -51,7 +51,7 @@ def build(settings: Optimizer, parameters: Mapping[str, nn.Parameter]) -> torch.
     """
     kinds: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
     for parameter in parameters.values():  # torch updates a group as one, which shards and whole ones cannot be
-        kinds[parameter.ndim >= 2, is_cut(parameter)].append(parameter)
+        kinds[parameter.ndim >= 2, workers.is_cut(parameter)].append(parameter)
     groups = [
         {"params": kind, "weight_decay": settings.weight_decay if decays else 0.0}
         for (decays, _), kind in kinds.items()

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.contracts import workers
@@ -77,7 +77,7 @@ def average(parameters: Iterable[nn.Parameter]) -> None:
 
     A zero in its place would have an optimizer with momentum or decay move it.
     """
-    uncut = [parameter for parameter in parameters if not is_cut(parameter)]
+    uncut = [parameter for parameter in parameters if not workers.is_cut(parameter)]
     if not uncut:
         return
     given = torch.tensor([parameter.grad is not None for parameter in uncut], dtype=torch.float32)
@@ -93,29 +93,11 @@ def clip(parameters: Iterable[nn.Parameter], largest: float) -> None:
     kinds: dict[bool, list[nn.Parameter]] = defaultdict(list)  # torch sums up what is cut and what is whole apart
     for parameter in parameters:
         if parameter.grad is not None:
-            kinds[is_cut(parameter)].append(parameter)
-    norms = [whole(nn.utils.get_total_norm([p.grad for p in kind if p.grad is not None])) for kind in kinds.values()]
+            kinds[workers.is_cut(parameter)].append(parameter)
+    norms = [
+        workers.whole(nn.utils.get_total_norm([p.grad for p in kind if p.grad is not None])) for kind in kinds.values()
+    ]
     if norms:
         norm = torch.linalg.vector_norm(torch.stack(norms))
         for kind in kinds.values():
             nn.utils.clip_grads_with_norm_(kind, largest, norm)
-
-
-def is_cut(tensor: Tensor) -> bool:
-    """Returns whether a tensor lies in shards: is a DTensor, a class that takes seconds to import."""
-    return hasattr(tensor, "full_tensor")
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """Returns a tensor as one piece; a collective call when it lies in shards."""
-    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return full
-
-
-def cut_like(tensor: Tensor, model: Any) -> Tensor:
-    """Returns a whole tensor on the device of another one, cut as that one is."""
-    if not is_cut(model):
-        return tensor.to(model.device, copy=True)
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(tensor.to(model.device), model.device_mesh, model.placements)

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium.engine.parallel import cut_like, whole
+from sensorium.contracts import workers
 from sensorium.engine.step import Stepper
 from sensorium.errors import UserError
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
     """Returns name -> tensor of all parameters and buffers."""
-    return {name: whole(tensor.detach()) for name, tensor in model.state_dict().items()}
+    return {name: workers.whole(tensor.detach()) for name, tensor in model.state_dict().items()}
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def load_weights(model: nn.Module, saved: Mapping[str, Tensor], where: str) -> N
             "Install the versions of the plugins that plugins.json names.",
         )
     for name, tensor in own.items():
-        tensor.copy_(cut_like(saved[name], tensor))
+        tensor.copy_(workers.cut_like(saved[name], tensor))
 
 
 def optimizer_state(steppers: list[Stepper]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -50,7 +50,7 @@ def optimizer_state(steppers: list[Stepper]) -> tuple[dict[str, Tensor], dict[st
             for key, value in state.items():
                 place = f"{stepper.objective.name}/{names[id(parameter)]}/{key}"
                 if isinstance(value, Tensor):
-                    tensors[place] = whole(value.detach())
+                    tensors[place] = workers.whole(value.detach())
                 else:
                     scalars["numbers"][place] = value
         scalars["scaler"][stepper.objective.name] = stepper.scaler.state_dict()
@@ -97,4 +97,4 @@ def _load_optimizer_state(steppers: list[Stepper], tensors: Mapping[str, Tensor]
 
 
 def _like(parameter: Tensor, value: Any) -> Any:
-    return cut_like(value, parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value
+    return workers.cut_like(value, parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value

@@ -33,6 +33,14 @@ DONE = "done"
 _LAUNCH = "sensorium.tracking.launch"
 
 
+def launched(run: str) -> subprocess.Popen[str]:
+    """Starts the writer of a run, which reads what it is told on standard input; returns its launcher, which ended."""
+    command = [sys.executable, "-m", _LAUNCH, str(lock_file(run))]
+    launcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    launcher.wait()
+    return launcher
+
+
 class Recorder:
     """The record of one run, from the training process's side. Its methods cost microseconds."""
 
@@ -43,9 +51,7 @@ class Recorder:
         self._since: list[kept.Point] = []  # the last checkpoint, handed on
         self._lock, self._handing, self._pipe = threading.Lock(), threading.Lock(), threading.Lock()
         self._closing = threading.Event()
-        command = [sys.executable, "-m", _LAUNCH, str(lock_file(run.name))]
-        self._writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._writer.wait()  # for the launcher; the writer itself is not a child
+        self._writer = launched(run.name)
         self._send({"run": asdict(run)})
         self._sender = threading.Thread(target=self._forward, name="tracking", daemon=True)
         self._sender.start()

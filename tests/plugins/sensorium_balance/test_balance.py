@@ -13,6 +13,7 @@ from sensorium import Evaluation, UserError
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
 from sensorium.contracts import workers
+from sensorium.engine import parallel
 from sensorium_balance.blending import FLOOR, UNMEASURED, blend
 from sensorium_balance.ogm_ge import coefficients
 from sensorium_balance.unequal import Unequal
@@ -75,9 +76,9 @@ def test_what_cannot_be_joined_is_refused():
 
 
 def test_who_is_ahead_is_slowed_down_by_the_formula_of_the_paper():
-    assert coefficients(torch.tensor([6.0, 1.0]), 0.5) == pytest.approx([1 - math.tanh(3), 1.0], rel=1e-4)
-    assert coefficients(torch.tensor([1.0, 1.0]), 0.5) == [1.0, 1.0]
-    three = coefficients(torch.tensor([4.0, 1.0, 1.0]), 0.1)
+    assert coefficients(torch.tensor([6.0, 1.0]), 0.5).tolist() == pytest.approx([1 - math.tanh(3), 1.0], rel=1e-4)
+    assert coefficients(torch.tensor([1.0, 1.0]), 0.5).tolist() == [1.0, 1.0]
+    three = coefficients(torch.tensor([4.0, 1.0, 1.0]), 0.1).tolist()
     assert three == pytest.approx([1 - math.tanh(0.4), 1.0, 1.0])
 
 
@@ -142,28 +143,33 @@ def test_after_its_time_nobody_is_slowed_down(built):
     assert all(torch.equal(after[name][key], old) for name, of in before.items() for key, old in of.items())
 
 
-def balanced(part):
+def balanced(cut):
     """Returns the gradients of a worker's share of eight samples, after those of all workers are joined."""
     assembly = assemble(load("ogm_ge", [*SMALL, "model.alpha=0.5"]))
     task = assembly.task.eval()
+    if cut:
+        parallel.shard(task, torch.device("cpu"))
     size, rank = workers.size(), workers.rank()
     split = assembly.splits["train"]
     batch = task.batched([split[index] for index in range(8)[rank * 8 // size : (rank + 1) * 8 // size]])
     batch = replace(batch, seed=5, progress=0.0)
     outputs = task(batch)
     sum(term.mean() for term in task.losses(outputs, batch).values()).backward()
-    for parameter in task.parameters():
-        if parameter.grad is not None:
-            parameter.grad.copy_(workers.add(parameter.grad) / size)
+    if not cut:
+        for parameter in task.parameters():
+            if parameter.grad is not None:
+                parameter.grad.copy_(workers.add(parameter.grad) / size)
     task.balance(
         {"logits": outputs["logits"].detach(), "seen": {k: v.detach() for k, v in outputs["seen"].items()}}, batch
     )
-    return {name: parameter.grad for name, parameter in task.named_parameters() if parameter.grad is not None}
+    given = {name: parameter.grad for name, parameter in task.named_parameters() if parameter.grad is not None}
+    return {name: workers.whole(gradient) for name, gradient in given.items()}
 
 
-def test_two_workers_slow_down_as_one_does():
-    alone = balanced(0)
-    for found in together(2, balanced, 0):
+@pytest.mark.parametrize("cut", [False, True], ids=["copies", "shards"])
+def test_two_workers_slow_down_as_one_does(cut):
+    alone = balanced(False)
+    for found in together(2, balanced, cut):
         for name, gradient in alone.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
 
@@ -198,6 +204,14 @@ def test_each_loss_counts_by_its_weight_and_teaches_its_encoder(built):
         parameter.grad is not None and parameter.grad.any() for parameter in task.encoder_of("audio").parameters()
     )
     assert not terms["joint"].any()
+    together_alone = F.cross_entropy(outputs["logits"], batch["label"])
+    rows = task.rows(outputs, batch)
+    torch.testing.assert_close(rows["blended.joint"].mean(), together_alone)  # without the maps' own losses
+
+
+def test_a_loss_that_the_inner_task_lacks_is_refused(built):
+    with pytest.raises(UserError, match=r"jiont.*Did you mean 'joint'"):
+        built("gradient_blending", "model.joint=jiont")
 
 
 def test_weights_are_estimated_when_both_splits_were_measured(built):
@@ -216,6 +230,8 @@ def test_weights_are_estimated_when_both_splits_were_measured(built):
     assert task.weights.tolist() == pytest.approx([1 / 3] * 3), "that was the beginning"
     measured("few", 0.5, 1.0, 1.0)
     assert task.weights.tolist() == pytest.approx([1 / 3] * 3), "the other one is of before"
+    with pytest.raises(UserError, match=r"only 'few' is evaluated.*during=\[few,validation\]"):
+        measured("few", 0.5, 1.0, 1.0)
     measured("validation", 1.0, 1.2, 2.5)
     assert task.weights.tolist() == pytest.approx([4 / 24, 20 / 24, 0])
 
