@@ -1,12 +1,11 @@
 """Which words stand around which.
 
-Shapes: B sentences, T tokens.
+Shapes: B sentences, T tokens, W tokens of a window on either side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import torch
 from torch import Tensor
 
 from sensorium import Padded
@@ -18,18 +17,18 @@ def running(text: Padded, kept: Tensor) -> tuple[Tensor, Tensor]:
     return text.data.gather(1, order), kept.gather(1, order)
 
 
-def around(kept: Tensor, window: int) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yields, for each distance to the right and to the left, where words stand and where their neighbours.
+def around(kept: Tensor, window: int, reach: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Returns the places around each word, nearer than the window, (T, 2W), and which of them count, (B, T, 2W).
 
     Args:
         kept: Which tokens are words, (B, T).
-        window: Largest distance.
-
-    Yields:
-        Places of the words, places of their neighbours, and for which both are words (B, T - distance).
+        window: W, the largest distance.
+        reach: The largest distance of each word, (B, T); as far as the window without it.
     """
-    for distance in range(1, min(window, kept.shape[1] - 1) + 1):
-        left, right = slice(None, -distance), slice(distance, None)
-        both = kept[:, left] & kept[:, right]
-        yield left, right, both
-        yield right, left, both
+    length = kept.shape[1]
+    steps = torch.cat([torch.arange(-window, 0), torch.arange(1, window + 1)]).to(kept.device)
+    places = torch.arange(length, device=kept.device)[:, None] + steps  # (T, 2W)
+    within = (places >= 0) & (places < length)
+    places = places.clamp(0, length - 1)
+    near = kept[:, :, None] & kept[:, places] & within
+    return places, near if reach is None else near & (steps.abs() <= reach[..., None])

@@ -1,6 +1,7 @@
 """The task: each word says which words stand around it; what it says it with becomes its vector.
 
-Shapes: B sentences, T tokens, K negatives, V words of the vocabulary, D channels of a vector.
+Shapes: B sentences, T tokens, W tokens of the window on either side, K negatives, V words of the vocabulary, D channels
+of a vector.
 """
 
 from __future__ import annotations
@@ -96,9 +97,10 @@ class SkipGram(Task):
             text: Padded = batch["text"]
             ids, kept = running(text, text.mask & (text.data >= len(SPECIAL)))
             counts += torch.bincount(ids[kept], minlength=len(counts)).cpu()
-            for centre, context, pair in around(kept, self.config.window if size else 0):
-                place = ids[:, centre][pair] * size + ids[:, context][pair]
-                near.view(-1).index_add_(0, place.cpu(), torch.ones(len(place)))
+            if size:
+                places, pairs = around(kept, self.config.window)
+                cells = (ids[:, :, None] * size + ids[:, places])[pairs].cpu()
+                near.view(-1).index_add_(0, cells, torch.ones(len(cells)))
         self.counts.copy_(workers.add(counts))
         if self.config.counted:
             self.counted.copy_(counted(workers.add(near), self.config.counted, self.config.power))
@@ -116,24 +118,18 @@ class SkipGram(Task):
             kept = kept & (batch.uniform("kept", longest)[:, :length] < share.sqrt() + share)
         ids, kept = running(text, kept)
         reach = 1 + (batch.uniform("reach", longest)[:, :length] * config.window).long()  # (B, T)
-        words, contexts = self.words(ids), self.contexts(ids)
-        drawn = self._drawn(batch, longest)[:, :length] if config.loss == "negative" else None  # (B, T, K)
-        loss, count = torch.zeros_like(words[..., 0]), torch.zeros_like(words[..., 0])
-        different = torch.zeros_like(drawn, dtype=loss.dtype) if drawn is not None else None
-        for distance, (centre, context, pair) in enumerate(around(kept, config.window), 2):
-            pair = (pair & (reach[:, centre] >= distance // 2)).to(loss.dtype)
-            score = (words[:, centre] * contexts[:, context]).sum(-1)
-            loss[:, centre] = loss[:, centre] + pair * (F.softplus(-score) if drawn is not None else -score)
-            count[:, centre] += pair
-            if drawn is not None and different is not None:
-                other = drawn[:, centre] != ids[:, context, None]
-                different[:, centre] += pair[..., None] * other
-        if drawn is not None and different is not None:
-            against = torch.einsum("btd,btkd->btk", words, self.contexts(drawn))
-            loss = loss + (different * F.softplus(against)).sum(-1)
-        else:
+        places, near = around(kept, config.window, reach)  # (T, 2W), (B, T, 2W)
+        count = near.sum(-1)  # (B, T)
+        words = self.words(ids)
+        scores = (words @ self.contexts(ids).mT).gather(2, places.expand(len(ids), -1, -1))  # (B, T, 2W)
+        if config.loss == "softmax":
             every = words @ self.contexts.weight[len(SPECIAL) :].T  # (B, T, V)
-            loss = loss + count * every.logsumexp(-1)
+            loss = count * every.logsumexp(-1) - (scores * near).sum(-1)
+        else:
+            drawn = self._drawn(batch, longest)[:, : ids.shape[1]]  # (B, T, K)
+            against = (self.contexts(drawn) @ words[..., None]).squeeze(-1)  # (B, T, K)
+            same = ((drawn[:, :, None] == ids[:, places, None]) & near[..., None]).sum(2)  # drawn, but it stands there
+            loss = (near * F.softplus(-scores)).sum(-1) + ((count[..., None] - same) * F.softplus(against)).sum(-1)
         return {"loss": loss, "runs": kept & (count > 0)}
 
     def _drawn(self, batch: Batch, longest: int) -> Tensor:
