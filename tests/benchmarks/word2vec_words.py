@@ -47,7 +47,14 @@ def assembled(data: Path, steps: int, batch: int) -> Assembly:
     overrides = [
         f'dataset={{"name": "wikipedia", "root": "{data}"}}',
         'modalities={"text": {"name": "text", "vocabulary_size": 8192, "max_length": 40, "lowercase": true}}',
-        *("shared={}", "model.metrics=[]", "model.counted=0", "evaluation.epochs=0", "evaluation.split=train", "training.epochs=50"),
+        *(
+            "shared={}",
+            "model.metrics=[]",
+            "model.counted=0",
+            "evaluation.epochs=0",
+            "evaluation.split=train",
+            "training.epochs=50",
+        ),
         *(f"training.steps={steps}", f"training.global_batch={batch}"),
     ]
     return assemble(load(str(EXPERIMENT), overrides))
