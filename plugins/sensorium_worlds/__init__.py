@@ -11,10 +11,11 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_av": "sensorium_worlds.av:DigitsAV",
         "digits_av_mixtures": "sensorium_worlds.mixtures:DigitsAVMixtures",
         "digits_moving": "sensorium_worlds.moving:DigitsMoving",
+        "digits_either": "sensorium_worlds.either:DigitsEither",
     }
 
 
 @hookimpl
 def sensorium_metrics() -> dict[str, str]:
-    """Whether sentences tell what is in a scene."""
-    return {"scene_words": "sensorium_worlds.scores:SceneWords"}
+    """Whether sentences tell what is in a scene, and which of two kinds of picture are drawn."""
+    return {"scene_words": "sensorium_worlds.scores:SceneWords", "modes": "sensorium_worlds.modes:Modes"}
