@@ -13,7 +13,9 @@ from sensorium_worlds.scene import COLOURS
 
 @pytest.fixture(scope="module")
 def world():
-    return DigitsEither(DigitsEither.Config(source=Plugins().find("dataset", "digits").Config(), train=60, held_out=200))
+    return DigitsEither(
+        DigitsEither.Config(source=Plugins().find("dataset", "digits").Config(), train=60, held_out=200)
+    )
 
 
 def pictures(split):
