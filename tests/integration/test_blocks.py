@@ -33,7 +33,7 @@ from sensorium.experiment.yamls import parse_yaml
 from sensorium.plugins import Plugins
 
 ELSEWHERE = {"README.md": "test_readme.py", "CONTRIBUTING.md": "none has a block"}
-MOST = 600
+MOST = 300
 """Samples of a split of a world that is drawn; whole ones cost more than all that is asked here."""
 PLUGINS = [document for document in documents() if document not in (GUIDE, *ELSEWHERE)]
 

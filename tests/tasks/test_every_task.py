@@ -32,7 +32,7 @@ from training import Trained, train
 from visits import running
 
 pytestmark = [pytest.mark.learn, pytest.mark.timeout(900)]
-STEPS = 12
+STEPS = 8
 
 
 class KilledError(Exception):
@@ -80,7 +80,7 @@ def losses(task: str, folder: str, options: list[str]) -> list[dict[str, float]]
 def trained(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str], Trained]:
     """A task, how it was shortened, and its training on one worker."""
     torch.set_num_threads(1)
-    options = shortened(request.param, STEPS, "training.checkpoints.steps=5")
+    options = shortened(request.param, STEPS, "training.checkpoints.steps=3")
     return request.param, options, train(request.param, tmp_path_factory.mktemp("one") / "run", *options)
 
 
