@@ -70,6 +70,11 @@ def drawn(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["image"], rows["drawn"])
 
 
+def tagging(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    close(answer["image_embedding"], rows["embedding.image"])
+    close(answer["tags"], rows["scores.tags"].clamp(min=0))
+
+
 def vqa(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     label = task.outputs["answer"]
     assert [label.names[best] for best in answer["answer"].argmax(1).tolist()] == list(rows["said.answer"])
@@ -97,6 +102,7 @@ ROWS_SAY: dict[str, Check] = {
     "show_and_tell": caption,
     "show_attend_and_tell": attention,
     "soundnet": soundnet,
+    "tagging": tagging,
     "text2image": drawn,
     "vqa": vqa,
     "word2vec": word2vec,
