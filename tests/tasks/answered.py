@@ -36,6 +36,11 @@ def clip(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["label"], (scale * rows["logits.zero_shot"]).softmax(-1))
 
 
+def recipes(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    for field in ("image", "recipe"):
+        close(answer[f"{field}_embedding"], rows[f"embedding.{field}"])
+
+
 def recognition(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["tags"], rows["scores.tags"].sigmoid())
 
@@ -97,6 +102,7 @@ ROWS_SAY: dict[str, Check] = {
     "fused": fused,
     "gradient_blending": fused,
     "ogm_ge": fused,
+    "recipes": recipes,
     "recognition": recognition,
     "separation": separation,
     "show_and_tell": caption,
