@@ -11,6 +11,7 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_av": "sensorium_worlds.av:DigitsAV",
         "digits_av_mixtures": "sensorium_worlds.mixtures:DigitsAVMixtures",
         "kitchen": "sensorium_worlds.kitchen:Kitchen",
+        "digits_many": "sensorium_worlds.many:DigitsMany",
         "digits_moving": "sensorium_worlds.moving:DigitsMoving",
     }
 

@@ -96,11 +96,18 @@ def fused(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["label"], rows["logits.label"].softmax(-1))
 
 
+def imagebind(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    for field, output in task.embeddings.items():
+        close(answer[output], rows[f"embedding.{field}"])
+    close(answer["digit"], rows["logits.digit"].softmax(-1))
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
     "fused": fused,
     "gradient_blending": fused,
+    "imagebind": imagebind,
     "ogm_ge": fused,
     "recipes": recipes,
     "recognition": recognition,
