@@ -5,6 +5,7 @@ Shapes: B samples, D channels of the encoder, S channels of the space.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,3 +45,12 @@ class Arm(nn.Module):
     def forward(self, value: Any) -> Tensor:
         """Returns the embedding of each sample, (B, S) of unit length."""
         return F.normalize(self.head(self.norm(self.encoder(value).pooled)), dim=-1)
+
+
+def by_itself(modality: Modality) -> Modality:
+    """Returns a modality that needs no picture to lie over: as a question of its own."""
+    if modality.follows is None:
+        return modality
+    alone: Modality = replace(modality.config, follows=None).build()  # type: ignore[call-arg]
+    alone.restore(modality.state())
+    return alone

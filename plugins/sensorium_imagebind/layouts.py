@@ -45,7 +45,7 @@ class SUNRGBD(Dataset):
         """
         if split not in self.splits:
             raise unknown("split", split, self.splits)
-        from scipy.io import loadmat
+        from scipy.io import loadmat  # type: ignore[import-untyped]
 
         root = Path(self.config.root)
         path = require(root / LIST, "list of the splits", "Set `root` to the folder that holds SUNRGBDtoolbox.")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import Rows
+from sensorium import Batch, Rows
 
 
 def emergent(rows: Rows, first: str, others: Sequence[str]) -> dict[str, float]:
@@ -69,3 +69,8 @@ def located(heat: Tensor, boxes: Sequence[Sequence[float]]) -> int:
 def joined(embeddings: Mapping[str, Tensor]) -> Tensor:
     """Returns the direction of a sum of embeddings, (N, S)."""
     return F.normalize(torch.stack(list(embeddings.values())).sum(0), dim=-1)
+
+
+def keys(batch: Batch, name: str) -> list[str]:
+    """Returns what tells values of a field apart, for `retrieval`: a text itself, or the sample's id."""
+    return [str(sample[name] if isinstance(sample[name], str) else sample["id"]) for sample in batch.samples]

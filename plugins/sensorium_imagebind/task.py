@@ -21,7 +21,7 @@ from sensorium import Batch, Encoder, Features, Modality, NamedModules, Objectiv
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.vector import Vector
 from sensorium_imagebind import measures, report
-from sensorium_imagebind.arm import Arm, Bound
+from sensorium_imagebind.arm import Arm, Bound, by_itself
 
 SCALE = 20.0
 """Factor of cosine similarities in answers."""
@@ -90,7 +90,7 @@ class ImageBind(Task):
     def _type_inputs_and_outputs(self, space: int) -> None:
         config, modalities = self.config, self.modalities
         embedded = (config.image, config.caption, *config.bound)
-        self.inputs = {name: _by_itself(modalities[name]) for name in embedded}
+        self.inputs = {name: by_itself(modalities[name]) for name in embedded}
         self.embeddings = {name: f"{name}_embedding" for name in embedded}
         own: dict[str, Modality] = {name: Vector(Vector.Config(size=space)) for name in self.embeddings.values()}
         own["joint_embedding"] = Vector(Vector.Config(size=space))
@@ -143,7 +143,8 @@ class ImageBind(Task):
 
     def apart_from_others(self, name: str, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the InfoNCE of both directions over the global batch (equation 1, symmetric)."""
-        loss = self.arms[name].loss(outputs["bound"], outputs["image"], batch.groups.to(outputs["image"].device))
+        arm: Arm = self.arms[name]  # type: ignore[assignment]
+        loss = arm.loss(outputs["bound"], outputs["image"], batch.groups.to(outputs["image"].device))
         return {"pairs": loss}
 
     # ---- evaluation --------------------------------------------------------------------------
@@ -193,7 +194,7 @@ class ImageBind(Task):
             maps = self.heat(batch, outputs[first])
             chosen = [measures.located(each, sample["boxes"]) for each, sample in zip(maps, batch.samples, strict=True)]
             rows["located_first"] = torch.tensor(chosen) == 0
-        return rows | {f"key.{name}": _keys(batch, name) for name in outputs}
+        return rows | {f"key.{name}": measures.keys(batch, name) for name in outputs}
 
     def metrics(self, rows: Rows) -> dict[str, float]:
         """Returns also what modalities find of one another, what sums find, and how often a thing is located."""
@@ -243,17 +244,3 @@ class ImageBind(Task):
         if self.painter is not None:
             result["drawn"] = self.painter.predict(replace(batch, fields={"embedding": joint}))[self.config.image]
         return result
-
-
-def _keys(batch: Batch, name: str) -> list[str]:
-    """Returns what tells values of a field apart, for `retrieval`: a text itself, or the sample's id."""
-    return [str(sample[name] if isinstance(sample[name], str) else sample["id"]) for sample in batch.samples]
-
-
-def _by_itself(modality: Modality) -> Modality:
-    """Returns a modality that needs no picture to lie over: as a question of its own."""
-    if modality.follows is None:
-        return modality
-    alone: Modality = replace(modality.config, follows=None).build()  # type: ignore[type-var, attr-defined]
-    alone.restore(modality.state())
-    return alone

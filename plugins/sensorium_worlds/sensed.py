@@ -32,9 +32,8 @@ def temperatures(ink: NDArray[np.float64], random: np.random.Generator) -> NDArr
     warmth = ink
     for axis in (0, 1):
         padded = np.pad(warmth, [(1, 1) if each == axis else (0, 0) for each in (0, 1)], "edge")
-        warmth = sum(
-            share * np.take(padded, np.arange(len(ink)) + at, axis) for at, share in enumerate((0.2, 0.6, 0.2))
-        )
+        parts = [np.take(padded, np.arange(len(ink)) + at, axis) for at in range(3)]
+        warmth = 0.2 * parts[0] + 0.6 * parts[1] + 0.2 * parts[2]
     measured: NDArray[np.float32] = (wall + random.uniform(8, 14) * warmth + random.normal(0, 0.6, ink.shape)).astype(
         np.float32
     )
