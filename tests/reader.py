@@ -11,7 +11,16 @@ ROOT = Path(__file__).parents[1]
 SETS = {
     "coco": "tiny_coco",
     **{
-        name: name for name in ("MNIST", "ESC-10", "GRID-samples", "easy-VQA", "free-spoken-digit-dataset", "word-text")
+        name: name
+        for name in (
+            "MNIST",
+            "ESC-10",
+            "GRID-samples",
+            "based-cooking",
+            "easy-VQA",
+            "free-spoken-digit-dataset",
+            "word-text",
+        )
     },
 }
 """Folder below `data` that the documents name -> that of the real data."""

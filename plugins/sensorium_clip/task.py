@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import Batch, Encoder, Fusion, Loss, Modality, NamedModules, Rows, Split, Task, UserError
+from sensorium import Batch, Encoder, Features, Fusion, Loss, Modality, NamedModules, Rows, Split, Task, UserError
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.text import Text
 from sensorium.builtin.modalities.vector import Vector
@@ -91,6 +91,13 @@ class Clip(Task):
             return super().encoder_of(field)
         encoder: Encoder = self.encoders[field]  # type: ignore[assignment]
         return encoder
+
+    def embedding_of(self, field: str, features: Features) -> Tensor:
+        """Returns features of one of both fields in the common space, (B, D) of unit length."""
+        if field not in self.fields:
+            return super().embedding_of(field, features)
+        joint: dict[str, Features] = self.fusion({field: features})
+        return joint[field].pooled
 
     # ---- training ----------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from sensorium import Batch, Modality, Objective, Rows, Split, Stage, Task, User
 from sensorium.builtin.judging import judged
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.number import Number
+from sensorium.builtin.modalities.vector import Vector
 from sensorium.ops.diffusion import Diffusion
 from sensorium_dalle2 import report
 from sensorium_dalle2.decoder import Decoder
@@ -86,11 +87,8 @@ class Dalle2(Task):
         self.prior = Prior(config.prior, reader.dim, space, sentence.shape[0], config.steps)
         self.decoder = Decoder(config.decoder, image.config.channels, space, config.steps)
         self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
-        own = {
-            "other": image,
-            "share": Number(Number.Config(least=0, most=1)),
-            "seed": Number(Number.Config(least=0, whole=True)),
-        }
+        share, seed = Number(Number.Config(least=0, most=1)), Number(Number.Config(least=0, whole=True))
+        own = {"other": image, "embedding": Vector(Vector.Config(size=space)), "share": share, "seed": seed}
         self.inputs = self.apart("inputs", {config.sentence: sentence, config.image: image}, own)
         self.optional = frozenset(self.inputs)
         self.outputs = {config.image: image}
@@ -228,9 +226,9 @@ class Dalle2(Task):
         return [f"{rows['sentence'][0]!r}: cosine {text:.3f} with its picture, {prior:.3f} by way of the prior."]
 
     def predict(self, batch: Batch) -> dict[str, Any]:
-        """Returns a picture (B, C, H, W): of a sentence, like a picture, or between two of them.
+        """Returns a picture (B, C, H, W): of a sentence, a picture or an embedding in CLIP's space, or between two.
 
-        Several are mixed one after another, in the order of sentence, picture, other picture: each time `share`
+        Several are mixed one after another, in the order of sentence, picture, other, embedding: each time `share`
         of the way is gone from what there is to what comes.
 
         Raises:
@@ -239,10 +237,11 @@ class Dalle2(Task):
         sentence, image = self.config.sentence, self.config.image
         sources = [self.imagine(self.read(batch), batch)] if sentence in batch else []
         sources += [self.embed(batch, image, batch[name]) for name in (image, "other") if name in batch]
+        sources += [F.normalize(batch["embedding"], dim=1) * self.scale] if "embedding" in batch else []
         if not sources or ("share" in batch and len(sources) < 2):
             raise UserError(
                 "There is nothing to draw." if not sources else "There is nothing to share with.",
-                f"{sentence}, {image} or other were expected; two of them with a share between 0 and 1.",
+                f"{sentence}, {image}, other or embedding were expected; two of them with a share between 0 and 1.",
             )
         share = batch["share"] if "share" in batch else torch.full((len(batch),), 0.5, device=batch.device)
         embedding = reduce(lambda one, other: slerp(one, other, share), sources)

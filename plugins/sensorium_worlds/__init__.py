@@ -5,11 +5,13 @@ from sensorium import hookimpl
 
 @hookimpl
 def sensorium_datasets() -> dict[str, str]:
-    """Coloured digits on a canvas with words about them; digits that are seen, heard and mouthed; digits that move."""
+    """Coloured digits on a canvas with words about them; digits seen, heard and mouthed; digits that move; dishes."""
     return {
         "digits_canvas": "sensorium_worlds.canvas:DigitsCanvas",
         "digits_av": "sensorium_worlds.av:DigitsAV",
         "digits_av_mixtures": "sensorium_worlds.mixtures:DigitsAVMixtures",
+        "kitchen": "sensorium_worlds.kitchen:Kitchen",
+        "digits_many": "sensorium_worlds.many:DigitsMany",
         "digits_moving": "sensorium_worlds.moving:DigitsMoving",
         "digits_either": "sensorium_worlds.either:DigitsEither",
     }

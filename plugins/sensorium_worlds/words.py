@@ -65,6 +65,11 @@ def properties(items: Sequence[Item]) -> list[str]:
     return sorted({word for item in items for word in (item.colour, item.digit)})
 
 
+def attributes(items: Sequence[Item]) -> list[str]:
+    """Returns what is in the scene, each word by itself: `red`, `three`, `red three`, `top left`."""
+    return sorted({word for i in items for word in (i.colour, i.digit, f"{i.colour} {i.digit}", i.place)})
+
+
 @dataclass(frozen=True)
 class Question:
     """A question about a scene.

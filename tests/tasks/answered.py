@@ -36,6 +36,11 @@ def clip(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["label"], (scale * rows["logits.zero_shot"]).softmax(-1))
 
 
+def recipes(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    for field in ("image", "recipe"):
+        close(answer[f"{field}_embedding"], rows[f"embedding.{field}"])
+
+
 def recognition(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["tags"], rows["scores.tags"].sigmoid())
 
@@ -70,6 +75,11 @@ def drawn(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["image"], rows["drawn"])
 
 
+def tagging(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    close(answer["image_embedding"], rows["embedding.image"])
+    close(answer["tags"], rows["scores.tags"].clamp(min=0))
+
+
 def vqa(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     label = task.outputs["answer"]
     assert [label.names[best] for best in answer["answer"].argmax(1).tolist()] == list(rows["said.answer"])
@@ -86,17 +96,26 @@ def fused(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["label"], rows["logits.label"].softmax(-1))
 
 
+def imagebind(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    for field, output in task.embeddings.items():
+        close(answer[output], rows[f"embedding.{field}"])
+    close(answer["digit"], rows["logits.digit"].softmax(-1))
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
     "fused": fused,
     "gradient_blending": fused,
+    "imagebind": imagebind,
     "ogm_ge": fused,
+    "recipes": recipes,
     "recognition": recognition,
     "separation": separation,
     "show_and_tell": caption,
     "show_attend_and_tell": attention,
     "soundnet": soundnet,
+    "tagging": tagging,
     "text2image": drawn,
     "vqa": vqa,
     "word2vec": word2vec,

@@ -39,7 +39,8 @@ def shortened(task: str, steps: int, *more: str) -> list[str]:
     plain = loaded.plain()
     dropouts = [f"{path}=0.0" for path in _found(plain["model"], "model", "dropout")]
     rates = [f"{path}={CALM * lr}" for path, lr in _found(plain["training"], "training", "lr").items()]
-    limits = {name: HELD if name in ("test", "validation") else max(LEARNT, each * BATCH) for name in assembly.splits}
+    measured = {*experiment.evaluation.finally_on, *experiment.evaluation.meanwhile_on, "test", "validation"}
+    limits = {name: HELD if name in measured else max(LEARNT, each * BATCH) for name in assembly.splits}
     labels = [name for name, each in plain["modalities"].items() if each["name"] == "label"]
     return [
         f"dataset.limit={json.dumps(limits)}",

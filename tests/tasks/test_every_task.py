@@ -119,7 +119,7 @@ def test_the_contribution_of_each_input_is_reported(trained: Any) -> None:
 def test_predict_gives_what_was_evaluated(trained: Any) -> None:
     name, _, whole = trained
     task = whole.assembly.task.eval()
-    samples, modalities = whole.assembly.splits["test"], whole.assembly.modalities
+    samples, modalities = whole.assembly.splits[measured(whole)], whole.assembly.modalities
     with Loader(samples, modalities, 0) as loader:
         rows = gather(task, loader, torch.device("cpu"), 16)
         batches = list(loader.stream([(None, list(range(start, start + 4))) for start in (0, 4)]))
@@ -128,18 +128,24 @@ def test_predict_gives_what_was_evaluated(trained: Any) -> None:
         ROWS_SAY[name](task, of_batch, task.predict(question(task, name, batch)), batch)
 
 
+def measured(whole: Trained) -> str:
+    """Returns the split that a training measured."""
+    return whole.assembly.loaded.experiment.evaluation.finally_on[0]
+
+
 def test_gradients_reach_every_parameter(trained: Any) -> None:
-    """Of each objective, those that it updates, over a few batches of the training split."""
+    """Of each objective, those that it updates, over a few batches of the split that it learns from."""
     _, _, whole = trained
     task = whole.assembly.task
     for stage in task.stages():
+        split = whole.assembly.splits[whole.assembly.loaded.experiment.training.plan(stage.name).split]
         for objective in stage.objectives:
             task.requires_grad_(False).eval()
             task.zero_grad()
             parts = [(part, task.get_submodule(part)) for part in objective.updates]
             for _, module in parts:
                 module.train().requires_grad_(True)
-            with Loader(whole.assembly.splits["train"], whole.assembly.modalities, 0) as loader:
+            with Loader(split, whole.assembly.modalities, 0) as loader:
                 for seed, batch in enumerate(
                     loader.stream([(1, list(range(start, start + 8))) for start in (0, 8, 16)])
                 ):
@@ -161,7 +167,7 @@ def test_it_is_asked_over_http_and_on_its_page_with_a_real_file(
 ) -> None:
     task, _, whole = trained
     predictor = Predictor.load(whole.outcome.model)
-    question = real_question(predictor)
+    question = real_question(predictor, measured(whole))
     (right,) = predictor([question])
     right = json.loads(json.dumps(as_json(right)))
     local = Local(load(whole.outcome.model, task, Limits(), 2))
@@ -201,13 +207,13 @@ def shown(part: Any, right: Any) -> Any:
     return text if isinstance(right, str) else json.loads(text)
 
 
-def real_question(predictor: Predictor) -> dict[str, Any]:
-    """Returns the required inputs as a sample of the test split has them, media as files."""
+def real_question(predictor: Predictor, split: str) -> dict[str, Any]:
+    """Returns the required inputs as a sample of a split has them, media as files."""
     model = predictor.model
     task = model.task
     names = [name for name in task.inputs if name not in task.optional and name in model.modalities]
     names = names or [name for name in task.inputs if name in model.modalities][:1]
-    sample = open_split(model.loaded, model.modalities, "test")[HELD // 2]
+    sample = open_split(model.loaded, model.modalities, split)[HELD // 2]
     question = {}
     for name in names:
         question[name] = file(task.inputs[name], sample[name]) if task.inputs[name].accepts else sample[name]

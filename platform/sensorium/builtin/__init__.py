@@ -9,7 +9,7 @@ HERE = "sensorium.builtin"
 
 @hookimpl
 def sensorium_modalities() -> dict[str, str]:
-    """Pictures, words, sound, classes, tags, numbers and vectors."""
+    """Pictures, words, sound, depth, temperature, series, classes, tags, numbers and vectors."""
     return {
         "image": f"{HERE}.modalities.image:Image",
         "text": f"{HERE}.modalities.text:Text",
@@ -19,6 +19,9 @@ def sensorium_modalities() -> dict[str, str]:
         "tags": f"{HERE}.modalities.tags:Tags",
         "number": f"{HERE}.modalities.number:Number",
         "vector": f"{HERE}.modalities.vector:Vector",
+        "depth": f"{HERE}.modalities.measured:Depth",
+        "thermal": f"{HERE}.modalities.measured:Thermal",
+        "series": f"{HERE}.modalities.series:Series",
         "heatmaps": f"{HERE}.modalities.heatmaps:Heatmaps",
     }
 

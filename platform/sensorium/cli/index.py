@@ -18,7 +18,10 @@ def index(
     ],
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="New folder for the index.")],
     options: Overrides = None,
-    field: Annotated[str | None, typer.Option(metavar="FIELD", help="Field to index, where there is a choice.")] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="Field to index, where there is a choice; may be repeated."),
+    ] = None,
     plugins: Allowed = None,
     as_json: Json = False,
 ) -> None:
@@ -26,6 +29,7 @@ def index(
 
     Example:
         sensorium index models:/digits/1 digits:test --field image --output index
+        sensorium index models:/bind/1 :all_test --field image --field depth --output index
     """
     from sensorium.inference.bulk import plan
     from sensorium.inference.index import make
@@ -33,11 +37,11 @@ def index(
     from sensorium.tracking.models import fetch
 
     predictor = Predictor.load(fetch(model))
-    made = make(predictor, plan(model, predictor, source, options or []), field, output)
+    made = make(predictor, plan(model, predictor, source, options or []), field or [], output)
     if made.errors:
         warn(f"{len(made.errors)} could not be read, the first is {made.errors[0]}")
     if as_json:
         print_json({"output": str(output), "errors": len(made.errors), **asdict(made.about)})
     else:
         about = made.about
-        print(f"{about.rows} embeddings of {about.dim} numbers of `{about.field}` in {output}")
+        print(f"{about.rows} embeddings of {about.dim} numbers of {', '.join(about.inputs)} in {output}")

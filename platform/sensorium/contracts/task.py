@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from sensorium.contracts.component import Component, Config
-from sensorium.contracts.data import Batch, Rows
+from sensorium.contracts.data import Batch, Features, Rows
 from sensorium.contracts.dataset import Split
 from sensorium.contracts.metric import Metric
 from sensorium.contracts.modality import Modality
@@ -185,6 +185,22 @@ class Task(Component, nn.Module):
             f"The task {type(self).__name__} lends no encoder of {field!r}.",
             "A task was expected whose `encoder_of` returns one.",
             "Take `recognition` or `clip`.",
+        )
+
+    def embedding_of(self, field: str, features: Features) -> Tensor:
+        """Returns features of a field in the space of `embeddings`, (B, D), for another task that builds on this one.
+
+        Args:
+            field: Whose encoder the features come from.
+            features: With `pooled`: what `encoder_of(field)` returned, or a part of it, such as single tokens.
+
+        Raises:
+            UserError: The task has no such space.
+        """
+        raise UserError(
+            f"The task {type(self).__name__} brings no features of {field!r} into a common space.",
+            "A task was expected whose `embedding_of` does.",
+            "Take `clip`.",
         )
 
     def alone(self, outputs: Any, batch: Batch) -> Alone:

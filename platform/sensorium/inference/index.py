@@ -43,14 +43,14 @@ class About:
     Attributes:
         model: MODEL that made it, as it was given.
         fingerprint: SHA-256 of that model's manifest.
-        field: Input whose embeddings it holds.
+        inputs: Inputs whose embeddings it holds.
         rows: Number of embeddings.
         dim: Length of an embedding.
     """
 
     model: str
     fingerprint: str
-    field: str
+    inputs: list[str]
     rows: int
     dim: int
 
@@ -61,11 +61,13 @@ class Hit:
 
     Attributes:
         id: The sample's id, or the path of its file.
+        input: What of the sample was found: its picture, its sound.
         score: Inner product of both embeddings; for unit vectors the cosine of the angle between them.
         fields: Texts, paths and numbers of the sample.
     """
 
     id: str
+    input: str
     score: float
     fields: dict[str, Any]
 
@@ -130,7 +132,7 @@ class Index:
         query = np.asarray([embedding], dtype=np.float32)
         scores, places = self._vectors.search(query, min(count, self.about.rows))
         found = [(self._rows[place], score) for place, score in zip(places[0], scores[0], strict=True) if place >= 0]
-        return [Hit(row["id"], float(score), row["fields"]) for row, score in found]
+        return [Hit(row["id"], row["input"], float(score), row["fields"]) for row, score in found]
 
 
 @dataclass(frozen=True)
@@ -146,13 +148,13 @@ class Made:
     errors: list[str]
 
 
-def make(predictor: Predictor, work: Plan, field: str | None, folder: Path) -> Made:
+def make(predictor: Predictor, work: Plan, inputs: Sequence[str], folder: Path) -> Made:
     """Makes an index of the embeddings of many samples; those that cannot be read are left out.
 
     Args:
         predictor: The model.
         work: What is asked.
-        field: Input whose embeddings are indexed; None where there is no choice.
+        inputs: Those whose embeddings are indexed, side by side; none where there is no choice.
         folder: Where the index will be, whole or not at all.
 
     Raises:
@@ -165,26 +167,27 @@ def make(predictor: Predictor, work: Plan, field: str | None, folder: Path) -> M
     samples = work.open(task, predictor.model.loaded.plugins)
     if not work.rows:
         raise UserError("There is nothing to index.", "The split is empty.", "Choose another one.")
-    field = _field(predictor, field, samples[0][1])
-    needed = [name for name in task.inputs if name == field or name not in task.optional]
-    asker = Asker(predictor, replace(work, fields=needed) if work.dataset else work, BATCH)
+    inputs = _chosen(predictor, inputs, samples[0][1])
     vectors: Any = None
     rows: list[dict[str, Any]] = []
     errors: list[str] = []
-    for part in range(work.parts):
-        block = []
-        for place, row in enumerate(asker.part(part), part * PART):
-            if row["error"] is not None:
-                errors.append(f"{row['id']}: {row['error']}")
-                continue
-            block.append(row[task.embeddings[field]])
-            rows.append({"id": row["id"], "fields": _shown(samples[place][1])})
-        if block:
-            vectors = _empty(faiss, len(block[0]), work.rows) if vectors is None else vectors
-            vectors.add(np.asarray(block, dtype=np.float32))
+    for field in inputs:
+        needed = [name for name in task.inputs if name == field or name not in task.optional]
+        asker = Asker(predictor, replace(work, fields=needed) if work.dataset else work, BATCH)
+        for part in range(work.parts):
+            block = []
+            for place, row in enumerate(asker.part(part), part * PART):
+                if row["error"] is not None:
+                    errors.append(f"{row['id']}: {row['error']}")
+                    continue
+                block.append(row[task.embeddings[field]])
+                rows.append({"id": row["id"], "input": field, "fields": _shown(samples[place][1])})
+            if block:
+                vectors = _empty(faiss, len(block[0]), work.rows * len(inputs)) if vectors is None else vectors
+                vectors.add(np.asarray(block, dtype=np.float32))
     if vectors is None:
         raise SensoriumError("No sample could be read.", f"The first of {len(errors)}: {errors[0]}")
-    about = About(work.model, fingerprint(predictor.model.checkpoint.folder), field, len(rows), vectors.d)
+    about = About(work.model, fingerprint(predictor.model.checkpoint.folder), list(inputs), len(rows), vectors.d)
 
     def write(partial: Path) -> None:
         faiss.write_index(vectors, str(partial / VECTORS))
@@ -210,8 +213,8 @@ def _empty(faiss: Any, dim: int, rows: int) -> Any:
     return graph
 
 
-def _field(predictor: Predictor, name: str | None, sample: Mapping[str, Any]) -> str:
-    """Returns the input whose embeddings are indexed: the one that is named, the only one, or the only medium."""
+def _chosen(predictor: Predictor, names: Sequence[str], sample: Mapping[str, Any]) -> Sequence[str]:
+    """Returns the inputs whose embeddings are indexed: those that are named, the only one, or the only medium."""
     task = predictor.model.task
     if not task.embeddings:
         raise UserError(
@@ -220,18 +223,19 @@ def _field(predictor: Predictor, name: str | None, sample: Mapping[str, Any]) ->
             "Take another model.",
         )
     there = [each for each in task.embeddings if each in sample]
-    if name is not None:
+    for name in names:
         if name not in there:
             raise unknown("field with an embedding", name, there)
-        return name
+    if names:
+        return list(dict.fromkeys(names))
     media = [each for each in there if task.inputs[each].accepts]
     for choice in (there, media):
         if len(choice) == 1:
-            return choice[0]
+            return choice
     raise UserError(
         "It is not clear which field to index.",
         f"Fields with an embedding: {', '.join(there) or 'none'}.",
-        "Name one with --field.",
+        "Name one with --field, or several.",
     )
 
 
@@ -246,9 +250,9 @@ def _row(stored: Any) -> dict[str, Any]:
     Raises:
         TypeError, KeyError: It is something else.
     """
-    row: dict[str, Any] = {"id": stored["id"], "fields": stored["fields"]}
-    if not isinstance(row["id"], str) or not isinstance(row["fields"], dict):
-        raise TypeError("a row has an id, which is a string, and fields, which are a mapping")
+    row: dict[str, Any] = {"id": stored["id"], "input": stored["input"], "fields": stored["fields"]}
+    if not isinstance(row["id"], str) or not isinstance(row["input"], str) or not isinstance(row["fields"], dict):
+        raise TypeError("a row has an id and an input, which are strings, and fields, which are a mapping")
     return row
 
 

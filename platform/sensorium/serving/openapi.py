@@ -89,7 +89,12 @@ def _operations(name: str, model: Description, indexed: bool) -> dict[str, Any]:
         given = {output: model.answer[output] for output in outputs if output in model.answer}
         operations["embed"] = _variant(predict, f"embed_{name}", "The embeddings of an example", outputs, given)
     if model.embeddings and indexed:
-        hit = {"id": {"type": "string"}, "score": {"type": "number"}, "fields": {"type": "object"}}
+        hit = {
+            "id": {"type": "string"},
+            "input": {"type": "string"},
+            "score": {"type": "number"},
+            "fields": {"type": "object"},
+        }
         hits = {"type": "array", "items": {"type": "object", "properties": hit, "required": list(hit)}}
         summary = "What lies nearest to an example, best first"
         operations["search"] = _variant(predict, f"search_{name}", summary, {"hits": hits})

@@ -62,7 +62,7 @@ def add_search(app: FastAPI, service: Service) -> None:
             raise Refusal(422, f"The question has {len(embeddings)} embeddings: {', '.join(embeddings)}.", "Give one.")
         (output,) = embeddings.values()
         hits = await asyncio.to_thread(index.search, answer.outputs[output], count)
-        shown = [{"id": hit.id, "score": hit.score, "fields": hit.fields} for hit in hits]
+        shown = [{"id": hit.id, "input": hit.input, "score": hit.score, "fields": hit.fields} for hit in hits]
         headers = {"X-Model-Version": answer.version.encode("ascii", "replace").decode()}
         return Response(json.dumps({"hits": shown}, ensure_ascii=False).encode(), 200, headers, kind)
 

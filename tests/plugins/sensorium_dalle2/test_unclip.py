@@ -254,6 +254,15 @@ def test_interpolation_goes_from_one_picture_to_the_other(task, batch):
     assert torch.allclose(drawn(image=batch["image"], other=other, share=torch.ones(B)), drawn(image=other), atol=1e-3)
 
 
+def test_an_embedding_in_the_space_of_clip_is_drawn_as_what_it_is_the_embedding_of(task, batch):
+    clip = task.clip.predict(Batch(batch.samples, {"image": batch["image"]}))["image_embedding"]
+    drawn, like = (
+        task.predict(Batch(batch.samples, fields))["image"]
+        for fields in ({"embedding": clip}, {"image": batch["image"]})
+    )
+    assert torch.allclose(drawn, like, atol=1e-3)
+
+
 def test_conditions_are_withheld_from_a_tenth(task, batch):
     many = Batch([{"id": str(number)} for number in range(2000)], seed=1)
     assert 0.88 < task._told(many).float().mean() < 0.92

@@ -237,3 +237,12 @@ def test_no_pixels_of_a_digit_cross_from_one_split_to_another(world):
         assert len(drawn[split]) > 50
     assert not drawn["train"] & drawn["validation"]
     assert not drawn["train"] & drawn["test"]
+
+
+def test_attributes_are_the_words_of_a_scene_each_by_itself():
+    assert words.attributes([Item("seven", "blue", "bottom right", 0)]) == [
+        "blue",
+        "blue seven",
+        "bottom right",
+        "seven",
+    ]

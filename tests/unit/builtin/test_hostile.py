@@ -22,7 +22,9 @@ from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.heatmaps import Heatmaps
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.label import Label
+from sensorium.builtin.modalities.measured import Depth, Thermal
 from sensorium.builtin.modalities.number import Number
+from sensorium.builtin.modalities.series import Series
 from sensorium.builtin.modalities.tags import Tags
 from sensorium.builtin.modalities.text import Text
 from sensorium.builtin.modalities.vector import Vector
@@ -32,6 +34,23 @@ SECONDS = float(os.environ.get("SENSORIUM_FUZZ_SECONDS", "10"))
 IMAGE = Image(Image.Config(size=16, max_pixels=1_000_000))
 AUDIO = Audio(Audio.Config(max_seconds=10, max_bytes=64 << 20))
 VIDEO = Video(Video.Config(size=16, max_pixels=1_000_000, max_seconds=10, max_bytes=64 << 20, sample_rate=16000))
+DEPTH = Depth(Depth.Config(size=16, max_pixels=1_000_000))
+THERMAL = Thermal(Thermal.Config(size=16, max_pixels=1_000_000))
+SERIES = Series(Series.Config(channels=6, length=16, max_readings=100_000))
+
+
+def readings(write):
+    """Returns sixteen readings of six channels as a file."""
+    buffer = io.BytesIO()
+    write(buffer, np.random.default_rng(0).normal(size=(16, 6)))
+    return buffer.getvalue()
+
+
+def deep():
+    """Returns a PNG of 16 bits."""
+    buffer = io.BytesIO()
+    Pillow.fromarray(np.random.default_rng(0).integers(0, 10_000, (16, 16), np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def picture(kind):
@@ -83,6 +102,11 @@ VALID = {
             "h264": "libx264",
         }.items()
     },
+    "PNG of 16 bits": (DEPTH, deep),
+    "thermal PNG": (THERMAL, deep),
+    "NPY": (DEPTH, lambda: readings(np.save)),
+    "NPY series": (SERIES, lambda: readings(np.save)),
+    "CSV": (SERIES, lambda: readings(lambda file, array: np.savetxt(file, array, delimiter=","))),
 }
 """Format -> what reads it, and what makes a file of it."""
 
@@ -173,7 +197,17 @@ for _ in range(2000):
 
 @pytest.mark.parametrize(
     "modality",
-    [Number.Config(), Vector.Config(size=3), Tags.Config(), Label.Config(), Text.Config(), Heatmaps.Config()],
+    [
+        Number.Config(),
+        Vector.Config(size=3),
+        Tags.Config(),
+        Label.Config(),
+        Text.Config(),
+        Heatmaps.Config(),
+        Depth.Config(),
+        Thermal.Config(),
+        Series.Config(channels=3, length=4),
+    ],
     ids=lambda config: config.owner.__name__,
 )
 def test_values_of_strange_shapes_are_refused_or_taken(modality):

@@ -46,7 +46,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(predictor, models, pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("index") / "pictures"
-    return folder, make(predictor, plan(models[0], predictor, f"{pictures}/*.png", []), None, folder)
+    return folder, make(predictor, plan(models[0], predictor, f"{pictures}/*.png", []), [], folder)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_a_picture_of_the_index_finds_itself_first(client, predictor, pictures):
 
 def test_what_cannot_be_read_is_left_out_and_told(made):
     folder, result = made
-    assert (result.about.rows, result.about.field, len(result.errors)) == (8, "image", 1)
+    assert (result.about.rows, result.about.inputs, len(result.errors)) == (8, ["image"], 1)
     assert "4.png" in result.errors[0]
     assert sorted(path.name for path in folder.iterdir()) == ["index.json", "rows.jsonl", "vectors.faiss"]
 
@@ -159,22 +159,32 @@ def test_the_document_is_true(client, pictures):
 
 def test_a_dataset_is_indexed_with_what_shows_a_hit(predictor, models, tmp_path):
     work = plan(models[0], predictor, "digits:test", ["dataset.limit={test: 6}"])
-    result = make(predictor, work, "text", tmp_path / "words")
-    assert (result.about.rows, result.about.field) == (6, "text")
+    result = make(predictor, work, ["text"], tmp_path / "words")
+    assert (result.about.rows, result.about.inputs) == (6, ["text"])
     index = Index(tmp_path / "words")
     hit = index.search(predictor([{"text": "the digit three"}])[0]["text_embedding"], 1)[0]
     assert isinstance(hit.fields["text"], str)
     assert hit.id.startswith("test/")
-    assert make(predictor, work, None, tmp_path / "pictures").about.field == "image"
+    assert make(predictor, work, [], tmp_path / "pictures").about.inputs == ["image"]
     with pytest.raises(UserError, match="Did you mean 'image'"):
-        make(predictor, work, "imge", tmp_path / "no")
+        make(predictor, work, ["imge"], tmp_path / "no")
     with pytest.raises(UserError, match="is there already"):
-        make(predictor, work, "text", tmp_path / "words")
+        make(predictor, work, ["text"], tmp_path / "words")
+
+
+def test_an_index_holds_several_inputs_side_by_side(predictor, models, tmp_path):
+    work = plan(models[0], predictor, "digits:test", ["dataset.limit={test: 6}"])
+    result = make(predictor, work, ["image", "text", "image"], tmp_path / "both")
+    assert (result.about.rows, result.about.inputs) == (12, ["image", "text"])
+    hits = Index(tmp_path / "both").search(predictor([{"text": "the digit three"}])[0]["text_embedding"], 12)
+    assert sorted((hit.id, hit.input) for hit in hits) == [
+        (f"test/{number}", name) for number in range(6) for name in ("image", "text")
+    ]
 
 
 def test_a_large_index_is_a_graph_that_finds_the_same(predictor, models, pictures, tmp_path, monkeypatch, made):
     monkeypatch.setattr(indexing, "EXACT", 4)
-    make(predictor, plan(models[0], predictor, f"{pictures}/*.png", []), None, tmp_path / "graph")
+    make(predictor, plan(models[0], predictor, f"{pictures}/*.png", []), [], tmp_path / "graph")
     graph, exact = Index(tmp_path / "graph"), Index(made[0])
     assert isinstance(faiss.read_index(str(tmp_path / "graph" / "vectors.faiss")), faiss.IndexHNSWFlat)
     embedding = predictor([{"image": str(pictures / "7.png")}])[0]["image_embedding"]

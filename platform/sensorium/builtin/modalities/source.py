@@ -12,6 +12,9 @@ from sensorium import MediaError, expanded
 
 Source = str | Path | bytes | bytearray | memoryview
 
+LONGEST = 4096
+"""Characters of the longest path of Linux."""
+
 
 @contextmanager
 def opened(raw: Source) -> Iterator[tuple[BinaryIO, str]]:
@@ -23,7 +26,7 @@ def opened(raw: Source) -> Iterator[tuple[BinaryIO, str]]:
     Raises:
         MediaError: It is not there, is empty, or may not be read.
     """
-    name = "the bytes given" if isinstance(raw, (bytes, bytearray, memoryview)) else str(raw)
+    name = "the bytes given" if isinstance(raw, (bytes, bytearray, memoryview)) else _short(str(raw))
     try:
         file = _open(raw)
         size = file.seek(0, io.SEEK_END)
@@ -61,6 +64,11 @@ def readable(name: str, what: str, expected: str) -> Iterator[None]:
         raise MediaError(
             f"{name}: is not a readable {what} ({reason}).", expected, "Replace the file or leave it out."
         ) from cause
+
+
+def _short(path: str) -> str:
+    """Returns a path for messages; of what is longer than any path, its beginning."""
+    return path if len(path) <= LONGEST else f"{path[:60]}…"
 
 
 def _open(raw: Source) -> BinaryIO:

@@ -1,0 +1,83 @@
+"""Photographs with the categories of what is in them, in the layout of COCO's instances."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sensorium import Dataset, UserError, expanded, unknown
+from sensorium.builtin.datasets.files import Columns, require, require_media
+from sensorium.builtin.datasets.records import read
+from sensorium.builtin.values import once, shown
+
+
+class CocoCategories(Dataset):
+    """Photographs and the names of the categories that are in them; one sample for each photograph.
+
+    Format: T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014; cocodataset.org.
+    """
+
+    fields: ClassVar[dict[str, str]] = {"image": "image", "tags": "tags"}
+    config: Config
+
+    class Config(Dataset.Config):
+        """Where annotations and photographs lie."""
+
+        root: str
+        """Folder that holds the annotations and the images."""
+        annotations: dict[str, str] = field(
+            default_factory=lambda: {
+                "train": "annotations/instances_train2017.json",
+                "validation": "annotations/instances_val2017.json",
+            }
+        )
+        """Split -> file of instances, below `root`. A split exists when its file does."""
+        images: dict[str, str] = field(default_factory=lambda: {"train": "train2017", "validation": "val2017"})
+        """Split -> folder of images, below `root`."""
+
+        def __post_init__(self) -> None:
+            if self.annotations.keys() != self.images.keys():
+                raise ValueError("annotations and images must name the same splits.")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.root = require(Path(config.root), "folder", "Set `root` to the folder that holds annotations/.")
+        files = config.annotations.items()
+        self.splits = tuple(split for split, name in files if (self.root / expanded(name)).is_file())
+        if not self.splits:
+            name = next(iter(config.annotations.values()), "annotations")
+            require(self.root / expanded(name), "file of instances", "Set `annotations` to the files that are there.")
+
+    def open(self, split: str) -> Columns:
+        """Returns one split, in the order of its images.
+
+        Raises:
+            UserError: There is no such split, or the file is not one of instances.
+        """
+        if split not in self.splits:
+            raise unknown("split", split, self.splits, "CocoCategories")
+        path = self.root / expanded(self.config.annotations[split])
+        folder, content = self.root / expanded(self.config.images[split]), read(path)
+        names = {each.key("id"): each.text("name") for each in content.records("categories")}
+        images = list(content.records("images"))
+        once(((image.key("id"), image.place) for image in images), "id of an image")
+        there: dict[Any, set[str]] = {image.key("id"): set() for image in images}
+        for record in content.records("annotations"):
+            image, category = record.key("image_id"), record.key("category_id")
+            for what, value, known in (("image_id", image, there), ("category_id", category, names)):
+                if value not in known:
+                    raise UserError(
+                        f"{record.place}, {what}, is {shown(value)}.",
+                        f"The id of one of `{'images' if known is there else 'categories'}` was expected.",
+                        "Choose the file of instances (instances_*.json), or mend it.",
+                    )
+            there[image].add(names[category])
+        columns: dict[str, list[Any]] = {
+            "id": [str(image) for image in there],
+            "image": [str(folder / image.text("file_name")) for image in images],
+            "tags": [sorted(tags) for tags in there.values()],
+        }
+        if self.config.broken == "refuse":
+            require_media(columns["image"], path)
+        return Columns(columns, path)
