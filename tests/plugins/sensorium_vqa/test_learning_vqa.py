@@ -11,7 +11,7 @@ from training import weights_of
 pytestmark = pytest.mark.learn
 
 WORLD = (
-    "dataset={name: digits_canvas, source: digits, cell: 10, train: 2000, held_out: 200}",
+    "dataset={name: digits_canvas, source: digits, cell: 10, train: 1400, held_out: 200}",
     "modalities={image: {name: image, size: 20}, question: {name: text, max_length: 16, lowercase: true},"
     " answer: label, tags: tags, things: tags}",
     "evaluation={split: validation, contributions: false, plots: false}",
