@@ -1,9 +1,5 @@
-"""Runs a function in fresh processes, alone or on several that are joined by gloo.
+"""Runs a function in fresh processes, alone or on several that are joined by gloo."""
 
-One process that has torch is forked, so that starting costs milliseconds instead of seconds.
-"""
-
-import multiprocessing
 import pickle
 import tempfile
 import traceback
@@ -12,16 +8,10 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any
 
+from forked import context, started
+
 SECONDS = 60
 """Time that a process, or a collective call, may take."""
-
-context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(
-    [
-        *("sensorium.training.execution", "torch._dynamo", "torchvision", "sklearn.datasets", "tokenizers"),
-        *("scipy.signal", "matplotlib.figure", "soundfile", "pytest", "hypothesis"),
-    ]
-)
 
 
 def together(workers: int, function: Callable[..., Any], *args: Any, seconds: float = SECONDS) -> list[Any]:
@@ -52,8 +42,7 @@ def alone(function: Callable[..., Any], *args: Any) -> int:
 
 def _start(function: Callable[..., Any], args: Any, rank: int, workers: int, store: str) -> Any:
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, function, args, rank, workers, store), daemon=True)
-    process.start()
+    process = started(_work, theirs, function, args, rank, workers, store)
     theirs.close()
     return process, ours
 

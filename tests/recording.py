@@ -6,7 +6,6 @@ Importing MLflow and making a database take seconds of the processor, each time 
 from __future__ import annotations
 
 import fcntl
-import multiprocessing
 import os
 import shutil
 import sys
@@ -18,12 +17,11 @@ from typing import IO, Any
 
 import pytest
 
+from forked import context, started
 from sensorium.tracking.lock import lock_file, open_lock
 
 CACHE = Path(__file__).parent.parent / ".pytest_cache" / "d"
 SCHEME = "sqlite:///"
-
-context = multiprocessing.get_context("forkserver")
 
 
 @contextmanager
@@ -43,23 +41,18 @@ class Forked:
 
 def launched(run: str) -> Forked:
     """Starts the writer of a run."""
-    context.set_forkserver_preload(["sensorium.tracking.writer", "mlflow.store.tracking.sqlalchemy_store"])
     theirs, stdin = context.Pipe(duplex=False)
     stdout, answer = context.Pipe(duplex=False)
-    given = theirs, answer, str(lock_file(run)), str(Path.cwd()), dict(os.environ)
-    context.Process(target=_write, args=given).start()
+    started(_write, theirs, answer, str(lock_file(run)), daemon=False)
     forked = Forked(os.fdopen(os.dup(stdin.fileno()), "w"), os.fdopen(os.dup(stdout.fileno())))
     for end in (theirs, answer, stdin, stdout):
         end.close()
     return forked
 
 
-def _write(stdin: Connection, stdout: Connection, lock: str, folder: str, variables: dict[str, str]) -> None:
+def _write(stdin: Connection, stdout: Connection, lock: str) -> None:
     from sensorium.tracking import records, writer
 
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(variables)
     sys.stdin, sys.stdout = os.fdopen(os.dup(stdin.fileno())), os.fdopen(os.dup(stdout.fileno()), "w")
     stdin.close()
     stdout.close()

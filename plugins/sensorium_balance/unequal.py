@@ -5,15 +5,15 @@ Shapes: C classes, D1 channels of the large vector, D2 of the small one.
 
 from __future__ import annotations
 
-import zlib
 from typing import ClassVar
 
 import numpy as np
 
-from sensorium import Dataset, Sample, Split, unknown
+from sensorium import Sample, Split
+from sensorium.builtin.datasets.drawn import Drawn, DrawnSplit
 
 
-class Unequal(Dataset):
+class Unequal(Drawn):
     """Class means with noise, in two vectors; `spoilt` are the test samples, whose large vector is noise alone.
 
     The means of a class lie apart by the same multiple of the noise in both, so that each vector by itself tells it
@@ -23,13 +23,9 @@ class Unequal(Dataset):
     fields: ClassVar[dict[str, str]] = {"large": "vector", "small": "vector", "label": "label"}
     splits = ("train", "validation", "test", "spoilt")
 
-    class Config(Dataset.Config):
+    class Config(Drawn.Config):
         """Sizes."""
 
-        train: int = 2000
-        """Samples of the training split."""
-        held_out: int = 500
-        """Samples of each other split."""
         classes: int = 8
         """C."""
         large: int = 1024
@@ -38,8 +34,6 @@ class Unequal(Dataset):
         """D2."""
         distance: float = 6.0
         """How far the means of two classes lie apart, over the deviation of the noise along any direction."""
-        seed: int = 0
-        """Seed of the world."""
 
         def __post_init__(self) -> None:
             if min(self.train, self.held_out, self.classes - 1, self.large, self.small) < 1 or self.distance <= 0:
@@ -51,38 +45,29 @@ class Unequal(Dataset):
 
     config: Config
 
-    def open(self, split: str) -> Split:
-        """Returns one split.
-
-        Raises:
-            UserError: There is no such split.
-        """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
+    def draw(self, split: str) -> Split:
+        """Returns one of the splits."""
         return Vectors(split, self.config)
 
 
-class Vectors:
+class Vectors(DrawnSplit):
     """One split of the world."""
 
+    homes: ClassVar[dict[str, str]] = {"spoilt": "test"}
+    config: Unequal.Config
+
     def __init__(self, split: str, config: Unequal.Config) -> None:
-        self.split, self.config = split, config
+        super().__init__(split, config)
         random = np.random.default_rng([config.seed, 1])
         self.means = {}
         for name, size in (("large", config.large), ("small", config.small)):
             turned, _ = np.linalg.qr(random.normal(size=(size, config.classes)))
             self.means[name] = turned.T * config.distance / 2**0.5  # the distance of two axes is the root of 2
 
-    def __len__(self) -> int:
-        return self.config.train if self.split == "train" else self.config.held_out
-
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        home = "test" if self.split == "spoilt" else self.split
-        random = np.random.default_rng([self.config.seed, zlib.crc32(home.encode()), index])
+    def sample(self, index: int, random: np.random.Generator) -> Sample:
+        """Returns the class, and both vectors."""
         chosen = int(random.integers(self.config.classes))
-        sample: Sample = {"id": f"{self.split}/{index}", "label": str(chosen)}
+        sample: Sample = {"label": str(chosen)}
         for name, means in self.means.items():
             told = means[chosen] * (self.split != "spoilt" or name == "small")
             sample[name] = (told + random.normal(size=means.shape[1])).astype(np.float32)

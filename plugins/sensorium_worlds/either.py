@@ -5,12 +5,12 @@ What answers with the mean of all pictures draws neither; what draws from their 
 
 from __future__ import annotations
 
-import zlib
 from typing import ClassVar
 
 import numpy as np
 
-from sensorium import Dataset, Sample, Split, unknown
+from sensorium import Dataset, Sample, Split
+from sensorium.builtin.datasets.drawn import Drawn, DrawnSplit
 from sensorium_worlds.handwriting import check_source, handwriting, pool_of
 from sensorium_worlds.scene import DIGITS, MIDDLE, Item, draw
 
@@ -19,25 +19,18 @@ KINDS = ("red", "blue")
 SENTENCES = ("a {}", "there is a {}", "one {}", "a picture of a {}")
 
 
-class DigitsEither(Dataset):
+class DigitsEither(Drawn):
     """Handwritten digits in red or blue, each as often, with sentences that do not say which."""
 
     fields: ClassVar[dict[str, str]] = {"image": "image", "caption": "text", "digit": "label", "colour": "label"}
-    splits = ("train", "validation", "test")
 
-    class Config(Dataset.Config):
+    class Config(Drawn.Config):
         """Where handwriting comes from, and how many pictures are drawn."""
 
         source: Dataset.Config
         """A dataset of single digits with the fields `image` (h, w) and `label`: digits or mnist."""
-        train: int = 4000
-        """Pictures of the training split."""
-        held_out: int = 500
-        """Pictures of the validation and of the test split."""
         side: int = 12
         """Rows and columns of a picture."""
-        seed: int = 0
-        """Seed of the world."""
 
         def __post_init__(self) -> None:
             if min(self.train, self.held_out, self.side - 7) < 1:
@@ -46,38 +39,28 @@ class DigitsEither(Dataset):
 
     config: Config
 
-    def open(self, split: str) -> Split:
-        """Returns one split.
-
-        Raises:
-            UserError: There is no such split.
-        """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
+    def draw(self, split: str) -> Split:
+        """Returns one of the splits."""
         return Pictures(split, self.config)
 
 
-class Pictures:
+class Pictures(DrawnSplit):
     """One split of the world."""
 
+    config: DigitsEither.Config
+
     def __init__(self, split: str, config: DigitsEither.Config) -> None:
-        self.split, self.config = split, config
+        super().__init__(split, config)
         self.source = handwriting(config.source, split)
         self.pool = pool_of(self.source, split)
 
-    def __len__(self) -> int:
-        return self.config.train if self.split == "train" else self.config.held_out
-
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        random = np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), index])
+    def sample(self, index: int, random: np.random.Generator) -> Sample:
+        """Returns a picture and a sentence."""
         digit, colour = DIGITS[int(random.integers(len(DIGITS)))], KINDS[int(random.integers(len(KINDS)))]
         item = Item(digit, colour, MIDDLE, int(random.choice(self.pool[digit])))
         sentence = SENTENCES[int(random.integers(len(SENTENCES)))].format(digit)
         stroke = np.asarray(self.source[item.sample]["image"])
         return {
-            "id": f"{self.split}/{index}",
             "image": draw([item], [stroke], self.config.side, random, cells=1).pixels,
             "caption": sentence,
             "group": digit,

@@ -7,14 +7,14 @@ Shapes: S rows and columns of a picture.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium import Dataset, Sample, Split, unknown
+from sensorium import Sample, Split
+from sensorium.builtin.datasets.drawn import Drawn, DrawnSplit
 
 INGREDIENTS = {
     "tomato": ("disc", (220, 50, 40)),
@@ -47,7 +47,7 @@ NOISE = 6.0
 """Deviation of the noise on each pixel, of 255."""
 
 
-class Kitchen(Dataset):
+class Kitchen(Drawn):
     """Pictures of three ingredients on a base, and their recipes; what lies on top was added last.
 
     The samples of an even index of the validation and the test split, and the next, are twins: they differ in the order
@@ -55,9 +55,8 @@ class Kitchen(Dataset):
     """
 
     fields: ClassVar[dict[str, str]] = {"image": "image", "recipe": "recipe", "class": "label"}
-    splits = ("train", "validation", "test")
 
-    class Config(Dataset.Config):
+    class Config(Drawn.Config):
         """How much is cooked."""
 
         train: int = 4000
@@ -66,8 +65,6 @@ class Kitchen(Dataset):
         """Dishes of the validation and of the test split."""
         side: int = 32
         """S, in pixels."""
-        seed: int = 0
-        """Seed of the world."""
 
         def __post_init__(self) -> None:
             if min(self.train, self.held_out // 2, self.side - 15) < 1:
@@ -75,27 +72,20 @@ class Kitchen(Dataset):
 
     config: Config
 
-    def open(self, split: str) -> Split:
-        """Returns one split.
-
-        Raises:
-            UserError: There is no such split.
-        """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
+    def draw(self, split: str) -> Split:
+        """Returns one of the splits."""
         return Dishes(split, self.config)
 
 
-class Dishes:
+class Dishes(DrawnSplit):
     """One split of the world."""
 
+    config: Kitchen.Config
+
     def __init__(self, split: str, config: Kitchen.Config) -> None:
-        self.split, self.config = split, config
+        super().__init__(split, config)
         self._told: dict[int, Sample] = {}
         self._drawn: dict[int, NDArray[np.uint8]] = {}
-
-    def __len__(self) -> int:
-        return self.config.train if self.split == "train" else self.config.held_out
 
     def narrow(self, fields: Collection[str]) -> Split:
         """Returns the same dishes, not drawn where nobody reads `image`."""
@@ -104,7 +94,7 @@ class Dishes:
     def __getitem__(self, index: int) -> Sample:
         sample = self.told(index)
         if index not in self._drawn:  # to draw it again in each epoch would hold up small models
-            random = self._random(self._home(index), 1)
+            random = self.random(self._home(index), 1)
             self._drawn[index] = dish(sample["base"], sample["layers"], sample["places"], self.config.side, random)
         return {**sample, "image": self._drawn[index]}
 
@@ -116,15 +106,12 @@ class Dishes:
             self._told[index] = self._cooked(index)
         return dict(self._told[index])
 
-    def _random(self, *place: int) -> np.random.Generator:
-        return np.random.default_rng([self.config.seed, zlib.crc32(self.split.encode()), *place])
-
     def _home(self, index: int) -> int:
         """Returns what a dish and its twin follow from."""
         return index if self.split == "train" else index - index % 2
 
     def _cooked(self, index: int) -> Sample:
-        random = self._random(self._home(index))
+        random = self.random(self._home(index))
         base = str(random.choice(list(BASES)))
         layers = [str(name) for name in random.choice(list(INGREDIENTS), 3, replace=False)]
         places = dict(zip(layers, random.permutation(3).tolist(), strict=True))

@@ -5,13 +5,13 @@ Every record is a function of seed, split and index alone, so that workers make 
 
 from __future__ import annotations
 
-import zlib
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium import Dataset, Sample, Split, UserError, unknown
+from sensorium import Sample, Split, UserError
+from sensorium.builtin.datasets.drawn import Drawn, DrawnSplit
 from sensorium_worlds.av import check_film, fitted
 from sensorium_worlds.formants import RATE
 from sensorium_worlds.mouth import aperture, mouth, spread
@@ -25,7 +25,7 @@ SILENCE = 30.0
 """Decibels below the loudest stretch of a word at which silence begins."""
 
 
-class DigitsAVMixtures(Dataset):
+class DigitsAVMixtures(Drawn):
     """Two different speakers saying digits at once, with the clean sound and the mouth of each.
 
     Both begin at once and say one digit after the other without a pause, so that they overlap for most of the time.
@@ -44,13 +44,11 @@ class DigitsAVMixtures(Dataset):
     }
     splits = ("train", "validation", "test", "unknown")
 
-    class Config(Dataset.Config):
+    class Config(Drawn.Config):
         """Where speech comes from, and how it is mixed."""
 
         recordings: str | None = None
         """Folder of a copy of the Free Spoken Digit Dataset; None speaks with voices made by rule."""
-        train: int = 2000
-        """Samples of the training split."""
         held_out: int = 200
         """Samples of each other split."""
         unknown: int = 2
@@ -65,8 +63,6 @@ class DigitsAVMixtures(Dataset):
         """Side of the mouths' videos, in pixels."""
         frame_rate: float = 25.0
         """Frames a second of the mouths' videos."""
-        seed: int = 0
-        """Seed of the world."""
 
         def __post_init__(self) -> None:
             if min(self.train, self.held_out, self.digits, self.lips - 3) < 1 or min(self.ratio, self.unknown) < 0:
@@ -77,22 +73,18 @@ class DigitsAVMixtures(Dataset):
 
     config: Config
 
-    def open(self, split: str) -> Split:
-        """Returns one split.
-
-        Raises:
-            UserError: There is no such split, or there are not two speakers.
-        """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
+    def draw(self, split: str) -> Split:
+        """Returns one of the splits."""
         return Mixed(split, self.config)
 
 
-class Mixed:
+class Mixed(DrawnSplit):
     """One split of the world."""
 
+    config: DigitsAVMixtures.Config
+
     def __init__(self, split: str, config: DigitsAVMixtures.Config) -> None:
-        self.split, self.config = split, config
+        super().__init__(split, config)
         self.speech = speech(config.recordings, config.seed)
         speakers = sorted({take.speaker for take in self.speech.takes})
         known = max(0, len(speakers) - config.unknown)
@@ -108,21 +100,16 @@ class Mixed:
                 "Set dataset.unknown, so that two are left on either side, or leave the split out of evaluation.split.",
             )
 
-    def __len__(self) -> int:
-        return self.config.train if self.split == "train" else self.config.held_out
-
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
+    def sample(self, index: int, random: np.random.Generator) -> Sample:
+        """Returns a mixture, and the voice and the mouth of each."""
         config = self.config
-        random = np.random.default_rng([config.seed, zlib.crc32(self.split.encode()), index])
         names = [str(name) for name in random.choice(sorted(self.takes), 2, replace=False)]
         said = [[self.takes[n][i] for i in random.integers(len(self.takes[n]), size=config.digits)] for n in names]
         ratio = random.uniform(-config.ratio, config.ratio)
         voices = mixed([self._spoken(takes) for takes in said], ratio)
         frames = round(config.seconds * config.frame_rate)
         faces = [mouth(aperture(voice, frames), spread(voice, frames), config.lips, random) for voice in voices]
-        sample: Sample = {"id": f"{self.split}/{index}", "mixture": (voices[0] + voices[1], RATE)}
+        sample: Sample = {"mixture": (voices[0] + voices[1], RATE)}
         for letter, name, takes, voice, face in zip("ab", names, said, voices, faces, strict=True):
             sample[f"voice_{letter}"] = (voice, RATE)
             sample[f"face_{letter}"] = (face, config.frame_rate)

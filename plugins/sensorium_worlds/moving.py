@@ -7,14 +7,14 @@ Shapes: S side of a frame, F frames.
 
 from __future__ import annotations
 
-import zlib
 from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium import Dataset, Sample, Split, unknown
+from sensorium import Dataset, Sample, Split
+from sensorium.builtin.datasets.drawn import Drawn, DrawnSplit
 from sensorium_worlds.handwriting import check_source, handwriting, pool_of
 from sensorium_worlds.scene import COLOURS, DIGITS, NOISE, resized
 
@@ -31,7 +31,7 @@ WORDS = (
 KINDS = tuple(product(COLOURS, DIGITS, DIRECTIONS))
 
 
-class DigitsMoving(Dataset):
+class DigitsMoving(Drawn):
     """Videos of one digit that moves evenly in one of four directions.
 
     Where its way lies does not depend on the direction, so that only the order of the frames tells it. Up to 160
@@ -48,7 +48,7 @@ class DigitsMoving(Dataset):
     }
     splits = ("train", "validation", "test", "shuffled")
 
-    class Config(Dataset.Config):
+    class Config(Drawn.Config):
         """Where handwriting comes from, and how much there is."""
 
         source: Dataset.Config
@@ -61,8 +61,6 @@ class DigitsMoving(Dataset):
         """S, in pixels."""
         frames: int = 8
         """F."""
-        seed: int = 0
-        """Seed of the world."""
 
         def __post_init__(self) -> None:
             if min(self.train, self.held_out, self.side - 15, self.frames - 1) < 1:
@@ -71,35 +69,26 @@ class DigitsMoving(Dataset):
 
     config: Config
 
-    def open(self, split: str) -> Split:
-        """Returns one split.
-
-        Raises:
-            UserError: There is no such split.
-        """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
+    def draw(self, split: str) -> Split:
+        """Returns one of the splits."""
         return Moving(split, self.config)
 
 
-class Moving:
+class Moving(DrawnSplit):
     """One split of the world."""
 
+    homes: ClassVar[dict[str, str]] = {"shuffled": "test"}
+    config: DigitsMoving.Config
+
     def __init__(self, split: str, config: DigitsMoving.Config) -> None:
-        self.split, self.config = split, config
-        self.home = "test" if split == "shuffled" else split
+        super().__init__(split, config)
         self.source = handwriting(config.source, self.home)
         self.pool = pool_of(self.source, self.home)
-        self.kinds = self._random(0, 1).permutation(len(KINDS))
+        self.kinds = self.random(0, 1).permutation(len(KINDS))
 
-    def __len__(self) -> int:
-        return self.config.train if self.split == "train" else self.config.held_out
-
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
+    def sample(self, index: int, random: np.random.Generator) -> Sample:
+        """Returns a video and what is said of it."""
         colour, digit, direction = KINDS[self.kinds[index % len(KINDS)]]
-        random = self._random(index)
         ink = np.asarray(self.source[int(random.choice(self.pool[digit]))]["image"])
         frames = moving(ink, COLOURS[colour], DIRECTIONS[direction], self.config.side, self.config.frames, random)
         caption = WORDS[random.integers(len(WORDS))].format(colour=colour, digit=digit, direction=direction)
@@ -107,7 +96,6 @@ class Moving:
         if self.split == "shuffled":
             frames = frames[random.permutation(len(frames))]
         return {
-            "id": f"{self.split}/{index}",
             "group": group,
             "video": (frames, RATE),
             "caption": caption,
@@ -115,9 +103,6 @@ class Moving:
             "digit": digit,
             "colour": colour,
         }
-
-    def _random(self, index: int, *more: int) -> np.random.Generator:
-        return np.random.default_rng([self.config.seed, zlib.crc32(self.home.encode()), index, *more])
 
 
 def moving(

@@ -34,7 +34,7 @@ from sensorium.plugins import Plugins
 
 ELSEWHERE = {"README.md": "test_readme.py", "CONTRIBUTING.md": "none has a block"}
 MOST = 300
-"""Samples of a split of a world that is drawn; whole ones cost more than all that is asked here."""
+"""Samples of a split; whole ones cost more than all that is asked here."""
 PLUGINS = [document for document in documents() if document not in (GUIDE, *ELSEWHERE)]
 
 
@@ -51,8 +51,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def drawn_once() -> Iterator[None]:
-    """Cuts what is drawn to a few hundred samples, and keeps them from one training to the next."""
+def opened_once() -> Iterator[None]:
+    """Cuts splits to a few hundred samples, and keeps them from one training to the next."""
     opened: dict[tuple[type, str, str], Split] = {}
     plugins = Plugins()
 
@@ -69,10 +69,9 @@ def drawn_once() -> Iterator[None]:
         return open_
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in plugins.names("dataset"):
+        for name in set(plugins.names("dataset")) - {"union"}:  # whose sources are cut
             found = plugins.find("dataset", name)
-            if found.__module__.startswith("sensorium_worlds") and "open" in vars(found):
-                patch.setattr(found, "open", kept(found))
+            patch.setattr(found, "open", kept(found))
         yield
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gloo import context
+from forked import started
 from sensorium.builtin.losses import blocks
 from sensorium.builtin.losses.cross_entropy import CrossEntropy
 from sensorium.builtin.losses.infonce import InfoNCE
@@ -248,9 +248,7 @@ def worker(rank: int, folder: Path) -> None:
 def shares(tmp_path_factory):
     """A folder with the results of each of four and of two workers."""
     folder = tmp_path_factory.mktemp("workers")
-    processes = [context.Process(target=worker, args=(rank, folder), daemon=True) for rank in range(4)]
-    for process in processes:
-        process.start()
+    processes = [started(worker, rank, folder) for rank in range(4)]
     for process in processes:
         process.join(timeout=100)
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
