@@ -36,7 +36,7 @@ KINDS = {
     "colour": "label",
 }
 """Field -> modality, of a sample that has everything."""
-DEALT = ("caption", "depth", "thermal", "audio", "caption", "depth", "thermal", "imu", "caption", "caption")
+DEALT = (*4 * ("caption", "depth", "caption", "thermal"), "caption", "depth", "audio", "imu")
 """To which pairs the handwriting of each digit goes, in turn. Sounds and readings look at few pictures: what they have
 to learn are takes and movements, which are their own."""
 SECONDS = 1.0
