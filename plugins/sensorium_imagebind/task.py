@@ -46,6 +46,8 @@ class ImageBind(Task):
         prompts: dict[str, list[str]] = field(default_factory=dict)
         """Label -> sentences with {} for its name. The first label is told of whatever is given; names of the second
         are added to what is heard, and a picture of both is looked for."""
+        weight: float = 0.5
+        """Weight of the words in a sum of them and what is heard."""
         scene: str | None = None
         """Field of pictures of several things, one of which is the sample's own, first of its `boxes`."""
         painter: Task.Config | None = None
@@ -189,7 +191,7 @@ class ImageBind(Task):
             asked = (batch[self.added] + 1) % self.labels[self.added].vocabulary  # never that of the sample's picture
             added = self.words(self.added)[asked]
             rows |= {"property": batch[self.added], "asked": asked, "added": added}
-            rows["sum"] = measures.joined({"heard": outputs[first], "words": added})
+            rows["sum"] = measures.joined({"heard": outputs[first], "words": self.config.weight * added})
         if self.config.scene is not None and self.config.scene in batch and "boxes" in batch.samples[0]:
             maps = self.heat(batch, outputs[first])
             chosen = [measures.located(each, sample["boxes"]) for each, sample in zip(maps, batch.samples, strict=True)]

@@ -36,13 +36,15 @@ KINDS = {
     "colour": "label",
 }
 """Field -> modality, of a sample that has everything."""
-DEALT = ("caption", "depth", "thermal", "audio", "caption", "depth", "thermal", "imu", "caption", "caption")
+DEALT = (*4 * ("caption", "depth", "caption", "thermal"), "caption", "depth", "audio", "imu")
 """To which pairs the handwriting of each digit goes, in turn. Sounds and readings look at few pictures: what they have
 to learn are takes and movements, which are their own."""
 SECONDS = 1.0
 """Length of a sound."""
 IN_SCENE = 3
 """Digits of a scene."""
+KEPT = 20_000
+"""Samples of a split that stay in memory."""
 
 
 class DigitsMany(Dataset):
@@ -110,6 +112,7 @@ class Many:
         self.takes: dict[str, list[Take]] = {digit: [] for digit in DIGITS}
         for take in chosen(self.speech.takes, split):
             self.takes[take.digit].append(take)
+        self.kept: dict[int, Sample] = {}
         self.others = self._random("pairs").permutation(config.count) if config.shuffle_pairs else range(config.count)
 
     def __len__(self) -> int:
@@ -118,12 +121,20 @@ class Many:
     def narrow(self, fields: Collection[str]) -> Many:
         """Returns the same samples, without what nobody reads."""
         part = copy(self)
-        part.makes = self.makes & frozenset(fields)
+        part.makes, part.kept = self.makes & frozenset(fields), {}
         return part
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
+        if index not in self.kept:
+            sample = self._sample(index)
+            if len(self.kept) >= KEPT:
+                return sample
+            self.kept[index] = sample
+        return {**self.kept[index]}
+
+    def _sample(self, index: int) -> Sample:
         item, other = self._item(index), self._item(int(self.others[index]))
         sample: Sample = {"id": f"{self.config.pair or self.split}/{index}"}
         told = words.captions([other])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,31 @@ from sensorium.experiment import keypath
 from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check
 from sensorium.inference.rows import Alone
+
+
+def written(name: str, text: str, modality: Modality | None) -> Any:
+    """Returns the raw value that a text on the command line stands for: itself, or the list or object that it writes.
+
+    Args:
+        name: The input, for messages.
+        text: What stands behind its name.
+        modality: The input's; None for one that is not known.
+
+    Raises:
+        UserError: The modality takes lists or objects, and the text is not JSON.
+    """
+    kind = "string" if modality is None or modality.accepts else modality.json_schema().get("type")
+    if kind not in ("array", "object"):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as cause:
+        example = json.dumps(["a", "b"] if kind == "array" else {"a": ["b"]})
+        raise UserError(
+            f"Input {name!r} is {text[:80]!r}, which is not JSON.",
+            f"{'A list' if kind == 'array' else 'An object'} was expected, in the form of {example}.",
+            "Put it in single quotes, as the shell takes double ones away.",
+        ) from cause
 
 
 @dataclass(frozen=True)
@@ -69,7 +95,7 @@ class Predictor:
             found = keypath.named(item)
             if found is None:
                 raise UserError(f"{item!r} is not an input.", "Inputs have the form field=value or field=path.")
-            given[found[0]] = found[1]
+            given[found[0]] = written(*found, self.model.task.inputs.get(found[0]))
         return self([given])[0]
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -173,10 +173,25 @@ def test_a_modality_is_a_question_of_its_own_and_several_are_one(task, batch):
         task.predict(Batch(batch.samples, {"scene": batch["scene"]}))
 
 
+class Painter(torch.nn.Module):
+    """Draws the first numbers of an embedding."""
+
+    def predict(self, batch):
+        assert set(batch.fields) == {"embedding"}
+        return {"image": batch["embedding"][:, :3, None, None].expand(-1, -1, 12, 12)}
+
+
+def test_what_is_heard_is_drawn_by_the_painter_of_the_same_space(task, batch, monkeypatch):
+    monkeypatch.setattr(task, "painter", Painter())
+    answer = task.predict(Batch(batch.samples, {"audio": batch["audio"]}))
+    assert answer["drawn"].shape == (6, 3, 12, 12)
+    assert torch.allclose(answer["drawn"][:, :, 5, 5], answer["audio_embedding"][:, :3], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("model.image=picture", "'picture', which has|field 'picture' has no modality"),
+        ("model.image=picture", "field 'picture' has no modality"),
         ("model.prompts={image: ['a {}']}", "which is not a label"),
         ("model.anchor={name: recognition, encoder: convnet, targets: [digit]}", "does not embed"),
         ("model.painter={name: recognition, encoder: convnet, targets: [digit]}", "cannot draw"),

@@ -18,6 +18,7 @@ from sensorium_recipes.metrics import ClassConsistency, Galleries, OrderAlone
 from sensorium_recipes.modality import Recipe
 from sensorium_recipes.recipe1m import Recipe1M
 from sensorium_recipes.recipe_lines import RecipeLines
+from sensorium_recipes.report import found
 
 SMALL = ("dataset.train=48", "dataset.held_out=16", "training.global_batch=16")
 SOUP = {"ingredients": ["two leeks", "salt"], "instructions": ["cut the leeks", "boil them for an hour", "add salt"]}
@@ -111,8 +112,8 @@ def test_the_cosine_loss_by_hand():
     groups = torch.tensor([1, 2, 2])  # the second and the third are not taken for others
     partners = (0 + (1 - 0.8) + 0) / 3
     others = ((0.6 - 0.1) + 0 + 0 + 0) / 4  # 0-1 and 0-2 either way: cosines 0, 0, 0.6 and 0
-    found = Cosine(Cosine.Config(margin=0.1, others=0.8))(seen, read, groups)
-    assert float(found) == pytest.approx(0.2 * partners + 0.8 * others)
+    loss = Cosine(Cosine.Config(margin=0.1, others=0.8))(seen, read, groups)
+    assert float(loss) == pytest.approx(0.2 * partners + 0.8 * others)
 
 
 def of_share(parts):
@@ -131,10 +132,10 @@ def of_share(parts):
 
 def test_two_workers_have_the_cosine_loss_and_gradients_of_one():
     loss, gradients = of_share(1)
-    found = together(2, of_share, 2)
-    assert sum(each[0] for each in found) == pytest.approx(loss, rel=1e-5)
+    shares = together(2, of_share, 2)
+    assert sum(each[0] for each in shares) == pytest.approx(loss, rel=1e-5)
     for side in range(2):
-        joined = torch.tensor(found[0][1][side] + found[1][1][side])
+        joined = torch.tensor(shares[0][1][side] + shares[1][1][side])
         torch.testing.assert_close(joined, torch.tensor(gradients[side]), rtol=1e-4, atol=1e-6)
 
 
@@ -170,12 +171,12 @@ def test_dishes_of_one_named_class_are_not_taken_for_others(world):
     bare = {name: samples[0][name] for name in ("image", "recipe")}
     alike = [{"id": str(n), "group": str(n), "class": "burger", **bare} for n in range(2)]
     apart = [{**each, "class": "background"} for each in alike]
-    found = []
+    costs = []
     for each in (alike, apart):
         batch = task.batched(each)
         outputs = {name: F.normalize(torch.ones(2, task.config.dim), dim=-1) for name in task.inputs}
-        found.append(float(task.losses(outputs, batch)["pairs"].detach()))
-    assert found == pytest.approx([0.0, 0.8 * 0.9], abs=1e-6)
+        costs.append(float(task.losses(outputs, batch)["pairs"].detach()))
+    assert costs == pytest.approx([0.0, 0.8 * 0.9], abs=1e-6)
 
 
 def test_a_picture_and_a_recipe_are_answered_alone_or_both(world):
@@ -193,8 +194,8 @@ def test_a_picture_and_a_recipe_are_answered_alone_or_both(world):
 
 def test_galleries_are_drawn_and_ties_count_against_the_model():
     right = {"embedding.image": torch.eye(6), "embedding.recipe": torch.eye(6), "group": torch.arange(6)}
-    found = Galleries(Galleries.Config(size=4, count=3))(right)
-    assert found["image_to_recipe_r1_of_4"] == found["recipe_to_image_median_rank_of_4"] == 1
+    told = Galleries(Galleries.Config(size=4, count=3))(right)
+    assert told["image_to_recipe_r1_of_4"] == told["recipe_to_image_median_rank_of_4"] == 1
     alike = {**right, "embedding.image": torch.ones(6, 6)}
     assert Galleries(Galleries.Config(size=4, count=3))(alike)["image_to_recipe_r1_of_4"] == 0
     assert Galleries(Galleries.Config(size=4))(alike)["image_to_recipe_median_rank_of_4"] == 4
@@ -204,10 +205,8 @@ def test_galleries_are_drawn_and_ties_count_against_the_model():
 def test_consistency_is_the_share_of_neighbours_of_the_class_the_partner_apart():
     space = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [1.0, 0.0]]), dim=-1)
     rows = {"embedding.image": space, "embedding.recipe": space, "of_class": torch.tensor([0, 0, 1, 1, -1])}
-    found = ClassConsistency(ClassConsistency.Config())(rows)
-    assert found["image_to_recipe_consistency"] == pytest.approx(1 / 3), (
-        "three neighbours, one of which is of the class"
-    )
+    told = ClassConsistency(ClassConsistency.Config())(rows)
+    assert told["image_to_recipe_consistency"] == pytest.approx(1 / 3), "three neighbours, one of which is of the class"
 
 
 def test_who_cannot_tell_the_order_is_right_half_of_the_time():
@@ -216,6 +215,20 @@ def test_who_cannot_tell_the_order_is_right_half_of_the_time():
     assert told == {"image_order": 1.0, "recipe_order": 1.0}
     blind = torch.eye(4)[[0, 0, 2, 2]]
     assert OrderAlone(OrderAlone.Config())({**rows, "embedding.recipe": blind})["image_order"] == 0.5
+
+
+def test_a_sheet_shows_a_dish_its_steps_and_what_was_found_for_them(monkeypatch):
+    monkeypatch.setattr("sensorium_recipes.report.sheet", lambda rows, size, wrap: rows)
+    groups = torch.tensor([7, 8, 7])
+    seen = F.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.5]]), dim=-1)
+    first, *_ = found(seen, seen, groups, lambda place: SOUP, lambda place: bytes([place]))
+    assert [(tile.png, tile.colour) for tile in first] == [
+        (b"\0", "black"),
+        (b"\0", "green"),
+        (b"\2", "green"),
+        (b"\1", "red"),
+    ]
+    assert first[0].title == "1. cut the leeks. 2. boil them for an hour. 3. add salt."
 
 
 # ---- the readers -----------------------------------------------------------------------------

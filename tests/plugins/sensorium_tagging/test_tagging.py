@@ -16,6 +16,7 @@ from sensorium_tagging.arithmetic import metrics as arithmetic
 from sensorium_tagging.arithmetic import moved, nearest, questions, share_right
 from sensorium_tagging.coco import CocoCategories
 from sensorium_tagging.metrics import TagPrecision
+from sensorium_tagging.report import sheet_of
 from sensorium_tagging.triplets import mean_triplet, triplets
 
 SMALL = ("dataset.train=64", "dataset.held_out=20", "evaluation.plots=false")
@@ -145,6 +146,19 @@ def test_words_are_taken_from_a_picture_and_others_added(task):
         task.predict(replace(asked, samples=[{"id": "0", "plus": ["purpel"]}], fields={"plus": fields["plus"]}))
     with pytest.raises(UserError, match="nothing to move"):
         task.predict(replace(asked, samples=samples, fields=fields))
+
+
+def test_a_sheet_says_what_was_asked_and_which_pictures_are_right(monkeypatch):
+    monkeypatch.setattr("sensorium_tagging.report.sheet", lambda rows, size: rows)
+    truth = torch.tensor([[1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 1]]).float()
+    asked = questions(truth > 0, [[0, 1], [2, 3]])
+    names = ["red", "blue", "cat", "dog"]
+    first, *_ = sheet_of(asked, F.normalize(truth, dim=-1), torch.eye(4), names, lambda place: bytes([place]))
+    assert [(tile.png, tile.title, tile.colour) for tile in first] == [
+        (b"\0", "this\n- red + blue", "black"),
+        (b"\1", "found", "green"),
+        (b"\2", "found", "red"),
+    ]
 
 
 def test_fine_tuning_moves_what_the_projection_had_frozen(task):

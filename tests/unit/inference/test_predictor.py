@@ -8,8 +8,12 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from sensorium.builtin.modalities.image import Image as Picture
+from sensorium.builtin.modalities.tags import Tags
+from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.modalities.vector import Vector
 from sensorium.errors import MediaError, UserError
-from sensorium.inference.predictor import Predictor, evaluate
+from sensorium.inference.predictor import Predictor, evaluate, written
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,26 @@ def test_both_fields_are_embedded(predictor, png):
     alone = predictor.ask(["text=a handwritten three"])
     assert list(alone) == ["text_embedding"]
     assert alone["text_embedding"] == pytest.approx(answer["text_embedding"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("modality", "text", "value"),
+    [
+        (Tags(Tags.Config()), '["red", "blue"]', ["red", "blue"]),
+        (Vector(Vector.Config(size=2)), "[1, 2.5]", [1, 2.5]),
+        (Text(Text.Config()), '["red"]', '["red"]'),
+        (Picture(Picture.Config(size=8)), "[1].png", "[1].png"),
+        (None, "[1]", "[1]"),
+    ],
+)
+def test_a_list_is_written_as_json_where_the_modality_takes_one(modality, text, value):
+    assert written("x", text, modality) == value
+
+
+@pytest.mark.parametrize("text", ["red", "[red]", "[" * 100_000])
+def test_a_list_that_is_not_json_is_refused(text):
+    with pytest.raises(UserError, match=r"Input 'plus' is .* A list was expected"):
+        written("plus", text, Tags(Tags.Config()))
 
 
 def test_a_value_may_hold_an_equals_sign(predictor):
