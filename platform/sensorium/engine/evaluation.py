@@ -134,9 +134,11 @@ def _dealt(batches: Iterable[Batch], loader: Loader, cuts: Sequence[Sequence[int
     count = len(loader.split)
     circle = Permutation(count, stable_hash(field))
     others = ((None, circle.at((circle.places(cut or range(1)) - 1) % count).tolist()) for cut in cuts)
-    with Loader(loader.split, {field: loader.modalities[field]}, loader.threads) as other:
+    leader = loader.modalities[field].follows  # the picture that it lies over there
+    read = {name: loader.modalities[name] for name in (field, leader) if name is not None}
+    with Loader(loader.split, read, loader.threads) as other:
         for batch, dealt in zip(batches, other.stream(others), strict=True):
-            yield replace(batch, fields=batch.fields | dealt.fields)
+            yield replace(batch, fields={**batch.fields, field: dealt[field]})
 
 
 def _to_cpu(rows: Rows) -> Rows:

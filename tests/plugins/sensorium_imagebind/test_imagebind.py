@@ -13,6 +13,8 @@ from sensorium import Batch, UserError, hookimpl
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
 from sensorium.conformance.tasks import batches_of
+from sensorium.engine.evaluation import gather
+from sensorium.engine.loader import Loader
 from sensorium_imagebind import measures
 from sensorium_imagebind.report import lit
 from training import train
@@ -171,6 +173,13 @@ def test_a_modality_is_a_question_of_its_own_and_several_are_one(task, batch):
     assert torch.allclose(both["joint_embedding"], F.normalize(total, dim=1), atol=1e-5)
     with pytest.raises(UserError, match="nothing to look for"):
         task.predict(Batch(batch.samples, {"scene": batch["scene"]}))
+
+
+def test_what_lies_over_a_picture_is_dealt_out_alone(assembly, task):
+    with torch.no_grad(), Loader(assembly.splits["all_test"], assembly.modalities, 0) as loader:
+        straight, dealt = (gather(task, loader, torch.device("cpu"), 12, field) for field in (None, "depth"))
+    assert torch.equal(straight["embedding.image"], dealt["embedding.image"])
+    assert not torch.equal(straight["embedding.depth"], dealt["embedding.depth"])
 
 
 class Painter(torch.nn.Module):

@@ -19,7 +19,7 @@ class Drawn(Dataset):
     A subclass names its fields, and other splits if it has them, and has `draw(split)`.
     """
 
-    splits = ("train", "validation", "test")
+    splits: tuple[str, ...] = ("train", "validation", "test")
 
     class Config(Dataset.Config):
         """How much there is."""
