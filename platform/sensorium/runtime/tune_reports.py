@@ -11,7 +11,7 @@ Report = dict[str, Any]
 
 
 class Judge:
-    """Makes reports of a trial's evaluations on the validation split.
+    """Makes reports of a trial's evaluations on the split that it is judged by.
 
     The last one, when all steps are done, is left to the end of the run: whoever stopped a trial
     there would lose its model for nothing.
@@ -21,10 +21,11 @@ class Judge:
         epochs: Epochs of the whole trial.
         after_checkpoint: Whether a report waits until a checkpoint holds what was evaluated, so
             that a trial that is paused or copied on it has lost nothing.
+        split: Name of the split.
     """
 
-    def __init__(self, metric: str, epochs: int, after_checkpoint: bool) -> None:
-        self.metric, self.epochs, self.after_checkpoint = metric, epochs, after_checkpoint
+    def __init__(self, metric: str, epochs: int, after_checkpoint: bool, split: str) -> None:
+        self.metric, self.epochs, self.after_checkpoint, self.split = metric, epochs, after_checkpoint, split
         self._waiting: list[tuple[int, Report]] = []
 
     def evaluated(self, split: str, step: int, steps: int, metrics: Mapping[str, float]) -> Report | None:
@@ -33,7 +34,7 @@ class Judge:
         Raises:
             UserError: There is no such metric.
         """
-        if split != "validation" or step >= steps:
+        if split != self.split or step >= steps:
             return None
         report = self.report(round(self.epochs * step / steps), metrics)
         if not self.after_checkpoint:

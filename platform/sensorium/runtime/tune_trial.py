@@ -47,7 +47,8 @@ def work(config: dict[str, Any], plan: Plan, credentials: Mapping[str, str]) -> 
         told = _Reports(plan, number, folder)
         assembly = _assemble(plan, config["parameters"])
         run = runs.create(assembly, plan.tracking, name)
-        judge = Judge(plan.metric, epochs(assembly), plan.population)
+        (split,) = assembly.loaded.experiment.evaluation.finally_on
+        judge = Judge(plan.metric, epochs(assembly), plan.population, split)
         alone = assembly.loaded.experiment.run.workers == 1
         outcome = _alone(assembly, run, judge, told) if alone else _together(assembly, run, judge, told)
         report = judge.report(judge.epochs, outcome.metrics)

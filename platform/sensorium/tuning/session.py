@@ -226,13 +226,16 @@ def _prepared(loaded: Loaded, uri: str, name: str, folder: str, trials: Trials) 
 def adapt(loaded: Loaded, folder: str) -> tuple[Loaded, list[str]]:
     """Returns the experiment as trials do it, and sentences on what that changes.
 
-    They are judged by the validation split, so that the test split stays unseen, and their runs lie
-    below the search's folder.
+    They are judged by the validation split, of joined datasets by the first of evaluation.during, so that
+    the test split stays unseen, and their runs lie below the search's folder.
     """
     settings, search = loaded.experiment, loaded.experiment.search
-    changes, notes = [f"run.storage={json.dumps(folder)}", "evaluation.split=validation"], []
+    splits = settings.dataset.build().splits
+    judging = next((name for name in ("validation", *settings.evaluation.meanwhile_on) if name in splits), "validation")
+    changes, notes = [f"run.storage={json.dumps(folder)}"], []
+    changes += [f"evaluation.split={judging}", f"evaluation.during={judging}"]
     changes.append("evaluation.plots=false")  # drawing them takes longer than an epoch of a small model
-    if "validation" not in settings.dataset.build().splits and not settings.dataset.holdout:
+    if judging not in splits and not settings.dataset.holdout:
         changes.append(f"dataset.holdout={HOLDOUT}")
         notes.append(
             f"The dataset has no validation split: {HOLDOUT:.0%} of its training samples are kept apart to judge by."

