@@ -29,7 +29,7 @@ def index(
 
     Example:
         sensorium index models:/digits/1 digits:test --field image --output index
-        sensorium index models:/bind/1 :all_test --field image --field depth --output index
+        sensorium index models:/bind/1 :test --field image --field depth --output all
     """
     from sensorium.inference.bulk import plan
     from sensorium.inference.index import make
