@@ -1,4 +1,4 @@
-"""A reader's folder: what the documents name of the repository, pictures of digits, real data if there are any."""
+"""A reader's folder: what the documents name of the repository, pictures, a sound, real data if there are any."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ SETS = {
 def furnish(folder: Path) -> None:
     """Lays out what the documents' commands name."""
     import matplotlib.pyplot as plot
+    import numpy as np
+    import soundfile
     from sklearn.datasets import load_digits
 
     (folder / "plugins").symlink_to(ROOT / "plugins")
@@ -39,3 +41,6 @@ def furnish(folder: Path) -> None:
     digits = load_digits()
     for name, index in {"digit": -1, "three": 3, "eight": 8}.items():
         plot.imsave(folder / f"{name}.png", digits.images[index], cmap="gray")
+    plot.imsave(folder / "canvas.png", np.tile(digits.images[3], (3, 3)), cmap="gray")
+    moments = np.arange(8000) / 8000  # a second
+    soundfile.write(folder / "four.wav", 0.1 * np.sin(2 * np.pi * 440 * moments), 8000)

@@ -128,7 +128,8 @@ def plan(model: str, predictor: Predictor, source: str, options: Sequence[str]) 
     own = [option for option in options if option.startswith("dataset.")]
     given = _given([option for option in options if option not in own], task)
     name, colon, split = source.partition(":")
-    if colon and split in ("train", "validation", "test"):
+    named = not name or name in loaded.plugins.names("dataset")  # not a file's address, such as s3://bucket
+    if colon and (split in ("train", "validation", "test") or (named and split.isidentifier())):
         plain: dict[str, Any] = {"dataset": {"name": name} if name else loaded.plain()["dataset"]}
         chosen = override(plain, own)["dataset"]
         samples = _Samples(_dataset(chosen, loaded.plugins), split, tuple(task.inputs), given)
