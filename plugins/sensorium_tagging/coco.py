@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import field
-from pathlib import Path
 from typing import Any, ClassVar
 
-from sensorium import Dataset, UserError, expanded, unknown
-from sensorium.builtin.datasets.files import Columns, require, require_media
+from sensorium import UserError, expanded, unknown
+from sensorium.builtin.datasets.coco import Coco
+from sensorium.builtin.datasets.files import Columns, require_media
 from sensorium.builtin.datasets.records import read
 from sensorium.builtin.values import once, shown
 
 
-class CocoCategories(Dataset):
+class CocoCategories(Coco):
     """Photographs and the names of the categories that are in them; one sample for each photograph.
 
     Format: T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014; cocodataset.org.
     """
 
+    annotated = "instances"
     fields: ClassVar[dict[str, str]] = {"image": "image", "tags": "tags"}
     config: Config
 
-    class Config(Dataset.Config):
+    class Config(Coco.Config):
         """Where annotations and photographs lie."""
 
-        root: str
-        """Folder that holds the annotations and the images."""
         annotations: dict[str, str] = field(
             default_factory=lambda: {
                 "train": "annotations/instances_train2017.json",
@@ -33,21 +32,6 @@ class CocoCategories(Dataset):
             }
         )
         """Split -> file of instances, below `root`. A split exists when its file does."""
-        images: dict[str, str] = field(default_factory=lambda: {"train": "train2017", "validation": "val2017"})
-        """Split -> folder of images, below `root`."""
-
-        def __post_init__(self) -> None:
-            if self.annotations.keys() != self.images.keys():
-                raise ValueError("annotations and images must name the same splits.")
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.root = require(Path(config.root), "folder", "Set `root` to the folder that holds annotations/.")
-        files = config.annotations.items()
-        self.splits = tuple(split for split, name in files if (self.root / expanded(name)).is_file())
-        if not self.splits:
-            name = next(iter(config.annotations.values()), "annotations")
-            require(self.root / expanded(name), "file of instances", "Set `annotations` to the files that are there.")
 
     def open(self, split: str) -> Columns:
         """Returns one split, in the order of its images.

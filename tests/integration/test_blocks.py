@@ -117,6 +117,8 @@ def test_every_block_is_tested(document: str) -> None:
             assert block.language in ("sh", "python", "toml"), "the latter two: test_guide.py"
         else:
             assert block.language in ("sh", "yaml", "mermaid")
+            served = [line for line in block.commands() if line.startswith("sensorium serve")]
+            assert not served, "it runs until Ctrl-C, and the test of the commands would too"
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ def test_a_folder_belongs_to_one_plan(predictor, pictures, tmp_path):
     [
         ("nothing/*.png", [], "No file matches"),
         ("digitz:test", [], "Did you mean 'digits'"),
+        ("digits:tset", [], "Did you mean 'test'"),  # a split, whatever its name
         ("digits:train", ["dataset.captionz=1"], "Did you mean 'captions'"),
         ("digits:test", ["imge=1.png"], "Did you mean 'image'"),
     ],

@@ -13,40 +13,24 @@ from sensorium.builtin.datasets.records import read
 from sensorium.builtin.values import once, shown
 
 
-class CocoCaptions(Dataset):
-    """Photographs with captions in COCO's layout; one sample for each caption, the image as group.
+class Coco(Dataset):
+    """What datasets in COCO's layout share: a file of annotations and a folder of photographs for each split."""
 
-    A sample's `captions` are all of its image that are kept.
-
-    Format: X. Chen et al., Microsoft COCO Captions, 2015, arXiv:1504.00325; cocodataset.org.
-    """
-
-    fields: ClassVar[dict[str, str]] = {"image": "image", "text": "text"}
+    annotated: ClassVar[str]
+    """What a file of annotations holds: `captions`, `instances`."""
     config: Config
 
     class Config(Dataset.Config):
-        """Options of COCO captions."""
+        """Where annotations and photographs lie."""
 
         root: str
         """Folder that holds the annotations and the images."""
-
-        annotations: dict[str, str] = field(
-            default_factory=lambda: {
-                "train": "annotations/captions_train2017.json",
-                "validation": "annotations/captions_val2017.json",
-            }
-        )
-        """Split -> file of captions, below `root`. A split exists when its file does."""
-
+        annotations: dict[str, str]
+        """Split -> file of annotations, below `root`. A split exists when its file does."""
         images: dict[str, str] = field(default_factory=lambda: {"train": "train2017", "validation": "val2017"})
         """Split -> folder of images, below `root`."""
 
-        captions: int | None = None
-        """Captions that are kept of each image, the first in the file; None keeps all."""
-
         def __post_init__(self) -> None:
-            if self.captions is not None and self.captions < 1:
-                raise ValueError("captions is at least 1.")
             if self.annotations.keys() != self.images.keys():
                 raise ValueError("annotations and images must name the same splits.")
 
@@ -57,7 +41,42 @@ class CocoCaptions(Dataset):
         self.splits = tuple(split for split, name in files if (self.root / expanded(name)).is_file())
         if not self.splits:
             name = next(iter(config.annotations.values()), "annotations")
-            require(self.root / expanded(name), "file of captions", "Set `annotations` to the files that are there.")
+            require(
+                self.root / expanded(name),
+                f"file of {self.annotated}",
+                "Set `annotations` to the files that are there.",
+            )
+
+
+class CocoCaptions(Coco):
+    """Photographs with captions in COCO's layout; one sample for each caption, the image as group.
+
+    A sample's `captions` are all of its image that are kept.
+
+    Format: X. Chen et al., Microsoft COCO Captions, 2015, arXiv:1504.00325; cocodataset.org.
+    """
+
+    annotated = "captions"
+    fields: ClassVar[dict[str, str]] = {"image": "image", "text": "text"}
+    config: Config
+
+    class Config(Coco.Config):
+        """Options of COCO captions."""
+
+        annotations: dict[str, str] = field(
+            default_factory=lambda: {
+                "train": "annotations/captions_train2017.json",
+                "validation": "annotations/captions_val2017.json",
+            }
+        )
+        """Split -> file of captions, below `root`. A split exists when its file does."""
+        captions: int | None = None
+        """Captions that are kept of each image, the first in the file; None keeps all."""
+
+        def __post_init__(self) -> None:
+            if self.captions is not None and self.captions < 1:
+                raise ValueError("captions is at least 1.")
+            super().__post_init__()
 
     def open(self, split: str) -> Columns:
         """Returns one split, in the order of its captions."""
