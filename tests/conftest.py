@@ -47,6 +47,8 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Counts what was skipped in one line."""
+    if hasattr(terminalreporter.config, "workerinput"):  # a process of xdist, whose reports are counted by its parent
+        return
     # (file, line, "Skipped: why")
     reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", ())]
     if line := needs.note(reasons):

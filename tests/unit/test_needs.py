@@ -70,8 +70,8 @@ def test_nothing_may_be_missing_where_the_data_are_named(tmp_path, has_data):
 
 
 def test_several_runs_are_told_of_together(tmp_path):
-    for _ in range(2):
-        assert tried(tmp_path, SENSORIUM_TEST_SKIPPED="skips") == (0, [])
+    for options in ((), ("-n", "2")):
+        assert tried(tmp_path, *options, SENSORIUM_TEST_SKIPPED="skips") == (0, [])
     said = run(tmp_path, str(TESTS / "needs.py"), "told", "skips").stdout
     assert said.startswith("6 tests were skipped: 2 without Chromium")
     assert run(tmp_path, str(TESTS / "needs.py"), "told", "none").stdout == ""
