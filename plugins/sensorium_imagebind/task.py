@@ -194,7 +194,9 @@ class ImageBind(Task):
             rows[f"logits.{self.told}"] = SCALE * measures.joined(outputs) @ words.T
             rows |= {f"target.{self.told}": batch[self.told], "target": batch[self.told]}
         if self.added is not None and self.added in batch and first in outputs:
-            asked = (batch[self.added].clamp(min=-1) + 1) % self.labels[self.added].vocabulary  # never that of the picture
+            asked = (batch[self.added].clamp(min=-1) + 1) % self.labels[
+                self.added
+            ].vocabulary  # never that of the picture
             added = self.words(self.added)[asked]
             rows |= {"property": batch[self.added], "asked": asked, "added": added}
             rows["sum"] = measures.joined({"heard": outputs[first], "words": self.config.weight * added})
