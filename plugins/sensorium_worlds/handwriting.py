@@ -59,7 +59,7 @@ def pool_of(source: Split, split: str) -> dict[str, list[int]]:
         pool.setdefault(name, []).append(place)
     if missing := [digit for digit in DIGITS if digit not in pool]:
         raise UserError(
-            f"dataset.source has no {missing[0]!r} among the {len(places)} samples that the split {split!r} draws from.",
+            f"The split {split!r} draws from {len(places)} samples of dataset.source, of which none is {missing[0]!r}.",
             f"Each digit was expected; there are {', '.join(pool) or 'none'}.",
             "Choose a source with more handwriting.",
         )
