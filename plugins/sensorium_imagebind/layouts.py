@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sensorium import Dataset, UserError, unknown
-from sensorium.builtin.datasets.files import Columns, listing, require
-from sensorium.builtin.values import clean
+from sensorium.builtin.datasets.files import Columns, decode, listing, require
+from sensorium.builtin.values import filled
 
 LIST = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
 """The authors' list of which folder belongs to which split."""
@@ -57,7 +57,7 @@ class SUNRGBD(Dataset):
             columns["image"].append(str(_only(folder / "image")))
             columns["depth"].append(str(_only(folder / "depth_bfx")))
             name = require(folder / "scene.txt", "kind of room", "Fetch the folder again.")
-            columns["scene"].append(clean(name.read_text(encoding="utf-8")))
+            columns["scene"].append(filled(decode(name.read_bytes(), name), str(name)))
         return Columns(columns, path)
 
 

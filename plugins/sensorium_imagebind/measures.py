@@ -36,14 +36,16 @@ def across(rows: Rows, seen: str, first: str, *others: str) -> dict[str, float]:
 def emergent(rows: Rows, first: str, others: Sequence[str]) -> dict[str, float]:
     """Returns `{first}_to_{other}_p1`: how often what lies nearest in another modality shows the same class.
 
-    The partner of the query itself is left out of the search, so that what counts is the class.
+    The partner of the query itself is left out of the search, so that what counts is the class. Queries of a class that
+    the training lacked are not asked.
     """
     target = rows["target"]
+    known = target >= 0
     found = {}
     for other in others:
         scores = rows[f"embedding.{first}"] @ rows[f"embedding.{other}"].T
         nearest = scores.fill_diagonal_(-torch.inf).argmax(1)
-        found[f"{first}_to_{other}_p1"] = float((target[nearest] == target).double().mean())
+        found[f"{first}_to_{other}_p1"] = float((target[nearest] == target)[known].double().mean())
     return found
 
 
@@ -52,21 +54,21 @@ def arithmetic(rows: Rows, seen: str, first: str) -> dict[str, float]:
 
     `arithmetic` adds the words for a property to what is heard, `arithmetic_without` searches by what is heard alone,
     and `arithmetic_words` by the words alone; `arithmetic_times` is how often the first is as good as the better of
-    the others.
+    the others. Samples of a class or property that the training lacked are not asked about.
     """
     target, owned, asked = rows["target"], rows["property"], rows["asked"]
-    gallery = rows[f"embedding.{seen}"]
+    gallery, known = rows[f"embedding.{seen}"], (target >= 0) & (owned >= 0)
 
     def exact(query: Tensor) -> float:
         nearest = (query @ gallery.T).argmax(1)
-        return float(((target[nearest] == target) & (owned[nearest] == asked)).double().mean())
+        return float(((target[nearest] == target) & (owned[nearest] == asked))[known].double().mean())
 
     both, alone, words = exact(rows["sum"]), exact(rows[f"embedding.{first}"]), exact(rows["added"])
     return {
         "arithmetic": both,
         "arithmetic_without": alone,
         "arithmetic_words": words,
-        "arithmetic_times": both / max(alone, words, 1 / len(target)),
+        "arithmetic_times": both / max(alone, words, 1 / max(int(known.sum()), 1)),
     }
 
 

@@ -58,8 +58,8 @@ def plots(task: Any, rows: Rows, split: Split) -> dict[str, bytes]:
 
 
 def names_of(indices: Tensor, names: Sequence[str]) -> list[str]:
-    """Returns the names at some indices."""
-    return [names[index] for index in indices.tolist()]
+    """Returns the names at some indices; `?` for one below 0, of what the training lacked."""
+    return [names[index] if index >= 0 else "?" for index in indices.tolist()]
 
 
 def examples(task: Any, rows: Rows) -> list[str]:

@@ -56,6 +56,12 @@ class ImageBind(Task):
         judge: Task.Config | None = None
         """Task by its `weights` that says what pictures show: how often is it right of what is drawn?"""
 
+        def __post_init__(self) -> None:
+            if not self.bound or {self.image, self.caption} & self.bound.keys():
+                raise ValueError("bound names at least one field, and neither the pictures nor the sentences.")
+            if len(self.prompts) > 2 or not all(self.prompts.values()):
+                raise ValueError("prompts names two labels at most, each with at least one sentence.")
+
     config: Config
 
     def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
@@ -195,7 +201,9 @@ class ImageBind(Task):
             rows[f"logits.{self.told}"] = SCALE * measures.joined(outputs) @ words.T
             rows |= {f"target.{self.told}": batch[self.told], "target": batch[self.told]}
         if self.added is not None and self.added in batch and first in outputs:
-            asked = (batch[self.added] + 1) % self.labels[self.added].vocabulary  # never that of the sample's picture
+            asked = (batch[self.added].clamp(min=-1) + 1) % self.labels[
+                self.added
+            ].vocabulary  # never that of the picture
             added = self.words(self.added)[asked]
             rows |= {"property": batch[self.added], "asked": asked, "added": added}
             rows["sum"] = measures.joined({"heard": outputs[first], "words": self.config.weight * added})

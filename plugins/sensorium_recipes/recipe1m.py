@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from sensorium import Dataset, UserError, unknown
 from sensorium.builtin.datasets.files import Columns, decode, require, require_media
-from sensorium.builtin.datasets.records import Record
-from sensorium.builtin.values import parse
+from sensorium.builtin.datasets.records import Record, read
+from sensorium.builtin.values import once, parse
 
 PARTITIONS = {"train": "train", "validation": "val", "test": "test"}
 """Split -> what the files call it."""
@@ -22,8 +22,8 @@ PARTITIONS = {"train": "train", "validation": "val", "test": "test"}
 class Recipe1M(Dataset):
     """Recipes of `layer1.json` with their photographs of `layer2.json`; one sample for each photograph that is kept.
 
-    Ingredients are the names that `det_ingrs.json` detected in them where that file is there, else their whole lines. A
-    photograph `abcdef….jpg` lies in `images/{partition}/a/b/c/d/`.
+    Ingredients are the names that `det_ingrs.json` detected in them where that file is there, else their whole lines;
+    empty lines are left out. A photograph `abcdef….jpg` lies in `images/{partition}/a/b/c/d/`.
     """
 
     fields: ClassVar[dict[str, str]] = {"image": "image", "recipe": "recipe", "class": "label"}
@@ -64,14 +64,15 @@ class Recipe1M(Dataset):
         classes: Mapping[str, str] = {}
         if self.config.classes is not None:
             path = require(root / self.config.classes, "file of classes", "Set dataset.classes.")
-            classes = {str(key): str(name) for key, name in parse(decode(path.read_bytes(), path), path).items()}
+            listed = read(path)
+            classes = {key: listed.text(key) for key in listed.content}
         columns: dict[str, list[Any]] = {name: [] for name in ("id", "group", "image", "recipe", "class", "title")}
         for record in _records(root / "layer1.json"):
             name, partition = str(record.key("id")), record.text("partition")
             if partition not in PARTITIONS.values():
                 raise unknown("partition", partition, PARTITIONS.values(), record.place)
-            ingredients = detected.get(name) or [each.text("text") for each in record.records("ingredients")]
-            instructions = [each.text("text") for each in record.records("instructions")]
+            ingredients = detected.get(name) or _lines(record, "ingredients")
+            instructions = _lines(record, "instructions")
             if partition != PARTITIONS[split] or not ingredients or not instructions:
                 continue
             for image in photographs.get(name, [])[: self.config.images]:
@@ -89,17 +90,24 @@ class Recipe1M(Dataset):
 def _records(path: Path) -> list[Record]:
     """Returns the records of a file that holds a list of them."""
     path = require(path, "file", "Set dataset.root to a copy of Recipe1M.")
-    return list(Record({"recipes": parse(decode(path.read_bytes(), path), path)}, path).records("recipes"))
+    records = list(Record({"recipes": parse(decode(path.read_bytes(), path), path)}, path).records("recipes"))
+    once(((each.key("id"), each.place) for each in records), "id of a recipe")
+    return records
+
+
+def _lines(record: Record, name: str) -> list[str]:
+    """Returns the texts of a list, without empty ones."""
+    return [text for each in record.records(name) if (text := each.text("text", empty=True))]
 
 
 def _detected(record: Record) -> list[str]:
     """Returns the names of the ingredients that were detected, a word each: `olive_oil`."""
     valid = record.content.get("valid")
-    names = [each.text("text").strip().replace(" ", "_") for each in record.records("ingredients")]
+    names = [each.text("text", empty=True).replace(" ", "_") for each in record.records("ingredients")]
     if not isinstance(valid, list) or len(valid) != len(names):
         raise UserError(
             f"{record.place}, valid, is {json.dumps(valid)[:80]}.",
             f"A list of {len(names)} was expected, one for each ingredient.",
             "Fetch det_ingrs.json again.",
         )
-    return [name for name, is_valid in zip(names, valid, strict=True) if is_valid]
+    return [name for name, is_valid in zip(names, valid, strict=True) if is_valid and name]

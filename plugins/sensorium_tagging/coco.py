@@ -43,7 +43,9 @@ class CocoCategories(Coco):
             raise unknown("split", split, self.splits, "CocoCategories")
         path = self.root / expanded(self.config.annotations[split])
         folder, content = self.root / expanded(self.config.images[split]), read(path)
-        names = {each.key("id"): each.text("name") for each in content.records("categories")}
+        categories = list(content.records("categories"))
+        once(((each.key("id"), each.place) for each in categories), "id of a category")
+        names = {each.key("id"): each.text("name") for each in categories}
         images = list(content.records("images"))
         once(((image.key("id"), image.place) for image in images), "id of an image")
         there: dict[Any, set[str]] = {image.key("id"): set() for image in images}

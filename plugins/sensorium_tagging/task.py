@@ -51,6 +51,9 @@ class Tagging(Looking):
             super().__post_init__()
             if min(self.word_dim, self.dim) < 1 or self.margin < 0 or not 0 <= self.warm_up <= 1:
                 raise ValueError("word_dim and dim are at least 1, margin at least 0, warm_up lies in [0, 1].")
+            named = [name for kind in self.kinds for name in kind]
+            if len(set(named)) < len(named) or any(len(kind) < 2 for kind in self.kinds):
+                raise ValueError("kinds names at least two tags of each kind, and each tag once.")
 
     config: Config
 

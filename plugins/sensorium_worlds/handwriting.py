@@ -39,7 +39,11 @@ def handwriting(source: Dataset.Config, split: str) -> Split:
 
 
 def pool_of(source: Split, split: str) -> dict[str, list[int]]:
-    """Returns digit -> the handwriting that a split draws from; no two splits share any."""
+    """Returns digit -> the handwriting that a split draws from; no two splits share any.
+
+    Raises:
+        UserError: A label is not a digit, or the split has none of some digit.
+    """
     count = len(source)
     first_held = count - round(HELD * count)
     held = {"validation": range(first_held, count), "test": range(count)}
@@ -47,5 +51,16 @@ def pool_of(source: Split, split: str) -> dict[str, list[int]]:
     pool: dict[str, list[int]] = {}
     for place in places:
         label = str(source[place]["label"])
-        pool.setdefault(DIGITS[int(label)] if label.isdigit() else label, []).append(place)
+        name = DIGITS[int(label)] if label.isdecimal() and int(label) < len(DIGITS) else label
+        if name not in DIGITS:
+            raise UserError(
+                f"Sample {place} of dataset.source has the label {label!r}.", f"Single digits: {', '.join(DIGITS)}."
+            )
+        pool.setdefault(name, []).append(place)
+    if missing := [digit for digit in DIGITS if digit not in pool]:
+        raise UserError(
+            f"The split {split!r} draws from {len(places)} samples of dataset.source, of which none is {missing[0]!r}.",
+            f"Each digit was expected; there are {', '.join(pool) or 'none'}.",
+            "Choose a source with more handwriting.",
+        )
     return pool

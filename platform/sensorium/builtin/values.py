@@ -65,7 +65,7 @@ def once(found: Iterable[tuple[Any, str]], what: str) -> None:
 
 
 def parse(text: str, source: object, kind: str = "one JSON object", line: int = 1) -> Any:
-    """Returns the content of JSON text.
+    """Returns the content of JSON text; keys are in the Unicode form NFC.
 
     Args:
         text: The text.
@@ -112,7 +112,7 @@ def _whole(digits: str) -> int:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
+    found = {composed(key): value for key, value in pairs}
     if len(found) < len(pairs):
         raise _TwiceError
     return found
@@ -128,7 +128,7 @@ def _objects(text: str, place: Callable[[int], str]) -> Iterator[list[tuple[str,
         elif token[0] in "}]":
             yield stack.pop()
         elif token[0] == ":" and last is not None:
-            stack[-1].append((json.loads(last[0]), place(last.start())))
+            stack[-1].append((composed(json.loads(last[0])), place(last.start())))
         last = token
 
 

@@ -16,7 +16,7 @@ from sensorium.conformance.tasks import batches_of
 from sensorium.engine.evaluation import gather
 from sensorium.engine.loader import Loader
 from sensorium_imagebind import measures
-from sensorium_imagebind.report import lit
+from sensorium_imagebind.report import lit, names_of
 from training import train
 
 SOURCES = ("caption", "audio", "depth", "thermal", "imu")
@@ -139,6 +139,17 @@ def test_the_partner_of_a_query_is_not_what_counts():
     assert measures.emergent(rows, "a", ["b"]) == {"a_to_b_p1": pytest.approx(1 / 3)}
 
 
+def test_what_the_training_lacked_is_not_asked_about():
+    rows = {"target": torch.tensor([0, -100, 0, -100]), "embedding.a": EYE, "embedding.b": EYE[[2, 3, 0, 1]]}
+    assert measures.emergent(rows, "a", ["b"]) == {"a_to_b_p1": 1}
+    rows["target"][2] = 1
+    assert measures.emergent(rows, "a", ["b"]) == {"a_to_b_p1": 0}
+    rows |= {"property": torch.tensor([0, 1, -100, 1]), "asked": torch.tensor([1, 0, 0, 0]), "sum": EYE[[1, 1, 1, 1]]}
+    rows |= {"embedding.image": EYE, "embedding.audio": EYE, "added": EYE}
+    assert measures.arithmetic(rows, "image", "audio")["arithmetic"] == 0
+    assert names_of(rows["target"], ["zero", "one"]) == ["zero", "?", "one", "?"]
+
+
 def test_the_box_with_the_highest_place_is_located():
     heat = torch.zeros(4, 4)
     heat[3, 0] = 1.0
@@ -227,6 +238,10 @@ def test_a_judge_looks_at_what_is_drawn_of_what_is_heard(task, batch, monkeypatc
     [
         ("model.image=picture", "field 'picture' has no modality"),
         ("model.prompts={image: ['a {}']}", "which is not a label"),
+        ("model.prompts={digit: []}", "at least one sentence"),
+        ("model.prompts={digit: [a], colour: [b], size: [c]}", "two labels at most"),
+        ("model.bound={}", "bound names at least one field"),
+        ("model.bound={image: {encoder: convnet}}", "neither the pictures nor the sentences"),
         ("model.anchor={name: recognition, encoder: convnet, targets: [digit]}", "does not embed"),
         ("model.painter={name: recognition, encoder: convnet, targets: [digit]}", "cannot draw"),
         ("training.stages.audio.split=train", "Nothing learns from the source"),

@@ -53,6 +53,13 @@ def test_rooms_are_read_by_the_authors_split_in_metres(rooms):
     assert near == pytest.approx([1, 0.75, 0.5], abs=1e-4)
 
 
+@pytest.mark.parametrize(("content", "says"), [(b"\xff", "is not UTF-8 text"), (b" \n", "is empty")])
+def test_a_kind_of_room_that_cannot_be_read_is_refused(rooms, content, says):
+    (rooms / "SUNRGBD" / ROOMS["train"][0] / "scene.txt").write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        SUNRGBD.Config(root=str(rooms)).build().open("train")
+
+
 def test_rooms_without_a_file_are_refused(rooms):
     (rooms / "SUNRGBD" / ROOMS["train"][0] / "depth_bfx/picture0.png").unlink()
     with pytest.raises(UserError, match="holds nothing"):

@@ -273,6 +273,33 @@ def test_recipe1m_has_a_sample_for_each_photograph_with_the_detected_ingredients
     assert both[0]["recipe"]["ingredients"] == ["6 ounces penne", "1 cup olive oil"]
 
 
+def test_recipe1m_leaves_out_empty_texts(layers):
+    detected = [{"id": "00003a70b1", "valid": [True, True], "ingredients": [{"text": ""}, {"text": "olive oil"}]}]
+    (layers / "det_ingrs.json").write_text(json.dumps(detected))
+    content = (layers / "layer1.json").read_text().replace("Boil it.", " ").replace("6 ounces penne", "")
+    (layers / "layer1.json").write_text(content)
+    (sample,) = Recipe1M(Recipe1M.Config(root=str(layers))).open("train")
+    assert sample["recipe"] == {"ingredients": ["olive_oil"], "instructions": ["Serve."]}
+    (other,) = Recipe1M(Recipe1M.Config(root=str(layers))).open("validation")
+    assert other["recipe"] == {"ingredients": ["1 cup olive oil"], "instructions": ["Serve."]}
+
+
+@pytest.mark.parametrize("name", ["layer1", "layer2", "det_ingrs"])
+def test_a_recipe_that_a_file_has_twice_is_refused_with_both_places(layers, name):
+    path = layers / f"{name}.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps([*content, content[0]]))
+    with pytest.raises(UserError, match=rf"{name}.json, recipes\[0\] and .*{name}.json, recipes\[{len(content)}\]"):
+        Recipe1M(Recipe1M.Config(root=str(layers))).open("train")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"000018c8a5": 7}', '{"000018c8a5": null}'])
+def test_classes_that_are_not_names_are_refused(layers, content):
+    (layers / "classes.json").write_text(content)
+    with pytest.raises(UserError, match=r"classes\.json"):
+        Recipe1M(Recipe1M.Config(root=str(layers), classes="classes.json")).open("train")
+
+
 def test_a_missing_photograph_and_a_strange_partition_are_named(layers):
     next(layers.rglob("a70b10.jpg")).unlink()
     with pytest.raises(UserError, match=r"a70b10\.jpg"):

@@ -173,16 +173,22 @@ def test_a_tag_of_no_picture_is_refused():
         assemble(load("tagging", [*SMALL, "model.kinds=[[red, purple]]"]))
 
 
+@pytest.mark.parametrize("kinds", ["[[]]", "[[red]]", "[[red, red]]", "[[red, blue], [three, red]]"])
+def test_kinds_of_which_nothing_takes_the_place_are_refused(kinds):
+    with pytest.raises(UserError, match="at least two tags of each kind, and each tag once"):
+        load("tagging", [*SMALL, f"model.kinds={kinds}"])
+
+
 @pytest.fixture
 def coco(tmp_path):
     """Writes instances as COCO's files have them, and returns the reader of them."""
 
-    def write(annotations):
+    def write(annotations, *more):
         (tmp_path / "train2017").mkdir(exist_ok=True)
         images = [{"id": number, "file_name": f"{number:012}.jpg", "height": 8, "width": 8} for number in (9, 4)]
         for image in images:
             Image.new("RGB", (8, 8)).save(tmp_path / "train2017" / image["file_name"])
-        categories = [{"supercategory": "animal", "id": 18, "name": "dog"}, {"id": 90, "name": "toothbrush"}]
+        categories = [{"supercategory": "animal", "id": 18, "name": "dog"}, {"id": 90, "name": "toothbrush"}, *more]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (tmp_path / "annotations").mkdir(exist_ok=True)
         (tmp_path / "annotations/instances_train2017.json").write_text(json.dumps(content))
@@ -198,6 +204,11 @@ def test_coco_has_a_photograph_once_with_the_names_of_its_categories(coco):
     split = dataset.open("train")
     assert [(each["id"], each["tags"]) for each in (split[0], split[1])] == [("9", []), ("4", ["dog", "toothbrush"])]
     assert split[1]["image"].endswith("train2017/000000000004.jpg")
+
+
+def test_a_category_that_is_there_twice_is_refused_with_both_places(coco):
+    with pytest.raises(UserError, match=r"json, categories\[0\] and .*json, categories\[2\]"):
+        coco([], {"id": 18, "name": "cat"}).open("train")
 
 
 @pytest.mark.parametrize("name", ["image_id", "category_id"])

@@ -186,6 +186,8 @@ def opened(reader, content, root, fields):
     ("reader", "content", "said"),
     [
         (MANIFEST, "a,b,a\n1,2,3\n", ["'a'", "x.csv:1, column 1", "x.csv:1, column 3"]),
+        (MANIFEST, "a,caf\u00e9,cafe\u0301\n1,2,3\n", ["'caf\u00e9'", "x.csv:1, column 2", "x.csv:1, column 3"]),
+        (LINES, '{"a": "1", "caf\u00e9": 1, "cafe\u0301": 2}\n', ["'caf\u00e9'", "x.jsonl:1, column 12"]),
         (MANIFEST, "id,a\nz,1\nz,2\n", ["'z'", "x.csv:2", "x.csv:3"]),
         (LINES, '{"a": "1"}\n{"a": "1", "b": {"a": 1}, "a": "2"}\n', ["'a'", "x.jsonl:2, column 2", ":2, column 27"]),
         (COCO, coco([1, 2, 1], ["x"]), ["images[0]", "images[2]"]),
@@ -227,6 +229,13 @@ def test_files_that_are_wrong(reader, content, said, tmp_path):
 )
 def test_values_are_read_by_one_rule(reader, content, kind, value, tmp_path):
     assert opened(reader, content, tmp_path, {"a": kind})[0]["a"] == value
+
+
+@pytest.mark.parametrize("reader", [MANIFEST, LINES])
+@pytest.mark.parametrize(("written", "asked"), [("cafe\u0301", "caf\u00e9"), ("caf\u00e9", "cafe\u0301")])
+def test_a_name_is_found_in_either_unicode_form_and_given_back_as_it_was_asked_for(reader, written, asked, tmp_path):
+    content = f"{written}\n1\n" if reader is MANIFEST else f'{{"{written}": "1"}}\n'
+    assert opened(reader, content, tmp_path, {asked: "text"})[0][asked] == "1"
 
 
 def test_readers_of_plugins_read_by_the_same_rule(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 
 from sensorium import Sample, UserError, expanded
-from sensorium.builtin.values import clean, once
+from sensorium.builtin.values import clean, composed, once
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -153,7 +153,7 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
 def csv_rows(
     text: str, source: object, columns: Sequence[str], empty: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the line and the cells by column of each row of a CSV file with a header.
+    """Yields the line and the cells by column of each row of a CSV file with a header, in whatever Unicode form.
 
     Args:
         text: The file's text.
@@ -167,9 +167,9 @@ def csv_rows(
     """
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        header = list(reader.fieldnames or ())
+        header = reader.fieldnames = [composed(name) for name in reader.fieldnames or ()]
         once(((name, f"{source}:1, column {n}") for n, name in enumerate(header, 1)), "column")
-        absent = [column for column in columns if column not in header]
+        absent = [column for column in columns if composed(column) not in header]
         if absent:
             raise UserError(
                 f"{source}:1 has no column {listing(absent)}.",
@@ -185,6 +185,7 @@ def csv_rows(
                     "Put cells that hold a comma in double quotes.",
                 )
             for column in columns:
+                row[column] = row[composed(column)]
                 if column not in empty and not clean(row[column]):
                     raise empty_cell(place, column)
             yield reader.reader.line_num, row

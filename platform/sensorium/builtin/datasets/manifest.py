@@ -21,7 +21,7 @@ from sensorium.builtin.datasets.files import (
     require,
     require_media,
 )
-from sensorium.builtin.values import clean, filled, parse, shown
+from sensorium.builtin.values import clean, composed, filled, parse, shown
 
 INLINE = ("text", "label", "vector", "number", "tags")
 """Modalities whose values stand in the file itself; a value of any other is the path of a file."""
@@ -138,13 +138,13 @@ def _json_lines(text: str, source: str, columns: Mapping[str, str]) -> Iterator[
         if not isinstance(row, dict):
             raise UserError(f"{place} is not a JSON object.", "Each line is one.", "Correct the line.")
         for column, modality in columns.items():
-            if column not in row:
+            if composed(column) not in row:
                 raise UserError(
                     f"{place} has no {column!r}.",
                     f"It has {listing(row, 20)}.",
                     "Correct the line, or `fields` in the experiment.",
                 )
-            value = row[column]
+            value = row[column] = row[composed(column)]
             if value is None or value in ([], "") or (isinstance(value, str) and not clean(value)):
                 if modality == "tags" and value == []:
                     continue

@@ -8,7 +8,7 @@ from typing import Any
 
 from sensorium import UserError
 from sensorium.builtin.datasets.files import decode
-from sensorium.builtin.values import filled, parse, shown
+from sensorium.builtin.values import clean, filled, parse, shown
 
 
 class Record:
@@ -61,8 +61,8 @@ class Record:
             raise self._wrong(name, value, "A whole number")
         return value
 
-    def text(self, name: str, default: str | None = None) -> str:
-        """Returns a text that is not empty, by the rule of all values.
+    def text(self, name: str, default: str | None = None, empty: bool = False) -> str:
+        """Returns a text, by the rule of all values: one that is not empty, unless it may be.
 
         Raises:
             UserError: It is missing and has no default, or is something else.
@@ -72,7 +72,7 @@ class Record:
         value = self._get(name)
         if not isinstance(value, str):
             raise self._wrong(name, value, "A string")
-        return filled(value, f"{self.place}, {name},")
+        return clean(value) if empty else filled(value, f"{self.place}, {name},")
 
     def records(self, name: str) -> Iterator[Record]:
         """Yields the records of a list.
