@@ -129,21 +129,12 @@ class ImageBind(Task):
             for stage in self.earlier("anchor")
         ]
         names: Mapping[Any, str] = {id(module): name for name, module in self.named_modules()}
-        return towers + [
-            Stage(
-                name,
-                [
-                    Objective(
-                        name,
-                        [names[id(self.arms[name])]],
-                        partial(self.pairs, name),
-                        partial(self.apart_from_others, name),
-                        source=bound.source or name,
-                    )
-                ],
-            )
-            for name, bound in self.config.bound.items()
-        ]
+        stages = []
+        for name, bound in self.config.bound.items():
+            forward, losses = partial(self.pairs, name), partial(self.apart_from_others, name)
+            objective = Objective(name, [names[id(self.arms[name])]], forward, losses, source=bound.source or name)
+            stages.append(Stage(name, [objective]))
+        return [*towers, *stages]
 
     def pairs(self, name: str, batch: Batch) -> dict[str, Tensor]:
         """Returns the embeddings of one modality, and of the pictures that belong to it (B, S)."""
@@ -201,9 +192,8 @@ class ImageBind(Task):
             rows[f"logits.{self.told}"] = SCALE * measures.joined(outputs) @ words.T
             rows |= {f"target.{self.told}": batch[self.told], "target": batch[self.told]}
         if self.added is not None and self.added in batch and first in outputs:
-            asked = (batch[self.added].clamp(min=-1) + 1) % self.labels[
-                self.added
-            ].vocabulary  # never that of the picture
+            count = self.labels[self.added].vocabulary
+            asked = (batch[self.added].clamp(min=-1) + 1) % count  # never that of the picture
             added = self.words(self.added)[asked]
             rows |= {"property": batch[self.added], "asked": asked, "added": added}
             rows["sum"] = measures.joined({"heard": outputs[first], "words": self.config.weight * added})
