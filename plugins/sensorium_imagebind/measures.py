@@ -12,6 +12,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import Batch, Rows
+from sensorium.builtin.judging import shares
+
+
+def across(rows: Rows, seen: str, first: str, *others: str) -> dict[str, float]:
+    """Returns what modalities find of one another, what sums find, what is located, and what is drawn.
+
+    Args:
+        rows: What was evaluated; what it lacks is not measured.
+        seen: Field of the pictures.
+        first: What is searched, located and drawn by.
+        others: Other modalities that are bound.
+    """
+    there = [name for name in others if f"embedding.{name}" in rows]
+    found = emergent(rows, first, there) if "target" in rows and f"embedding.{first}" in rows else {}
+    if "sum" in rows and f"embedding.{seen}" in rows:
+        found |= arithmetic(rows, seen, first)
+    if "located_first" in rows:
+        found["located"] = float(rows["located_first"].double().mean())
+    return found | shares(rows, "drawn")
 
 
 def emergent(rows: Rows, first: str, others: Sequence[str]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import Batch, Encoder, Features, Modality, NamedModules, Objective, Rows, Split, Stage, Task, UserError
+from sensorium.builtin.judging import judged
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.vector import Vector
 from sensorium_imagebind import measures, report
@@ -52,6 +53,8 @@ class ImageBind(Task):
         """Field of pictures of several things, one of which is the sample's own, first of its `boxes`."""
         painter: Task.Config | None = None
         """Task by its `weights` that draws pictures of embeddings of this space: `dalle2` with the same anchor."""
+        judge: Task.Config | None = None
+        """Task by its `weights` that says what pictures show: how often is it right of what is drawn?"""
 
         def __post_init__(self) -> None:
             if not self.bound or {self.image, self.caption} & self.bound.keys():
@@ -73,15 +76,14 @@ class ImageBind(Task):
         self.labels = {name: self._label(name) for name in config.prompts}
         self.anchor: Task = config.anchor.build(modalities)
         if not {config.image, config.caption} <= set(self.anchor.embeddings):
-            raise UserError(
-                "model.anchor does not embed pictures and sentences.", "A task `clip` of both was expected."
-            )
+            raise UserError("model.anchor does not embed pictures and sentences.", "A `clip` of both was expected.")
         space = self.anchor.outputs[self.anchor.embeddings[config.image]].shape[0]
         assert space is not None
         self.arms = NamedModules({name: Arm(each, modalities[name], space) for name, each in config.bound.items()})
         self.painter: Task | None = None if config.painter is None else config.painter.build(modalities)
         if self.painter is not None and (config.painter.weights is None or "embedding" not in self.painter.inputs):  # type: ignore[union-attr]
             raise UserError("model.painter cannot draw.", "A trained task `dalle2` was expected.", "Set its `weights`.")
+        self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
         self.told = next(iter(self.labels), None)
         self.added = next((name for name in self.labels if name != self.told), None)
         self._words: dict[str, Tensor] = {}
@@ -127,21 +129,12 @@ class ImageBind(Task):
             for stage in self.earlier("anchor")
         ]
         names: Mapping[Any, str] = {id(module): name for name, module in self.named_modules()}
-        return towers + [
-            Stage(
-                name,
-                [
-                    Objective(
-                        name,
-                        [names[id(self.arms[name])]],
-                        partial(self.pairs, name),
-                        partial(self.apart_from_others, name),
-                        source=bound.source or name,
-                    )
-                ],
-            )
-            for name, bound in self.config.bound.items()
-        ]
+        stages = []
+        for name, bound in self.config.bound.items():
+            forward, losses = partial(self.pairs, name), partial(self.apart_from_others, name)
+            objective = Objective(name, [names[id(self.arms[name])]], forward, losses, source=bound.source or name)
+            stages.append(Stage(name, [objective]))
+        return [*towers, *stages]
 
     def pairs(self, name: str, batch: Batch) -> dict[str, Tensor]:
         """Returns the embeddings of one modality, and of the pictures that belong to it (B, S)."""
@@ -182,6 +175,11 @@ class ImageBind(Task):
         places = self.anchor.embedding_of(image, Features(features.tokens.flatten(0, 1)))
         return (places.view(*features.tokens.shape[:2], -1) @ query[..., None]).view(-1, *features.grid)
 
+    def draw(self, embeddings: Tensor, batch: Batch) -> Tensor:
+        """Returns the painter's picture (B, C, H, W) of each embedding (B, S)."""
+        pictures: Tensor = self.painter.predict(replace(batch, fields={"embedding": embeddings}))[self.config.image]  # type: ignore[union-attr]
+        return pictures
+
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
         """Returns embeddings, what words make of each, a sum of what is heard with words, and what was located."""
         first = next(iter(self.arms))
@@ -194,29 +192,22 @@ class ImageBind(Task):
             rows[f"logits.{self.told}"] = SCALE * measures.joined(outputs) @ words.T
             rows |= {f"target.{self.told}": batch[self.told], "target": batch[self.told]}
         if self.added is not None and self.added in batch and first in outputs:
-            asked = (batch[self.added].clamp(min=-1) + 1) % self.labels[
-                self.added
-            ].vocabulary  # never that of the picture
+            count = self.labels[self.added].vocabulary
+            asked = (batch[self.added].clamp(min=-1) + 1) % count  # never that of the picture
             added = self.words(self.added)[asked]
             rows |= {"property": batch[self.added], "asked": asked, "added": added}
             rows["sum"] = measures.joined({"heard": outputs[first], "words": self.config.weight * added})
-        if self.config.scene is not None and self.config.scene in batch and "boxes" in batch.samples[0]:
+        if str(self.config.scene) in batch and first in outputs and "boxes" in batch.samples[0]:
             maps = self.heat(batch, outputs[first])
             chosen = [measures.located(each, sample["boxes"]) for each, sample in zip(maps, batch.samples, strict=True)]
             rows["located_first"] = torch.tensor(chosen) == 0
+        if self.judge is not None and self.painter is not None and first in outputs:
+            rows |= judged(self.judge, batch, self.config.image, self.draw(outputs[first], batch), "drawn")
         return rows | {f"key.{name}": measures.keys(batch, name) for name in outputs}
 
     def metrics(self, rows: Rows) -> dict[str, float]:
-        """Returns also what modalities find of one another, what sums find, and how often a thing is located."""
-        first, *others = self.config.bound
-        found = super().metrics(rows)
-        if "target" in rows:
-            found |= measures.emergent(rows, first, others)
-        if "sum" in rows and f"embedding.{self.config.image}" in rows:
-            found |= measures.arithmetic(rows, self.config.image, first)
-        if "located_first" in rows:
-            found["located"] = float(rows["located_first"].double().mean())
-        return found
+        """Returns also what modalities find of one another, what sums find, what is located, and what is drawn."""
+        return super().metrics(rows) | measures.across(rows, self.config.image, *self.config.bound)
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns what is found for a few sounds, alone and with words."""
@@ -252,5 +243,5 @@ class ImageBind(Task):
         if scene is not None and scene in batch:
             result["located"] = report.lit(batch[scene], self.heat(batch, joint))
         if self.painter is not None:
-            result["drawn"] = self.painter.predict(replace(batch, fields={"embedding": joint}))[self.config.image]
+            result["drawn"] = self.draw(joint, batch)
         return result

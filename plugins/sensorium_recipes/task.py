@@ -119,12 +119,8 @@ class Recipes(Looking):
         """Returns the loss over pairs, and that of the one classifier on both embeddings."""
         seen, read = outputs[self.config.image], outputs[self.config.recipe]
         classes = self.classes(batch)
-        groups = batch.groups.to(seen.device)
-        if classes is None:
-            return {"pairs": self.loss(seen, read, groups)}
-        # Dishes of one class are not taken for others; numbers of groups are not below 0.
-        terms = {"pairs": self.loss(seen, read, torch.where(classes >= 0, -1 - classes, groups))}
-        if self.config.semantic:
+        terms = {"pairs": self.loss(seen, read, batch.groups.to(seen.device))}
+        if classes is not None and self.config.semantic:
             logits = torch.cat([self.classifier(each)[classes >= 0] for each in (seen, read)])
             costs = F.cross_entropy(logits, classes[classes >= 0].repeat(2), reduction="none")
             terms["semantic"] = 2 * self.config.semantic * workers.mean_over(costs, batch)

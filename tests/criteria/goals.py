@@ -3,6 +3,7 @@
 A title names a training, as one would type it, and what its metrics have to be:
 
     product:
+      before: [clip tracking.register=eyes]  # trainings that it needs, in order; none
       train: vqa                             # what follows `sensorium train`
       seeds: [0, 1, 2]                       # [0] where it is not given
       folds: [dataset.test_folds=[1]]        # overrides, each of them for a training of its own; none
@@ -17,7 +18,6 @@ of the training, or another training by its title, of which it is the same metri
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +55,7 @@ class Training:
     seeds: tuple[int, ...] = (0,)
     folds: tuple[str, ...] = ("",)
     shuffled: tuple[str, ...] = ()
-
-    @property
-    def words(self) -> list[str]:
-        """The task or file, and the overrides."""
-        return shlex.split(self.train)
+    before: tuple[str, ...] = ()
 
     def metrics(self, others: Mapping[str, Training]) -> set[str]:
         """Returns the names of the metrics that are kept: those with goals, and those that goals compare with."""

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +37,7 @@ COMPUTES = ("assembly", "builtin", "contracts", "engine", "ops")
 """Folders of the platform on which a result depends."""
 BRIEF = ("training.steps=3", "run.threads=0", "tracking.system=false")
 """A training whose numbers tell whether the code still computes the same."""
+SENSORIUM = (sys.executable, "-c", "from sensorium.cli.main import main; main()")
 DIGITS = 3
 """Significant ones that are compared: the order of sums differs between machines."""
 
@@ -47,7 +49,7 @@ def measure(training: Training) -> Result:
         KeyError: A metric that is asked for is not there; a training of a few steps shows it first.
     """
     wanted = sorted(training.metrics(trainings(training.plugin)))
-    there = run(training, *BRIEF)
+    there = run(training, brief=True)
     if missing := [name for name in wanted if name not in there]:
         raise KeyError(f"{training.plugin}, {training.title!r}: no {', '.join(missing)} among {', '.join(there)}")
     metrics: dict[str, list[float]] = {name: [] for name in wanted}
@@ -61,11 +63,18 @@ def measure(training: Training) -> Result:
     return Result(metrics, list(training.seeds), seconds, code(training.plugin), short(training))
 
 
-def run(training: Training, *overrides: str) -> dict[str, float]:
+def run(training: Training, *overrides: str, brief: bool = False) -> dict[str, float]:
     """Trains as one would from the folder of the repository; returns the metrics."""
     with _elsewhere():
-        assembly = _assembled(training, *overrides)
+        _train_before(training, brief)
+        assembly = _assembled(training, *overrides, *(BRIEF if brief else ()))
         return dict(execute(assembly, runs.create(assembly, {})).metrics)
+
+
+def _train_before(training: Training, brief: bool) -> None:
+    """Types what a training starts from."""
+    for each in training.before:
+        subprocess.run([*SENSORIUM, "train", *shlex.split(each), *(BRIEF if brief else ())], check=True)
 
 
 def short(training: Training) -> str:
@@ -78,6 +87,7 @@ def short(training: Training) -> str:
             losses.append({name: f"{float(value):.{DIGITS - 1}e}" for name, value in step.losses.items()})
 
     with _elsewhere():
+        _train_before(training, brief=True)
         assembly = _assembled(training, *BRIEF)
         plugins = assembly.loaded.plugins
         plugins.manager.register(Losses())
@@ -90,7 +100,7 @@ def short(training: Training) -> str:
 
 
 def _assembled(training: Training, *overrides: str) -> Assembly:
-    source, *options = training.words
+    source, *options = shlex.split(training.train)
     assembly = assemble(load(source, [*options, *overrides]))
     if training.shuffled:
         assembly.splits["train"] = Shuffled(assembly.splits["train"], training.shuffled, together=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import goals
 import measuring
@@ -49,7 +50,6 @@ def test_the_readme_shows_what_was_reached(plugin: str) -> None:
 
 
 def test_a_training_is_read_with_what_its_metrics_are_compared_with() -> None:
-    assert SEEING.words == ["toy", "model.fusion={name: sum, dim: 4}"]
     assert SEEING.metrics(WANTED) == {"accuracy", "rank", "shuffled_rank"}
     assert BLIND.metrics(WANTED) == {"accuracy"}
 
@@ -84,18 +84,37 @@ def test_folds_have_a_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| 0.700 ± 0.058 over 3 folds |" in tables.table("sensorium_toy")
     asked = []
     monkeypatch.setattr(measuring, "trainings", lambda plugin: {"folds": folds})
-    monkeypatch.setattr(measuring, "run", lambda training, *more: asked.append(more) or {"accuracy": 0.5})
+    monkeypatch.setattr(
+        measuring, "run", lambda training, *more, brief=False: asked.append((*more, brief)) or {"accuracy": 0.5}
+    )
     monkeypatch.setattr(measuring, "code", lambda plugin: "code")
     monkeypatch.setattr(measuring, "short", lambda training: "short")
     assert len(measuring.measure(folds).metrics["accuracy"]) == 6
     brief, *whole = asked
-    assert brief == measuring.BRIEF
-    assert whole[:3] == [("a=1", "run.seed=0"), ("a=1", "run.seed=1"), ("a=2", "run.seed=0")]
+    assert brief == (True,)
+    assert whole[:3] == [("a=1", "run.seed=0", False), ("a=1", "run.seed=1", False), ("a=2", "run.seed=0", False)]
     absent = replace(folds, reach={"acuracy": Goal()})
     asked.clear()
     with pytest.raises(KeyError, match="no acuracy among accuracy"):
         measuring.measure(absent)
-    assert asked == [measuring.BRIEF], "nothing was trained for it"
+    assert asked == [(True,)], "nothing was trained for it"
+
+
+def test_what_a_training_starts_from_is_trained_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    after = Training(
+        "sensorium_toy", "after", "toy weights=models:/eyes/1", {}, before=("eyes tracking.register=eyes",)
+    )
+    done: list[list[str]] = []
+    monkeypatch.setattr(measuring.subprocess, "run", lambda words, check: done.append(words[3:]))
+    monkeypatch.setattr(measuring, "_assembled", lambda training, *overrides: done.append([*overrides]))
+    monkeypatch.setattr(measuring, "runs", SimpleNamespace(create=lambda assembly, tags: None))
+    monkeypatch.setattr(measuring, "execute", lambda assembly, run: SimpleNamespace(metrics={}))
+    measuring.run(after, "run.seed=2")
+    assert done == [["train", "eyes", "tracking.register=eyes"], ["run.seed=2"]]
+    measuring.run(after, brief=True)
+    assert done[2:] == [["train", "eyes", "tracking.register=eyes", *measuring.BRIEF], [*measuring.BRIEF]], (
+        "a few steps of each"
+    )
 
 
 def test_a_result_outlives_other_words_and_not_other_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,31 @@ def test_what_is_heard_is_drawn_by_the_painter_of_the_same_space(task, batch, mo
     assert torch.allclose(answer["drawn"][:, :, 5, 5], answer["audio_embedding"][:, :3], atol=1e-6)
 
 
+class Judge(torch.nn.Module):
+    """Says that every picture shows the digit 1."""
+
+    def forward(self, batch):
+        return batch["image"]
+
+    def rows(self, outputs, batch):
+        assert torch.allclose(outputs[:, :, 5, 5], self.painted, atol=1e-6)
+        return {
+            "logits.digit": torch.eye(10)[torch.ones(len(batch), dtype=torch.int64)],
+            "target.digit": batch["digit"],
+        }
+
+
+def test_a_judge_looks_at_what_is_drawn_of_what_is_heard(task, batch, monkeypatch):
+    monkeypatch.setattr(task, "painter", Painter())
+    monkeypatch.setattr(task, "judge", Judge())
+    outputs = task(batch)
+    task.judge.painted = outputs["audio"][:, :3]
+    ones = float((batch["digit"] == 1).double().mean())
+    found = task.metrics(task.rows(outputs, batch))
+    assert found["drawn_digit"] == found["drawn_all"] == pytest.approx(ones)
+    assert "drawn_digit" not in task.metrics(task.rows({"image": outputs["image"]}, batch)), "nothing was heard"
+
+
 @pytest.mark.parametrize(
     ("override", "says"),
     [

@@ -57,7 +57,7 @@ class Frames(Encoder):
         self.blocks = nn.ModuleList(TransformerBlock(self.dim, config.heads) for _ in range(config.depth))
         if config.depth:
             self.positions = nn.Parameter(torch.empty(fixed(modality, 0), self.dim))
-            nn.init.normal_(self.positions, std=0.02)
+            nn.init.normal_(self.positions, std=0.5)  # as large as tokens: at 0.02 the order is not learnt from scratch
 
     def forward(self, batch: Any) -> Features:
         """Returns tokens (B, T, D) with their mask, and pooled (B, D), their mean.
