@@ -202,6 +202,8 @@ class Tagging(Looking):
     def _of(self, batch: Batch, name: str) -> Tensor:
         """Returns the sum of the vectors of an input's tags, (B, D)."""
         for sample in batch.samples:
+            if name == "words" and not sample.get(name):
+                raise UserError("There are no words to look for.", "At least one tag was expected.", "Name one.")
             for tag in self.tags.decode(sample.get(name, [])):
                 if tag not in self.tags.names:
                     raise unknown("tag", tag, self.tags.names)

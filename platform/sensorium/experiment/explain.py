@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -37,12 +37,15 @@ class Option:
 
 
 def options(kind: str, name: str, plugins: Plugins) -> dict[str, Option]:
-    """Returns the options of a component by name.
+    """Returns the options of a component by name; those below NAME are of each entry of a mapping.
 
     Raises:
         UserError: There is none of that name.
     """
-    config = plugins.find(kind, name).Config
+    return _options(plugins.find(kind, name).Config, plugins)
+
+
+def _options(config: type[Config], plugins: Plugins) -> dict[str, Option]:
     hints, docs, found = get_type_hints(config), field_docs(config), {}
     for field in fields(config):  # type: ignore[arg-type]
         made = field.default_factory
@@ -51,7 +54,20 @@ def options(kind: str, name: str, plugins: Plugins) -> dict[str, Option]:
         text = describe(hints[field.name])
         value = None if required else dump(default, plugins)
         found[field.name] = Option(text, docs.get(field.name, ""), required, value)
+        below = f"{field.name}.NAME" if get_origin(hints[field.name]) is dict else field.name
+        for inner in _without_name(hints[field.name]):
+            found |= {f"{below}.{key}": option for key, option in _options(inner, plugins).items()}
     return found
+
+
+def _without_name(hint: Any) -> Iterator[type[Config]]:
+    """Yields the Config classes in a type that are not those of a component, which is shown by its own name."""
+    if isinstance(hint, type) and issubclass(hint, Config):
+        if getattr(hint, "owner", None) is None:
+            yield hint
+    else:
+        for argument in get_args(hint):
+            yield from _without_name(argument)
 
 
 def commented(loaded: Loaded) -> str:

@@ -139,7 +139,8 @@ def describe(hint: Any) -> str:
         return _a(kind) if kind else "a mapping of options"
     if get_args(hint):
         text = str(hint).replace("typing.", "").replace("Literal", "one of ")
-        return re.sub(r"sensorium\.[\w.]*\.(\w+)\.Config", r"\1", text)
+        text = re.sub(r"^Optional\[(.*)\]$", r"\1 | None", text)
+        return re.sub(r"\b[a-z_]\w*\.[\w.]*?(\w+)(?:\.Config)?\b(?=[],\s]|$)", r"\1", text)
     names = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
     name = getattr(hint, "__name__", str(hint))
     return names.get(name, name)

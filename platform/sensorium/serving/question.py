@@ -130,16 +130,21 @@ def _from_json(name: str, value: Any, inputs: Mapping[str, Input]) -> Any:
 
 
 def _held(name: str, value: Any, taken: Input) -> Any:
-    """Returns a value that JSON holds. A string passes where strings are declared: `decode` may open paths."""
-    if taken.schema.get("type") != "string" and _holds_string(value):
+    """Returns a value that JSON holds. Strings pass where strings are declared: `decode` may open paths."""
+    if _strays(value, taken.schema):
         _refuse(422, f"Input {name!r} holds a string.", f"Its schema is {json.dumps(dict(taken.schema))[:200]}.")
     return value
 
 
-def _holds_string(value: Any) -> bool:
+def _strays(value: Any, schema: Any) -> bool:
+    """Says whether a string lies where a JSON Schema declares none."""
+    declared: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
     if isinstance(value, dict):
-        return any(_holds_string(each) for each in value.values())
-    return isinstance(value, str) or (isinstance(value, list) and any(map(_holds_string, value)))
+        fields = declared.get("properties", {})
+        return any(_strays(each, fields.get(key, declared.get("additionalProperties"))) for key, each in value.items())
+    if isinstance(value, list):
+        return any(_strays(each, declared.get("items")) for each in value)
+    return isinstance(value, str) and declared.get("type") != "string"
 
 
 async def _form(

@@ -106,7 +106,7 @@ def fetch(model: str) -> str:
         folder = Path(mlflow.artifacts.download_artifacts(model))
     except FAULTS as cause:
         raise UserError(
-            f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0]}",
+            f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0].rstrip('.')}.",
             "Forms are runs:/RUN_ID/model, models:/NAME/VERSION and models:/NAME@ALIAS.",
             "Check MLFLOW_TRACKING_URI.",
         ) from cause

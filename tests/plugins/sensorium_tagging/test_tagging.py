@@ -144,6 +144,8 @@ def test_words_are_taken_from_a_picture_and_others_added(task):
     torch.testing.assert_close(answer["words_embedding"][0], F.normalize(red + blue, dim=-1))
     with pytest.raises(UserError, match="'purpel'"):
         task.predict(replace(asked, samples=[{"id": "0", "plus": ["purpel"]}], fields={"plus": fields["plus"]}))
+    with pytest.raises(UserError, match="no words to look for"):
+        task.predict(replace(asked, samples=[{"id": "0", "words": []}], fields={"words": fields["words"] * 0}))
     with pytest.raises(UserError, match="nothing to move"):
         task.predict(replace(asked, samples=samples, fields=fields))
 

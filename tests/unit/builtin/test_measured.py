@@ -122,6 +122,16 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+@pytest.mark.parametrize("given", ["picture", "bytes"])
+def test_a_drawing_of_distances_in_colour_is_refused(mode, given):
+    picture = Pillow.fromarray(np.full((4, 4, 3), (200, 40, 0), np.uint8)).convert(mode)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    with pytest.raises(MediaError, match=rf"in colour \({mode}\)"):
+        depth().decode(picture if given == "picture" else buffer.getvalue())
+
+
 @pytest.mark.parametrize(("raw", "says"), HOSTILE.values(), ids=HOSTILE)
 def test_hostile_maps_are_refused_with_a_sentence(raw, says):
     with pytest.raises(MediaError) as raised:

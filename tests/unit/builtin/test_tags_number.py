@@ -92,3 +92,9 @@ def test_average_precision_is_the_mean_over_tags_that_occur():
 def test_ties_and_what_is_no_number_count_against_the_model():
     assert precision([[0.5], [0.5], [0.5], [0.5]], [[1.0], [0.0], [0.0], [0.0]]) == pytest.approx(0.25)
     assert precision([[float("nan")], [0.1]], [[1.0], [0.0]]) == pytest.approx(0.5)
+
+
+def test_an_example_of_tags_names_one_at_least(tags):
+    drawn = [tags.example(torch.Generator().manual_seed(seed)) for seed in range(40)]
+    assert all(drawn)
+    assert len({tuple(each) for each in drawn}) > 4

@@ -1,5 +1,7 @@
 """Options in words: of any part, and as comments from which a file can begin."""
 
+import re
+
 import pytest
 
 from sensorium.assembly.loading import load
@@ -27,6 +29,15 @@ def test_every_option_of_every_part_has_words(kind):
         for option in options(kind, name, PLUGINS).values():
             assert option.text
             assert option.type
+            assert not re.search(r"\w\.\w|Optional", option.type), "no name of Python's"
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "type"),
+    [("dalle2", "prior.depth", "a whole number"), ("imagebind", "bound.NAME.encoder", "an encoder")],
+)
+def test_options_of_options_that_are_not_parts_are_shown(name, key, type):
+    assert options("task", name, PLUGINS)[key].type == type
 
 
 def test_a_part_is_shown(sensorium):

@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image as Pillow
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
 from sensorium.serving.application import application
+from sensorium.serving.description import Input
+from sensorium.serving.question import read_question
 from sensorium.serving.refusal import Refusal
 from sensorium.serving.settings import Limits, digest
 
@@ -158,6 +161,41 @@ def test_a_string_is_never_a_path_or_uri(client, value, tmp_path):
     numbers = {"picture": coded(echo.png()), "numbers": value}
     refused(client.post("/predict", json=numbers), 422, "Input 'numbers' holds a string")
     refused(client.post("/predict", json={**numbers, "numbers": [{"a": [value]}]}), 422, "holds a string")
+
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+LISTS = {"type": "object", "properties": {"steps": TEXTS, "size": {"type": "number"}}, "required": ["steps"]}
+NAMED = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+@pytest.mark.parametrize("form", [False, True])
+@pytest.mark.parametrize(
+    ("schema", "value", "passes"),
+    [
+        (TEXTS, ["red", "blue"], True),
+        (TEXTS, [["red"]], False),
+        (TEXTS, {"a": "red"}, False),
+        (LISTS, {"steps": ["boil it"], "size": 2}, True),
+        (LISTS, {"steps": "boil it"}, False),
+        (LISTS, {"steps": [], "size": "/etc/passwd"}, False),
+        (LISTS, {"steps": [], "more": "/etc/passwd"}, False),
+        (NAMED, {"a": "red"}, True),
+        ({"type": "array", "items": {"type": "number"}}, ["/etc/passwd"], False),
+        ({}, ["/etc/passwd"], False),
+    ],
+)
+def test_strings_pass_where_the_schema_has_them_and_nowhere_else(schema, value, passes, form):
+    inputs = {"given": Input((), schema, False, None)}
+    content = json.dumps(value if form else {"given": value})
+    kind = "multipart/form-data; boundary=b" if form else "application/json"
+    if form:
+        content = f'--b\r\nContent-Disposition: form-data; name="given"\r\n\r\n{content}\r\n--b--\r\n'
+    asked = read_question(Headers({"content-type": kind}), content.encode(), inputs, LIMITS)
+    if passes:
+        assert asyncio.run(asked) == {"given": value}
+    else:
+        with pytest.raises(Refusal, match="holds a string"):
+            asyncio.run(asked)
 
 
 def test_a_readable_file_of_the_server_is_not_given_away(client, tmp_path):

@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 
 from sensorium import Geometry, MediaError, Modality
 from sensorium.builtin.modalities import npy
-from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.modalities.image import FORMATS, Image
 from sensorium.builtin.modalities.source import opened, readable
 
 COUNTS = 65535
@@ -214,6 +214,18 @@ class Depth(Measured):
         near, far = (self._scaled(torch.tensor(end)) for end in (self.config.least, self.config.most))
         value = far + share.clamp(0, 1) * (near - far)
         return {"disparity": torch.reciprocal, "log": torch.exp, "linear": torch.positive}[self.config.scale](value)
+
+    def _picture(self, raw: Any) -> Tensor:
+        name, mode = "the picture given", getattr(raw, "mode", "L")
+        with suppress(Exception), opened(raw) as (file, called), Pillow.open(file, formats=FORMATS) as picture:
+            name, mode = called, picture.mode  # what cannot be opened is told below
+        if mode[0] not in "1LIF":
+            raise MediaError(
+                f"{name}: is in colour ({mode}).",
+                "A grey picture was expected, whose pixels count distance.",
+                "Take the file of measurements in place of the coloured one.",
+            )
+        return super()._picture(raw)
 
     def _scaled(self, metres: Tensor) -> Tensor:
         return {"disparity": torch.reciprocal, "log": torch.log, "linear": torch.positive}[self.config.scale](metres)

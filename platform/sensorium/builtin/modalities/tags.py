@@ -61,10 +61,10 @@ class Tags(Modality):
         return {self.names[column]: float(value[column]) for column in order if value[column] >= 0.01}
 
     def example(self, random: Generator) -> list[str]:
-        """Returns about half of the names."""
+        """Returns about half of the names, one at least."""
         self._check_learnt()
         chosen = torch.rand(self.vocabulary, generator=random) < 0.5
-        return [name for name, take in zip(self.names, chosen.tolist(), strict=True) if take]
+        return [name for name, take in zip(self.names, chosen.tolist(), strict=True) if take] or self.names[:1]
 
     def json_schema(self) -> dict[str, Any]:
         """Returns that they are some of the names."""
