@@ -1,7 +1,8 @@
 """Gradient-Blending: each input's own loss counts by how much it still generalises, and how little it overfits.
 
 After W. Wang, D. Tran, M. Feiszli, What Makes Training Multi-modal Classification Networks Hard?, CVPR 2020: the
-weights that are best under their model of noise are generalisation over the square of overfitting (equation 5).
+weights that are best under their model of noise are generalisation over the square of overfitting (equation 5). They
+sum to the number of losses, so that a learning rate is what it is without them.
 
 Shapes: B samples, K + 1 losses: that of each input alone, and that of all together.
 """
@@ -59,7 +60,7 @@ class GradientBlending(Around):
         super().__init__(config, modalities)
         self.names = (*self.inputs, JOINT)
         count = len(self.names)
-        self.register_buffer("weights", torch.full((count,), 1 / count))
+        self.register_buffer("weights", torch.ones(count))
         self.register_buffer("first", torch.full((2, count), UNMEASURED))
         self.register_buffer("last", torch.full((2, count), UNMEASURED))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
@@ -133,7 +134,7 @@ class GradientBlending(Around):
 
 
 def blend(first: Tensor, last: Tensor) -> Tensor:
-    """Returns the weight of each loss, (K + 1,), which sum to 1.
+    """Returns the weight of each loss, (K + 1,), which sum to K + 1.
 
     Args:
         first: Losses of training samples and of held-out ones at the beginning, (2, K + 1).
@@ -143,5 +144,5 @@ def blend(first: Tensor, last: Tensor) -> Tensor:
     overfitted = ((last[1] - last[0]) - (first[1] - first[0])).clamp(min=FLOOR)
     weights = generalised / overfitted.square()
     if not weights.sum() > 0:
-        return torch.full_like(weights, 1 / len(weights))
-    return weights / weights.sum()
+        return torch.ones_like(weights)
+    return len(weights) * weights / weights.sum()

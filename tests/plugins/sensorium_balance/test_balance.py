@@ -181,10 +181,10 @@ def test_weights_are_generalisation_over_the_square_of_overfitting():
     first = torch.tensor([[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]])
     last = torch.tensor([[0.5, 1.0, 1.0], [1.0, 1.2, 2.5]])  # training samples, others
     raw = torch.tensor([1.0 / 0.5**2, 0.8 / 0.2**2, 0.0])
-    torch.testing.assert_close(blend(first, last), raw / raw.sum())
-    assert blend(first, first + 1).tolist() == pytest.approx([1 / 3] * 3), "nothing generalises"
+    torch.testing.assert_close(blend(first, last), 3 * raw / raw.sum())
+    assert blend(first, first + 1).tolist() == pytest.approx([1] * 3), "nothing generalises"
     no_gap = blend(first, torch.tensor([[1.0, 1.5, 2.0], [1.0, 1.5, 2.0]]))
-    torch.testing.assert_close(no_gap, torch.tensor([2 / 3, 1 / 3, 0.0]))  # over the floor, which is the same for all
+    torch.testing.assert_close(no_gap, torch.tensor([2.0, 1.0, 0.0]))  # over the floor, which is the same for all
     assert FLOOR > 0
 
 
@@ -216,7 +216,7 @@ def test_a_loss_that_the_inner_task_lacks_is_refused(built):
 
 def test_weights_are_estimated_when_both_splits_were_measured(built):
     task, _ = built("gradient_blending")
-    task.weights.fill_(1 / 3)
+    task.weights.fill_(1)
     task.first.fill_(UNMEASURED)
     task.last.fill_(UNMEASURED)
 
@@ -227,13 +227,13 @@ def test_weights_are_estimated_when_both_splits_were_measured(built):
     measured("few", 2, 2, 2)
     measured("validation", 2, 2, 2)
     measured("test", 0, 0, 0)
-    assert task.weights.tolist() == pytest.approx([1 / 3] * 3), "that was the beginning"
+    assert task.weights.tolist() == pytest.approx([1] * 3), "that was the beginning"
     measured("few", 0.5, 1.0, 1.0)
-    assert task.weights.tolist() == pytest.approx([1 / 3] * 3), "the other one is of before"
+    assert task.weights.tolist() == pytest.approx([1] * 3), "the other one is of before"
     with pytest.raises(UserError, match=r"only 'few' is evaluated.*during=\[few,validation\]"):
         measured("few", 0.5, 1.0, 1.0)
     measured("validation", 1.0, 1.2, 2.5)
-    assert task.weights.tolist() == pytest.approx([4 / 24, 20 / 24, 0])
+    assert task.weights.tolist() == pytest.approx([3 * 4 / 24, 3 * 20 / 24, 0])
 
 
 def test_an_inner_task_that_is_not_trained_is_refused_with_a_sentence(built, monkeypatch):
