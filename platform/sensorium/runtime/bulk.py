@@ -35,7 +35,7 @@ def run(work: Plan, folder: str, workers: int | None, batch: int, address: str |
     missing = Folder(folder, work).missing(work.parts)
     if not missing:
         return
-    with joined(address, Plugins(allowed())):
+    with joined(address, Plugins(allowed())), internals.without_core():
         yield from _answered(missing, work, folder, workers, batch)
 
 

@@ -14,8 +14,10 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from sensorium.debugging import debugging
@@ -176,6 +178,34 @@ def begin() -> None:
     _hush()
     for stream in (sys.stdout, sys.stderr):
         print(MARK, file=stream, flush=True)
+
+
+@contextmanager
+def without_core() -> Iterator[None]:
+    """Keeps what Ray's core writes to standard error out of it: notes that pass by every logger of Python's."""
+    if debugging():
+        yield
+        return
+    there = os.dup(2)
+    source, sink = os.pipe()
+    os.dup2(sink, 2)
+    os.close(sink)
+
+    def copy() -> None:
+        with os.fdopen(source, "rb") as lines:
+            for line in lines:
+                if not _RAYS.match(_CODES.sub("", line.decode(errors="replace"))):
+                    os.write(there, line)
+        os.close(there)
+
+    copier = Thread(target=copy, daemon=True)
+    copier.start()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(there, 2)
+        copier.join(1)  # longer only where a process that was started meanwhile keeps the pipe
 
 
 def _hush() -> None:

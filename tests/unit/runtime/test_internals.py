@@ -72,6 +72,22 @@ def test_before_a_worker_begins_its_part_and_elsewhere_ray_speaks():
     assert voices.shown(said("the other stream", err=False)) == []
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_rays_core_writes_past_python_is_left_out_unless_debugging(capfd, monkeypatch, debug):
+    if debug:
+        monkeypatch.setenv(VARIABLE, "1")
+    with internals.without_core():
+        os.write(2, f"{GLOG}\nmine\n".encode())
+        os.write(2, f"\x1b[33m{GLOG}\x1b[0m\n".encode())
+        os.write(2, b"and mine\n")
+        os.write(2, b"without an end")
+    os.write(2, f"; {GLOG}".encode())
+    kept = "mine\nand mine\nwithout an end; " + GLOG
+    found = capfd.readouterr().err
+    assert (kept in found) is not debug
+    assert found.count(GLOG) == (3 if debug else 1)
+
+
 def test_debugging_shows_everything_and_who_says_it_without_colours(monkeypatch):
     monkeypatch.setenv(VARIABLE, "1")
     assert internals.Voices().shown(said(f"\x1b[33m{GLOG}\x1b[0m")) == [f"(RayTrainWorker 7) {GLOG}"]
