@@ -54,7 +54,7 @@ class ImageBind(Task):
         painter: Task.Config | None = None
         """Task by its `weights` that draws pictures of embeddings of this space: `dalle2` with the same anchor."""
         judge: Task.Config | None = None
-        """Task by its `weights` that says what pictures show: how often is it right of what is drawn?"""
+        """Task by its `weights` that says what pictures show; it looks at what is drawn of what is heard."""
 
         def __post_init__(self) -> None:
             if not self.bound or {self.image, self.caption} & self.bound.keys():

@@ -214,8 +214,8 @@ def test_a_loss_that_the_inner_task_lacks_is_refused(built):
         built("gradient_blending", "model.joint=jiont")
 
 
-def test_weights_are_estimated_when_both_splits_were_measured(built):
-    task, _ = built("gradient_blending")
+def test_weights_are_estimated_every_so_often_when_both_splits_were_measured(built):
+    task, _ = built("gradient_blending", "model.every=2")
     task.weights.fill_(1)
     task.first.fill_(UNMEASURED)
     task.last.fill_(UNMEASURED)
@@ -232,6 +232,9 @@ def test_weights_are_estimated_when_both_splits_were_measured(built):
     assert task.weights.tolist() == pytest.approx([1] * 3), "the other one is of before"
     with pytest.raises(UserError, match=r"only 'few' is evaluated.*during=\[few,validation\]"):
         measured("few", 0.5, 1.0, 1.0)
+    measured("validation", 1.0, 1.2, 2.5)
+    assert task.weights.tolist() == pytest.approx([1] * 3), "one measurement since the beginning"
+    measured("few", 0.5, 1.0, 1.0)
     measured("validation", 1.0, 1.2, 2.5)
     assert task.weights.tolist() == pytest.approx([3 * 4 / 24, 3 * 20 / 24, 0])
 
