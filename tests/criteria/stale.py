@@ -8,8 +8,10 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from goals import keep, plugins, results, trainings
+from goals import Result, Training, keep, plugins, results, trainings
 from measuring import code, short
+
+from sensorium.errors import UserError
 
 
 def main() -> int:
@@ -27,15 +29,21 @@ def main() -> int:
                 why = "was not measured as its criteria ask"
             elif result.code == now:
                 continue
-            elif short(training) == result.short:
+            elif not (why := _changed(training, result)):
                 keep(plugin, title, replace(result, code=now))
                 continue
-            else:
-                why = "computes something else than what was measured"
             stale += 1
             print(f"{plugin.removeprefix('sensorium_')}: {title} {why}", flush=True)
     print(f"{stale} trainings are to be measured: make criteria TASK=..." if stale else "All results are up to date.")
     return stale
+
+
+def _changed(training: Training, result: Result) -> str:
+    """Returns why a result does not stand for the new code; empty where it does."""
+    try:
+        return "" if short(training) == result.short else "computes something else than what was measured"
+    except UserError as wrong:
+        return f"cannot be compared with what was measured: {wrong}"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ CONTRIBUTION = "contribution."
 def table(metrics: Mapping[str, float]) -> list[str]:
     """Returns the lines of a table: each metric, its value, and its value without each input; ↓ marks those to lower.
 
+    Columns that a screen does not hold stand below, with the metrics that have them.
+
     Args:
         metrics: As an evaluation names them; `contribution.<input>.<metric>` is by how much a metric is better with an
             input's own values than with those of other samples.
@@ -33,16 +35,10 @@ def table(metrics: Mapping[str, float]) -> list[str]:
         if metric is not None:
             field = name.removeprefix(CONTRIBUTION).removesuffix(f".{metric}")
             without.setdefault(field, {})[metric] = values[metric] - value
-    rows = [["metric", "value", *(f"without {field}" for field in without)]]
-    for name, value in values.items():
-        cells = [f"{found[name]:.4f}" if name in found else "" for found in without.values()]
-        rows.append([name, f"{value:.4f}", *cells])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        mark = "↓" if row is not rows[0] and less_is_better(row[0]) else " "
-        lines.append("  ".join([f"{mark} {row[0].ljust(widths[0])}", *cells]).rstrip())
+    columns = {"value": values, **{f"without {field}": found for field, found in without.items()}}
+    lines: list[str] = []
+    while columns:
+        lines += _block(values, columns)
     return [*lines, "↓ lower is better"] if any(map(less_is_better, values)) else lines
 
 
@@ -60,7 +56,7 @@ def ending(result: Mapping[str, Any], task: Task, advice: str) -> list[str]:
     return [
         f"run      {result['run']}",
         f"model    {model}",
-        f"speed    {result['samples_per_second']:.0f} samples/s",
+        *_speed(result["samples_per_second"]),
         *table(result["metrics"]),
         *sentences(result["examples"]),
         *record(result["tracking_uri"], result["run_id"]),
@@ -96,6 +92,35 @@ def here(path: str) -> str:
     """Returns a path as it is written in the working folder."""
     place = Path(path)
     return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else path
+
+
+def _speed(samples_per_second: float) -> list[str]:
+    """Returns the line of the speed; none where there were too few steps to measure it."""
+    digits = ".0f" if samples_per_second >= 10 else ".2g"
+    return [f"speed    {samples_per_second:{digits}} samples/s"] if samples_per_second else []
+
+
+def _block(names: Iterable[str], columns: dict[str, dict[str, float]]) -> list[str]:
+    """Takes out the first of the columns, as many as a screen holds; returns their lines."""
+    first, taken = ["metric", *names], dict[str, list[str]]()
+    room = WIDTH - 2 - max(map(len, first))
+    while columns:
+        title, found = next(iter(columns.items()))
+        cells = [title, *(f"{found[name]:.4f}" if name in found else "" for name in names)]
+        width = max(map(len, cells))
+        room -= width + 2
+        if taken and room < 0:
+            break
+        taken[title] = [cell.rjust(width) for cell in cells]
+        del columns[title]
+    width = max(map(len, first))
+    lines = []
+    for row, name in enumerate(first):
+        cells = [column[row] for column in taken.values()]
+        if any(cell.strip() for cell in cells):
+            mark = "↓" if row and less_is_better(name) else " "
+            lines.append("  ".join([f"{mark} {name.ljust(width)}", *cells]).rstrip())
+    return lines
 
 
 def _metric_of(name: str, values: Mapping[str, float]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from sensorium.assembly import checks
 from sensorium.assembly.build import Model, load_model, open_split
 from sensorium.contracts.data import Batch, check_rows, map_tensors
 from sensorium.contracts.geometry import Geometry
@@ -195,6 +196,7 @@ def evaluate(folder: str | Path, split: str | None = None, overrides: Sequence[s
 
     Raises:
         UserError: The folder is not a whole checkpoint, or there is no such split.
+        MediaError: A value of the split cannot be used.
     """
     model = load_model(folder)
     loaded = model.loaded
@@ -205,6 +207,8 @@ def evaluate(folder: str | Path, split: str | None = None, overrides: Sequence[s
     found = []
     for name in (split,) if split else settings.evaluation.finally_on:
         samples = open_split(loaded, model.modalities, name)
+        media = settings.dataset.broken == "refuse"  # otherwise they have been read
+        checks.look({name: samples}, model.modalities, settings.run.threads, media)
         with Loader(samples, model.modalities, settings.run.threads) as loader:
             found.append(
                 measure(

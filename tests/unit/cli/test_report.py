@@ -23,6 +23,18 @@ def test_each_input_has_a_column_with_what_is_reached_without_it():
     ]
 
 
+def test_columns_that_a_screen_does_not_hold_stand_below():
+    fields = ("image", "audio", "depth", "thermal")
+    lines = table({"a_recall_at_1": 0.5, "b": 1.0, **{f"contribution.{field}.a_recall_at_1": 0.25 for field in fields}})
+    assert lines == [
+        "  metric          value  without image  without audio  without depth",
+        "  a_recall_at_1  0.5000         0.2500         0.2500         0.2500",
+        "  b              1.0000",
+        "  metric         without thermal",
+        "  a_recall_at_1           0.2500",
+    ]
+
+
 def test_of_two_metrics_the_longer_name_is_meant():
     lines = table({"a": 1.0, "b.a": 0.5, "contribution.x.b.a": 0.25})
     assert lines[1:] == ["  a       1.0000", "  b.a     0.5000     0.2500"]
@@ -51,6 +63,15 @@ def test_next_steps_name_the_registered_model_else_its_folder():
 def test_asked_is_what_a_model_needs_else_its_first_input():
     assert question(task(["other"], seen=(), other=())) == "seen=VALUE"
     assert question(task(["seen", "other"], seen=(), other=())) == "seen=VALUE"
+
+
+@pytest.mark.parametrize(
+    ("rate", "lines"),
+    [(1234.5, ["speed    1234 samples/s"]), (0.123, ["speed    0.12 samples/s"]), (0.0, [])],
+)
+def test_a_speed_that_was_not_measured_is_not_told(rate, lines):
+    told = ending(result(samples_per_second=rate), task(image=("image/png",)), "")
+    assert [line for line in told if line.startswith("speed")] == lines
 
 
 @pytest.mark.parametrize(

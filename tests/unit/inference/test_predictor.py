@@ -1,6 +1,7 @@
 """What a trained model answers: the same, however it is asked."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,6 +145,15 @@ def test_another_split_or_fewer_samples_have_other_figures(trained, monkeypatch)
     assert dict(train.metrics) != trained.result["metrics"]
     few = evaluate(trained.result["model"], "test", ["dataset.limit.test=10"])
     assert few.metrics["image_to_text_r10"] > trained.result["metrics"]["image_to_text_r10"]
+
+
+def test_other_data_that_cannot_be_used_are_named_with_their_line(trained, monkeypatch, png):
+    trained.at(monkeypatch)
+    Path("broken.png").write_bytes(Path(png).read_bytes()[:60])
+    Path("mine.csv").write_text(f"image,text,label\n{png},seven,seven\nbroken.png,three,three\n")
+    fields = "{image: image, text: text, label: label}"
+    with pytest.raises(MediaError, match=r"Split 'test', mine\.csv:3, sample 1, field 'image': .*broken\.png"):
+        evaluate(trained.result["model"], "test", [f"dataset={{name: manifest, test: mine.csv, fields: {fields}}}"])
 
 
 def test_nothing_is_trained_by_asking(predictor, png):

@@ -141,11 +141,12 @@ class Image(Modality):
             return self._array(raw, "the array given")
         if isinstance(raw, Pillow.Image):
             with readable("the picture given", "picture", EXPECTED):
+                self.check(raw, "the picture given")
                 return self._picture(raw, "the picture given")
         if not isinstance(raw, (str, Path, bytes, bytearray, memoryview)):
             raise MediaError(f"{type(raw).__name__} is not a picture.", "A path, bytes, array or tensor was expected.")
         with opened(raw) as (file, name), readable(name, "picture", EXPECTED), _open(file) as picture:
-            self._check_size(picture, name)
+            self.check(picture, name)
             # A JPEG is decoded at the smallest of 1/1, 1/2, 1/4, 1/8 that leaves twice the pixels needed.
             side = math.ceil(2 * max(self.size) / math.sqrt(self.config.crop_scale or 1))
             full = picture.size
@@ -227,7 +228,12 @@ class Image(Modality):
         picture = F.interpolate(spots, self.size, mode="bilinear")[0]
         return self.encode((picture - self.mean) / self.std)
 
-    def _check_size(self, picture: Pillow.Image, name: str) -> None:
+    def check(self, picture: Pillow.Image, name: str) -> None:
+        """Refuses a picture by its header, before its pixels are decoded.
+
+        Raises:
+            MediaError: It has too many pixels.
+        """
         width, height = picture.size
         if width * height > self.config.max_pixels:
             raise MediaError(

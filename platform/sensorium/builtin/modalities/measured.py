@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 
 from sensorium import Geometry, MediaError, Modality
 from sensorium.builtin.modalities import npy
-from sensorium.builtin.modalities.image import FORMATS, Image
+from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.source import opened, readable
 
 COUNTS = 65535
@@ -45,6 +45,7 @@ class Measured(Modality):
     media_type = "image/png"
     accepts: ClassVar[tuple[str, ...]] = ("image/png", "image/tiff")
     limits = ("max_pixels",)
+    reads: ClassVar[type[Image]] = Image
 
     class Config(Modality.Config):
         """Size, range and unit."""
@@ -87,7 +88,7 @@ class Measured(Modality):
     def picture(self) -> Image:
         """What reads and places pictures, within the bounds that hold now."""
         options = self.config
-        return Image(
+        return self.reads(
             Image.Config(size=options.size, channels=1, nearest=options.nearest, max_pixels=options.max_pixels)
         )
 
@@ -180,8 +181,28 @@ class Measured(Modality):
         return self.share(self.counted((pixels * COUNTS).round(), 16))
 
 
+class Counts(Image):
+    """Grey pictures alone: a colour is not a count."""
+
+    def check(self, picture: Pillow.Image, name: str) -> None:
+        """Refuses a picture in colour.
+
+        Raises:
+            MediaError: It is in colour, or has too many pixels.
+        """
+        if picture.mode[0] not in "1LIF":
+            raise MediaError(
+                f"{name}: is in colour ({picture.mode}).",
+                "A grey picture was expected, whose pixels count distance.",
+                "Take the file of measurements in place of the coloured one.",
+            )
+        super().check(picture, name)
+
+
 class Depth(Measured):
     """How far away things are, in metres: near is 1, far and not measured 0."""
+
+    reads = Counts
 
     class Config(Measured.Config):
         """Range, unit and scale; the defaults are those of rooms, and of PNG that count millimetres."""
@@ -214,18 +235,6 @@ class Depth(Measured):
         near, far = (self._scaled(torch.tensor(end)) for end in (self.config.least, self.config.most))
         value = far + share.clamp(0, 1) * (near - far)
         return {"disparity": torch.reciprocal, "log": torch.exp, "linear": torch.positive}[self.config.scale](value)
-
-    def _picture(self, raw: Any) -> Tensor:
-        name, mode = "the picture given", getattr(raw, "mode", "L")
-        with suppress(Exception), opened(raw) as (file, called), Pillow.open(file, formats=FORMATS) as picture:
-            name, mode = called, picture.mode  # what cannot be opened is told below
-        if mode[0] not in "1LIF":
-            raise MediaError(
-                f"{name}: is in colour ({mode}).",
-                "A grey picture was expected, whose pixels count distance.",
-                "Take the file of measurements in place of the coloured one.",
-            )
-        return super()._picture(raw)
 
     def _scaled(self, metres: Tensor) -> Tensor:
         return {"disparity": torch.reciprocal, "log": torch.log, "linear": torch.positive}[self.config.scale](metres)
