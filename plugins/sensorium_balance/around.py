@@ -51,8 +51,8 @@ class Around(Task):
         return {**self.inner.metrics(rows), **super().metrics(rows)}
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
-        """Returns the inner task's plots."""
-        return self.inner.plots(rows, split)
+        """Returns the inner task's plots, and those of the experiment's metrics."""
+        return {**self.inner.plots(rows, split), **super().plots(rows, split)}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns the inner task's examples."""

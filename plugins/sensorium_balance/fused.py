@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Alone, Batch, Encoder, Features, Fusion, Modality, NamedModules, Rows, Task, UserError
+from sensorium import Alone, Batch, Encoder, Features, Fusion, Modality, NamedModules, Rows, Split, Task, UserError
 from sensorium.builtin.modalities.label import Label
+from sensorium_balance.plot import bars, by_class
 
 
 class Fused(Task):
@@ -95,6 +96,15 @@ class Fused(Task):
         rows: Rows = {f"logits.{self.config.target}": outputs["logits"]}
         rows |= {f"logits.{name}_alone": logits for name, logits in alone.logits.items()}
         return {**rows, **{name.replace("logits", "target", 1): alone.target for name in rows}}
+
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
+        """Returns `alone.png`: the share of each class that all inputs together tell, and each alone."""
+        names: list[str] = self.outputs[self.config.target].names  # type: ignore[attr-defined]
+        right = {
+            name.partition(".")[2]: by_class(rows, name, len(names)) for name in rows if name.startswith("logits.")
+        }
+        right["together"] = right.pop(self.config.target)
+        return {**super().plots(rows, split), "alone.png": bars(right, names)}
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the probability of each class, (B, C)."""

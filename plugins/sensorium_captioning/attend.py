@@ -65,9 +65,10 @@ class ShowAttendAndTell(ShowAndTell):
         return terms
 
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
-        """Returns also `peaks`: for each word of a sentence the word, and the row and column of the look's peak.
+        """Returns also `peaks`, and `words` (L,) with their `looks` (L, H, W), of 8 bits, for a plot.
 
-        Both are the middle of the place, as shares of the picture's sides, whatever size its modality makes it.
+        Peaks are, for each word of a sentence, the word and the row and column of the look's peak: the middle of the
+        place, as shares of the picture's sides, whatever size its modality makes it.
         """
         said, features = self.said(batch)
         rows = self.spoken(said, batch)
@@ -78,7 +79,8 @@ class ShowAttendAndTell(ShowAndTell):
         for words, places in zip(said.words.cpu(), middles, strict=True):
             named = [self.text.encode(word[None]) for word in words]
             peaks.append([(word, *place) for word, place in zip(named, places, strict=True) if word])
-        return rows | {"peaks": peaks}
+        looks = said.attention.unflatten(2, (height, width)).mul(255).round().byte().cpu()
+        return rows | {"peaks": peaks, "words": list(said.words.cpu()), "looks": list(looks)}
 
     @staticmethod
     def _grid(features: Features) -> tuple[int, int]:
@@ -90,16 +92,11 @@ class ShowAttendAndTell(ShowAndTell):
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns also where a few sentences looked."""
-        drawn = super().plots(rows, split)
-        seen, training = self.config.image, self.training
-        some = [{"id": each["id"], seen: each[seen]} for each in (split[i] for i in range(min(DRAWN, len(split))))]
-        with torch.no_grad():
-            answer = self.eval().predict(self.batched(some))
-        self.train(training)
-        heat = answer["attention"]
-        for place in range(len(heat.words)):
-            one = Heat(heat.maps[place].cpu(), heat.words[place].cpu(), heat.picture[place].cpu())
-            drawn[f"attention_{place}.png"] = self.outputs["attention"].encode(one)
+        drawn, image = super().plots(rows, split), self.modalities[self.config.image]
+        for place in range(min(DRAWN, len(split))):
+            picture = image.transform(image.decode(split[place][self.config.image]), None)
+            heat = Heat(rows["looks"][place].float() / 255, rows["words"][place], picture)
+            drawn[f"attention_{place}.png"] = self.outputs["attention"].encode(heat)
         return drawn
 
     def predict(self, batch: Batch) -> dict[str, Any]:

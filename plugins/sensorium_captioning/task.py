@@ -145,10 +145,10 @@ class ShowAndTell(Looking):
         """Returns the first pictures with what was said of them; none of what is heard."""
         image = self.modalities[self.config.image]
         if not isinstance(image, Image):
-            return {}
+            return super().plots(rows, split)
         some = range(min(SHOWN, len(split)))
-        seen = [image.encode(image.transform(image.decode(split[i][self.config.image]), None)) for i in some]
-        return {"captions.png": captioned(seen, rows["generated"])}
+        seen = [image.seen(split[i][self.config.image]) for i in some]
+        return {**super().plots(rows, split), "captions.png": captioned(seen, rows["generated"])}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns what was said of the first sample, and what people say."""

@@ -32,8 +32,9 @@ def plots(
     some = _spread(len(rows[first]), 40)
     made = {"similarity.png": _matrix(rows[first][some] @ rows[second][some].T, first, second)}
     seen, words = fields
-    if words is not None and isinstance(modalities[seen], Image):
-        made["retrieval.png"] = _grid(rows, split, modalities[seen], seen, words)
+    image = modalities[seen]
+    if words is not None and isinstance(image, Image):
+        made["retrieval.png"] = _grid(rows, split, image, seen, words)
     return made
 
 
@@ -83,11 +84,11 @@ def _matrix(similarity: Tensor, first: str, second: str) -> bytes:
     return png(drawing)
 
 
-def _grid(rows: Rows, split: Split, image: Modality, seen: str, words: str) -> bytes:
+def _grid(rows: Rows, split: Split, image: Image, seen: str, words: str) -> bytes:
     tiles = []
     for query in _spread(len(rows["id"]), SHOWN).tolist():
         best = _search(rows, query, seen, words, 1)[0]
         right = rows["group"][best] == rows["group"][query]
-        picture = image.encode(image.transform(image.decode(split[query][seen]), None))
-        tiles.append(Tile(picture, str(split[best][words])[:40], "green" if right else "red"))
+        told = str(split[best][words])[:40]
+        tiles.append(Tile(image.seen(split[query][seen]), told, "green" if right else "red"))
     return sheet(in_rows(tiles, 4), (2.2, 2.6))

@@ -124,7 +124,7 @@ class Clip(Task):
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns the similarity matrix, and what is found for a few queries."""
-        return plots(rows, split, self.modalities, (self.seen, self.language))
+        return {**super().plots(rows, split), **plots(rows, split, self.modalities, (self.seen, self.language))}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns one recognition and one search, in words."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from sensorium import Metric, Rows, UserError
 from sensorium.builtin.metrics.absent import absent
 from sensorium.ops.ranking import ranks, spearman
+from sensorium_concepts.plot import drawn
 
 
 class Concepts(Metric):
@@ -54,31 +55,50 @@ class Concepts(Metric):
         Raises:
             UserError: Fewer than two inputs are embedded, or there are fewer than three concepts.
         """
-        inputs = {name.partition(".")[2]: value for name, value in rows.items() if name.startswith("embedding.")}
-        if len(inputs) < 2:
-            raise absent("concepts", "embedding.<input> for two inputs", rows)
-        concepts, concept = rows["group"].unique(return_inverse=True)
-        if len(concepts) < 3:
-            raise UserError(
-                f"The split has {len(concepts)} concepts.",
-                "Three at least were expected: samples of one concept share a `group`.",
-                "Name the group of each sample in the data, or leave out `concepts`.",
-            )
-        member = F.one_hot(concept, len(concepts)).double()  # (N, C)
-        dealt = torch.randperm(len(concepts), generator=torch.Generator().manual_seed(self.config.seed))
+        inputs, member = told(rows)
+        concepts = member.shape[1]
+        dealt = torch.randperm(concepts, generator=torch.Generator().manual_seed(self.config.seed))
         answers = {name: areas(value, member) >= self.config.area for name, value in inputs.items()}
         far = {name: distances(value, member) for name, value in inputs.items()}
         first, *others = inputs
-        orders = {"": torch.arange(len(concepts)), "permuted_": dealt}
+        orders = {"": torch.arange(concepts), "permuted_": dealt}
         found = {}
         for prefix, order in orders.items():
-            told = torch.stack([answers[first], *(answers[name][order] for name in others)])  # (inputs, C, D)
-            found[f"{prefix}cells"] = float((told.sum(0) >= 2).any(1).double().mean())
+            answering = torch.stack([answers[first], *(answers[name][order] for name in others)])  # (inputs, C, D)
+            found[f"{prefix}cells"] = float((answering.sum(0) >= 2).any(1).double().mean())
             for one, other in combinations(inputs, 2):
-                upper = torch.triu_indices(len(concepts), len(concepts), 1)
+                upper = torch.triu_indices(concepts, concepts, 1)
                 same = spearman(far[one][*upper], far[other][order][:, order][*upper])
                 found[f"{prefix}similarity_{one}_{other}"] = same
         return found
+
+    def plots(self, rows: Rows) -> dict[str, bytes]:
+        """Returns `concepts.png`: how far concepts lie apart in each input, and how well their best units tell them."""
+        inputs, member = told(rows)
+        return {
+            "concepts.png": drawn(
+                {name: (areas(value, member), distances(value, member)) for name, value in inputs.items()}
+            )
+        }
+
+
+def told(rows: Rows) -> tuple[dict[str, Tensor], Tensor]:
+    """Returns input -> embeddings (N, D), and which sample is of which concept (N, C).
+
+    Raises:
+        UserError: Fewer than two inputs are embedded, or there are fewer than three concepts.
+    """
+    inputs = {name.partition(".")[2]: value for name, value in rows.items() if name.startswith("embedding.")}
+    if len(inputs) < 2:
+        raise absent("concepts", "embedding.<input> for two inputs", rows)
+    concepts, concept = rows["group"].unique(return_inverse=True)
+    if len(concepts) < 3:
+        raise UserError(
+            f"The split has {len(concepts)} concepts.",
+            "Three at least were expected: samples of one concept share a `group`.",
+            "Name the group of each sample in the data, or leave out `concepts`.",
+        )
+    return inputs, F.one_hot(concept, len(concepts)).double()
 
 
 def areas(values: Tensor, member: Tensor) -> Tensor:

@@ -218,7 +218,7 @@ class Dalle2(Task):
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns a sheet of sentences with pictures drawn of them, and one of variations."""
-        return report.sheets(rows, self.outputs[self.config.image])
+        return {**super().plots(rows, split), **report.sheets(rows, self.outputs[self.config.image])}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns how close the first picture lies to its sentence, and to what the prior makes of it."""

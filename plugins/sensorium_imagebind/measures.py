@@ -14,6 +14,9 @@ from torch.nn import functional as F
 from sensorium import Batch, Rows
 from sensorium.builtin.judging import shares
 
+FINE = 64
+"""Cells along each side in which a map is compared with boxes."""
+
 
 def across(rows: Rows, seen: str, first: str, *others: str) -> dict[str, float]:
     """Returns what modalities find of one another, what sums find, what is located, and what is drawn.
@@ -79,12 +82,15 @@ def located(heat: Tensor, boxes: Sequence[Sequence[float]]) -> int:
         heat: (H, W).
         boxes: Left, top, right and bottom of each, as shares of the sides.
     """
-    grown = F.interpolate(heat[None, None].float(), (64, 64), mode="bilinear")[0, 0]
-    inside = [
-        grown[round(64 * top) : max(round(64 * bottom), round(64 * top) + 1), round(64 * left) : round(64 * right)]
-        for left, top, right, bottom in boxes
-    ]
+    grown = F.interpolate(heat[None, None].float(), (FINE, FINE), mode="bilinear")[0, 0]
+    inside = [grown[_between(top, bottom), _between(left, right)] for left, top, right, bottom in boxes]
     return int(torch.stack([part.max() for part in inside]).argmax())
+
+
+def _between(low: float, high: float) -> slice:
+    """Returns the cells between two shares of a side, one at least."""
+    first = min(round(FINE * low), FINE - 1)
+    return slice(first, max(round(FINE * high), first + 1))
 
 
 def joined(embeddings: Mapping[str, Tensor]) -> Tensor:

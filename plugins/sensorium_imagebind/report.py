@@ -5,14 +5,15 @@ Shapes: B samples, N samples of a split, C channels, h rows and w columns of a p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import Modality, Rows, Split
+from sensorium import Rows, Split
+from sensorium.builtin.modalities.image import Image
 from sensorium.ops.plots import Tile, sheet
 
 SHOWN = 6
@@ -79,14 +80,8 @@ def examples(task: Any, rows: Rows) -> list[str]:
 def _line(
     task: Any, split: Split, places: Sequence[int], titles: Sequence[str], right: Sequence[bool]
 ) -> list[Tile | None]:
-    image: Modality = task.modalities[task.config.image]
+    image: Image = task.modalities[task.config.image]
     return [
-        Tile(picture_of(image, split[place], task.config.image), title, "green" if good else "red")
+        Tile(image.seen(split[place][task.config.image]), title, "green" if good else "red")
         for place, title, good in zip(places, titles, right, strict=True)
     ]
-
-
-def picture_of(image: Modality, sample: Mapping[str, Any], field: str) -> bytes:
-    """Returns a sample's picture as PNG."""
-    png: bytes = image.encode(image.transform(image.decode(sample[field]), None))
-    return png

@@ -211,7 +211,7 @@ class ImageBind(Task):
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns what is found for a few sounds, alone and with words."""
-        return report.plots(self, rows, split)
+        return {**super().plots(rows, split), **report.plots(self, rows, split)}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns what words say to the first sample of each modality."""

@@ -154,15 +154,16 @@ class Recipes(Looking):
         """Returns recipes with the pictures that are found for them; none of what is not seen."""
         image = self.modalities[self.config.image]
         if not isinstance(image, Image):
-            return {}
-
-        def shown(place: int) -> bytes:
-            drawn = image.encode(image.transform(image.decode(split[place][self.config.image]), None))
-            assert isinstance(drawn, bytes)
-            return drawn
-
+            return super().plots(rows, split)
         seen, read = (rows[f"embedding.{name}"] for name in self.inputs)
-        return {"found.png": found(read, seen, rows["group"], lambda place: split[place][self.config.recipe], shown)}
+        drawn = found(
+            read,
+            seen,
+            rows["group"],
+            lambda place: split[place][self.config.recipe],
+            lambda place: image.seen(split[place][self.config.image]),
+        )
+        return {**super().plots(rows, split), "found.png": drawn}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns which picture is found for the first recipe."""

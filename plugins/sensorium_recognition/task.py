@@ -15,8 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium import Batch, Encoder, Modality, NamedModules, Rows, Split, Task, UserError
+from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.tags import Tags
+from sensorium.ops.plots import Tile, in_rows, sheet
+
+SHOWN = 8
 
 
 class Recognition(Task):
@@ -82,6 +86,29 @@ class Recognition(Task):
             kind = "logits" if isinstance(self.targets[name], Label) else "scores"
             rows |= {f"{kind}.{name}": logits, f"{'target' if kind == 'logits' else 'truth'}.{name}": batch[name]}
         return rows
+
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
+        """Returns the first pictures with what they are taken for, green where all of it is right; none of sounds."""
+        image, plots = self.modalities[self.config.input], super().plots(rows, split)
+        if isinstance(image, Image):
+            tiles = []
+            for place in range(min(SHOWN, len(split))):
+                said, right = zip(*(self._told(rows, name, place) for name in self.targets), strict=True)
+                seen = image.seen(split[place][self.config.input])
+                tiles.append(Tile(seen, ", ".join(said), "green" if all(right) else "red"))
+            plots["recognised.png"] = sheet(in_rows(tiles, SHOWN // 2), (2.2, 2.6))
+        return plots
+
+    def _told(self, rows: Rows, name: str, place: int) -> tuple[str, bool]:
+        """Returns what a sample is taken for, and whether it is that."""
+        modality = self.targets[name]
+        if isinstance(modality, Label):
+            chosen = int(rows[f"logits.{name}"][place].argmax())
+            return modality.names[chosen], chosen == int(rows[f"target.{name}"][place])
+        chosen_tags = rows[f"scores.{name}"][place] > 0
+        names: list[str] = modality.names  # type: ignore[attr-defined]
+        words = ", ".join(names[column] for column in chosen_tags.nonzero().squeeze(1).tolist())
+        return words, torch.equal(chosen_tags, rows[f"truth.{name}"][place] > 0)
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns what the first sample is taken for."""

@@ -185,7 +185,7 @@ class Separation(Task):
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns the spectrograms of one mixture, of what was made of it, and of the truth."""
-        return plots(rows, self.spectra)
+        return {**super().plots(rows, split), **plots(rows, self.spectra)}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns how well the first mixture was separated, and who spoke."""

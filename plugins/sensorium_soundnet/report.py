@@ -1,6 +1,6 @@
 """What an evaluation of SoundNet shows.
 
-Shapes: N clips, C classes, F filters of K samples.
+Shapes: N clips, C classes.
 """
 
 from __future__ import annotations
@@ -41,15 +41,4 @@ def confusion(chosen: Tensor, truth: Tensor, names: Sequence[str]) -> bytes:
     axes.set_xlabel("by pool5")
     axes.set_ylabel("in truth")
     drawing.colorbar(drawn, label="share of the class")
-    return png(drawing)
-
-
-def filters(weights: Tensor) -> bytes:
-    """Returns a PNG of the first layer's filters in time, (F, K), by the frequency that each passes most."""
-    order = torch.fft.rfft(weights).abs().argmax(1).argsort()
-    drawing = figure(5, 4)
-    for place, row in enumerate(weights[order][:32]):
-        axes = drawing.add_subplot(8, 4, place + 1)
-        axes.plot(row.numpy(), linewidth=0.7, color="black")
-        axes.axis("off")
     return png(drawing)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sensorium import Batch, Encoder, Loss, Modality, Objective, Rows, Split, Stage, Task, UserError
 from sensorium.builtin.modalities.label import Label
 from sensorium_soundnet.network import Heads, SoundNet
-from sensorium_soundnet.report import confusion, filters, untaught
+from sensorium_soundnet.report import confusion, untaught
 
 HEADS = ("object", "scene")
 
@@ -155,12 +155,11 @@ class Distilled(Task):
         return {**super().metrics(rows), **untaught(rows)}
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
-        """Returns what is taken for what, and the first layer's filters."""
+        """Returns what is taken for what."""
         names = self.label.names
-        weights = self.network.blocks[0].conv.weight
         return {
+            **super().plots(rows, split),
             "confusion.png": confusion(rows["logits.pool5"].argmax(-1), rows["target.pool5"], names),
-            "filters.png": filters(weights.detach().cpu()[:, 0]),
         }
 
     def examples(self, rows: Rows, split: Split) -> list[str]:

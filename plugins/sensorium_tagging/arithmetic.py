@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 GALLERY = 2_000
 """Pictures of a split, the first ones, that are asked about and looked for."""
@@ -72,29 +71,43 @@ def questions(truth: Tensor, kinds: Sequence[Sequence[int]]) -> Questions:
     return Questions(asked[:, 0], asked[:, 1], asked[:, 2], asked[:, 3:], has)
 
 
-def moved(pictures: Tensor, minus: Tensor, plus: Tensor) -> Tensor:
-    """Returns pictures minus and plus words, of unit length, (Q, D)."""
-    return F.normalize(pictures - minus + plus, dim=-1)
+def nearness(
+    pictures: Tensor, scores: Tensor, asked: Tensor, minus: Tensor | None = None, plus: Tensor | None = None
+) -> Tensor:
+    """Returns how near each picture lies to each one that was asked about, moved by words, (Q, N).
+
+    That is its product with the moved picture, whose length is the same for all of a row. The one that was asked about
+    lies farthest.
+
+    Args:
+        pictures: (N, D) of unit length.
+        scores: Cosines of the pictures and the tags, (N, C).
+        asked: Places of pictures, (Q,).
+        minus: Columns of the words that are taken away, (Q,); None takes none.
+        plus: Columns of those that are added, (Q,); None adds none.
+    """
+    near = pictures[asked].double() @ pictures.double().T
+    for sign, words in ((-1, minus), (1, plus)):
+        if words is not None:
+            near += sign * scores.double().T[words]
+    return near.float().scatter(1, asked[:, None], -torch.inf)
 
 
-def nearest(queries: Tensor, pictures: Tensor, asked: Tensor) -> Tensor:
-    """Returns how near each picture lies to each query, (Q, N); the one that was asked about, (Q,), lies farthest."""
-    cosines = (queries.double() @ pictures.double().T).float()
-    return cosines.scatter(1, asked[:, None], -torch.inf)
-
-
-def share_right(queries: Tensor, pictures: Tensor, asked: Questions) -> float:
+def share_right(
+    pictures: Tensor, scores: Tensor, asked: Questions, minus: Tensor | None = None, plus: Tensor | None = None
+) -> float:
     """Returns the share of questions for which what lies nearest is right; ties count against it. NaN without any."""
     hits = []
     for start in range(0, len(asked), BLOCK):
         some = slice(start, start + BLOCK)
-        cosines, right = nearest(queries[some], pictures, asked.picture[some]), asked.right(some)
-        best = cosines.masked_fill(~right, -torch.inf).amax(1)
-        hits.append(best > cosines.masked_fill(right, -torch.inf).amax(1))
+        words = [None if each is None else each[some] for each in (minus, plus)]
+        near, right = nearness(pictures, scores, asked.picture[some], *words), asked.right(some)
+        best = near.masked_fill(~right, -torch.inf).amax(1)
+        hits.append(best > near.masked_fill(right, -torch.inf).amax(1))
     return float(torch.cat(hits).double().mean()) if hits else float("nan")
 
 
-def metrics(pictures: Tensor, truth: Tensor, words: Tensor, kinds: Sequence[Sequence[int]]) -> dict[str, float]:
+def metrics(pictures: Tensor, truth: Tensor, scores: Tensor, kinds: Sequence[Sequence[int]]) -> dict[str, float]:
     """Returns `arithmetic` and what it reaches with less: shares of the questions whose answer lies nearest.
 
     `arithmetic_random` adds the word of another tag than was asked for, `arithmetic_minus` adds none, and
@@ -103,19 +116,19 @@ def metrics(pictures: Tensor, truth: Tensor, words: Tensor, kinds: Sequence[Sequ
     Args:
         pictures: (N, D) of unit length.
         truth: (N, C).
-        words: Vectors of the tags, (C, D) of unit length.
+        scores: Cosines of the pictures and the tags, (N, C).
         kinds: Columns of tags of which one takes another's place.
     """
-    pictures = pictures[:GALLERY]
     asked = questions(truth[:GALLERY] > 0, kinds)
-    own, minus, plus = pictures[asked.picture], words[asked.minus], words[asked.plus]
-    drawn = torch.randint(1, len(words), (len(asked),), generator=torch.Generator().manual_seed(0)).to(words.device)
-    other = words[(asked.plus + drawn) % len(words)]
-    nothing = torch.zeros_like(minus)
-    queries = {
-        "arithmetic": moved(own, minus, plus),
-        "arithmetic_random": moved(own, minus, other),
-        "arithmetic_minus": moved(own, minus, nothing),
-        "arithmetic_picture": own,
+    count = scores.shape[1]
+    drawn = torch.randint(1, count, (len(asked),), generator=torch.Generator().manual_seed(0)).to(scores.device)
+    moves: dict[str, tuple[Tensor | None, Tensor | None]] = {
+        "arithmetic": (asked.minus, asked.plus),
+        "arithmetic_random": (asked.minus, (asked.plus + drawn) % count),
+        "arithmetic_minus": (asked.minus, None),
+        "arithmetic_picture": (None, None),
     }
-    return {name: share_right(query, pictures, asked) for name, query in queries.items()}
+    return {
+        name: share_right(pictures[:GALLERY], scores[:GALLERY], asked, minus, plus)
+        for name, (minus, plus) in moves.items()
+    }

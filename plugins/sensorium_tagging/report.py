@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.ops.plots import Tile, sheet
-from sensorium_tagging.arithmetic import Questions, moved, nearest
+from sensorium_tagging.arithmetic import Questions, nearness
 
 SHOWN = 6
 """Questions on a sheet."""
@@ -20,14 +20,14 @@ FOUND = 4
 
 
 def sheet_of(
-    asked: Questions, pictures: Tensor, words: Tensor, names: Sequence[str], shown: Callable[[int], bytes]
+    asked: Questions, pictures: Tensor, scores: Tensor, names: Sequence[str], shown: Callable[[int], bytes]
 ) -> bytes:
     """Returns a PNG: in each row a picture with what is asked of it, and what was found, green where it is right.
 
     Args:
         asked: The questions, one at least.
         pictures: Embeddings (N, D).
-        words: Vectors of the tags (C, D).
+        scores: Cosines of the pictures and the tags (N, C).
         names: The tags.
         shown: Place of a picture -> PNG.
     """
@@ -35,9 +35,9 @@ def sheet_of(
     for number in torch.linspace(0, len(asked) - 1, min(SHOWN, len(asked))).long().tolist():
         one = slice(number, number + 1)
         minus, plus = asked.minus[one], asked.plus[one]
-        query = moved(pictures[asked.picture[one]], words[minus], words[plus])
-        gallery = pictures[: len(asked.has)]
-        best = nearest(query, gallery, asked.picture[one])[0].topk(min(FOUND, len(gallery) - 1)).indices.tolist()
+        gallery = slice(len(asked.has))
+        near = nearness(pictures[gallery], scores[gallery], asked.picture[one], minus, plus)[0]
+        best = near.topk(min(FOUND, len(near) - 1)).indices.tolist()
         right = asked.right(one)[0]
         title = f"this\n- {names[int(minus)]} + {names[int(plus)]}"
         tiles = [Tile(shown(place), "found", "green" if right[place] else "red") for place in best]

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -146,28 +145,26 @@ class Tagging(Looking):
         """Returns the metrics, and those of arithmetic where there are kinds."""
         found = super().metrics(rows)
         if self.kinds:
-            found |= arithmetic.metrics(*self._asked(rows), self.kinds)
+            pictures = rows[f"embedding.{self.config.image}"]
+            found |= arithmetic.metrics(pictures, rows["truth.tags"], rows["scores.tags"], self.kinds)
         return found
-
-    @torch.no_grad()
-    def _asked(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-        seen = rows[f"embedding.{self.config.image}"]
-        return seen, rows["truth.tags"], self.vectors().to(seen)
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns pictures with what words make of them; none without kinds, or of what is not seen."""
         image = self.modalities[self.config.image]
+        plots = super().plots(rows, split)
         if not self.kinds or not isinstance(image, Image):
-            return {}
-        pictures, truth, words = self._asked(rows)
-        asked = arithmetic.questions(truth[: arithmetic.GALLERY] > 0, self.kinds)
-
-        def shown(place: int) -> bytes:
-            drawn = image.encode(image.transform(image.decode(split[place][self.config.image]), None))
-            assert isinstance(drawn, bytes)
-            return drawn
-
-        return {"arithmetic.png": sheet_of(asked, pictures, words, self.tags.names, shown)} if len(asked) else {}
+            return plots
+        asked = arithmetic.questions(rows["truth.tags"][: arithmetic.GALLERY] > 0, self.kinds)
+        if len(asked):
+            plots["arithmetic.png"] = sheet_of(
+                asked,
+                rows[f"embedding.{self.config.image}"],
+                rows["scores.tags"],
+                self.tags.names,
+                lambda place: image.seen(split[place][self.config.image]),
+            )
+        return plots
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns the tags that lie nearest to the first picture."""

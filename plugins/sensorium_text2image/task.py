@@ -191,7 +191,8 @@ class TextToImage(Task):
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns a sheet of sentences, pictures drawn of each, and real ones."""
-        return {"drawn.png": report.drawn(rows, self.outputs[self.config.image])}
+        drawn = report.drawn(rows, self.outputs[self.config.image])
+        return {**super().plots(rows, split), "drawn.png": drawn}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns what the judge says of the first picture."""

@@ -152,8 +152,9 @@ class VQA(Looking):
         """Returns the first pictures with question and answer."""
         image = self.modalities[self.config.image]
         if not isinstance(image, Image):
-            return {}
-        return {"answers.png": answered(rows, split, image, self.config.image, self.config.question)}
+            return super().plots(rows, split)
+        drawn = answered(rows, split, image, self.config.image, self.config.question)
+        return {**super().plots(rows, split), "answers.png": drawn}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns the first question with what was answered and what is right."""

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Batch, Modality, Objective, Padded, Rows, Stage, Task, UserError, unknown, workers
+from sensorium import Batch, Modality, Objective, Padded, Rows, Split, Stage, Task, UserError, unknown, workers
 from sensorium.builtin.modalities.tags import Tags
 from sensorium.builtin.modalities.text import SPECIAL, Text
 from sensorium.builtin.modalities.vector import Vector
 from sensorium_word2vec.counted import counted
 from sensorium_word2vec.pairs import around, running
+from sensorium_word2vec.plot import PLACES, analogies
 
 FREQUENT = 2_000
 """Words, the most frequent ones, among which a mistyped one is looked for."""
@@ -155,6 +156,7 @@ class SkipGram(Task):
             rows |= {"known": known["word"] & known["other"], "rating": batch["rating"]}
         else:
             rows["asked"] = torch.stack(list(known.values())).all(0)
+            rows |= {f"vector.{name}": self._vector(batch[name], self.words.weight) for name in PLACES}
         for kind, vectors in self._kinds():
             if "other" in outputs:
                 one, other = (self._vector(batch[name], vectors) for name in ("word", "other"))
@@ -163,6 +165,13 @@ class SkipGram(Task):
                 found = len(SPECIAL) + self._cosines(batch, vectors).argmax(-1)
                 rows[f"right.{kind}"] = found == batch["answer"].data[:, 1]
         return rows
+
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
+        """Returns also `analogies.png`, where analogies are asked and known."""
+        drawn = super().plots(rows, split)
+        if "vector.answer" in rows and rows["asked"].any():
+            drawn["analogies.png"] = analogies(rows, split)
+        return drawn
 
     def _kinds(self) -> Iterator[tuple[str, Tensor]]:
         yield "learnt", self.words.weight

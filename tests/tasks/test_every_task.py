@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import torch
 import torch.distributed as dist
 from answered import ROWS_SAY, question
 from shortened import HELD, shortened, tasks
+from torch import nn
 
 from gloo import together
 from sensorium import hookimpl
@@ -113,6 +115,22 @@ def test_the_contribution_of_each_input_is_reported(trained: Any) -> None:
     read = [name for name in whole.assembly.task.inputs if name in whole.assembly.modalities]
     told = {name.split(".")[1] for name in whole.outcome.metrics if name.startswith("contribution.")}
     assert told == (set(read) if len(whole.assembly.task.inputs) > 1 else set())
+
+
+@torch.no_grad()
+def test_what_an_evaluation_shows_comes_from_its_rows(trained: Any) -> None:
+    """One worker alone draws: of weights it may hold a shard, which it cannot compute with."""
+    task, splits = copy.deepcopy(trained[2].assembly.task).eval(), trained[2].assembly.splits
+    split = splits[measured(trained[2])]
+    with Loader(split, trained[2].assembly.modalities, 0) as loader:
+        rows = gather(task, loader, torch.device("cpu"), 16)
+    for module in task.modules():
+        for name, weights in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(weights.to("meta"), requires_grad=False))
+    found = task.metrics(rows)
+    assert {name for name in found if found[name] == found[name]} <= set(trained[2].outcome.metrics)
+    assert all(png.startswith(b"\x89PNG") for png in task.plots(rows, split).values())
+    assert all(isinstance(sentence, str) for sentence in task.examples(rows, split))
 
 
 @torch.no_grad()

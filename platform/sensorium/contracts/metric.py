@@ -32,3 +32,7 @@ class Metric(Component):
     def __call__(self, rows: Rows) -> dict[str, float]:
         """Returns the metrics by name."""
         raise NotImplementedError
+
+    def plots(self, rows: Rows) -> dict[str, bytes]:
+        """Returns what can be seen of them: file name -> PNG."""
+        return {}

@@ -261,8 +261,11 @@ class Task(Component, nn.Module):
         return {name: value for metric in self._metrics for name, value in metric(rows).items()}
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
-        """Returns plots of an evaluation: file name -> PNG. Row i belongs to sample i of the split."""
-        return {}
+        """Returns plots of an evaluation: file name -> PNG. Row i belongs to sample i of the split.
+
+        Those of the metrics are here; a task adds its own.
+        """
+        return {name: png for metric in self._metrics for name, png in metric.plots(rows).items()}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns sentences that show what the model does on a few samples of a split."""

@@ -16,6 +16,7 @@ from sensorium.contracts import workers
 from sensorium.engine import parallel
 from sensorium_balance.blending import FLOOR, UNMEASURED, blend
 from sensorium_balance.ogm_ge import coefficients
+from sensorium_balance.plot import by_class
 from sensorium_balance.unequal import Unequal
 
 SMALL = ("dataset.train=100", "dataset.held_out=20", "training.global_batch=20")
@@ -283,3 +284,18 @@ def test_both_vectors_tell_the_class_equally_well_and_a_spoilt_one_tells_nothing
 def test_a_world_that_cannot_be_is_refused(options):
     with pytest.raises(ValueError, match=r"at least|at most"):
         Unequal.Config(**options)
+
+
+def test_shares_that_are_shown_are_of_each_class():
+    rows = {
+        "logits.audio_alone": torch.eye(3)[[0, 1, 1, 2, 0]],
+        "target.audio_alone": torch.tensor([0, 0, 1, -100, 0]),
+    }
+    assert by_class(rows, "logits.audio_alone", 3).tolist() == pytest.approx([2 / 3, 1, 0])
+
+
+def test_all_together_and_each_alone_are_drawn(built):
+    task, split = built("fused")
+    batch = some(task.eval(), split)
+    rows = task.rows(task(batch), batch)
+    assert task.plots(rows, split)["alone.png"].startswith(b"\x89PNG")

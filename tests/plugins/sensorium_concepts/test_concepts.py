@@ -6,6 +6,7 @@ import torch
 from sensorium import UserError
 from sensorium.ops.ranking import auc
 from sensorium_concepts.metric import Concepts, areas, distances
+from sensorium_concepts.plot import best_units
 
 GROUPS = torch.tensor([7, 7, 8, 8, 9, 9])
 CELLS = torch.eye(3).repeat_interleave(2, 0) + 0.1 * torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
@@ -69,3 +70,20 @@ def test_what_cannot_be_compared_is_said():
         Concepts(Concepts.Config())({"embedding.image": CELLS, "embedding.audio": CELLS, "group": GROUPS * 0})
     with pytest.raises(ValueError, match="area"):
         Concepts.Config(area=0.5)
+
+
+def test_the_unit_shown_is_the_best_one_in_two_inputs():
+    image = torch.tensor([[1.0, 0.8, 0.5], [0.6, 0.7, 0.9]])
+    audio = torch.tensor([[0.5, 0.9, 0.6], [0.6, 0.8, 0.7]])
+    best, shown = best_units(torch.stack([image, audio]))
+    assert best.tolist() == [1, 1]  # unit 0 answers best in one input, unit 2 as well
+    assert torch.equal(shown, torch.tensor([[0.8, 0.7], [0.9, 0.8]]))
+    third = torch.tensor([[1.0, 0.5, 0.5], [0.5, 0.5, 0.95]])
+    assert best_units(torch.stack([image, audio, third]))[0].tolist() == [0, 2], "any two of three will do"
+
+
+def test_they_are_drawn():
+    rows = {"embedding.image": CELLS, "embedding.audio": CELLS, "group": GROUPS}
+    ((name, png),) = Concepts(Concepts.Config()).plots(rows).items()
+    assert name == "concepts.png"
+    assert png.startswith(b"\x89PNG")

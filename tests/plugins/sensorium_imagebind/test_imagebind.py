@@ -156,6 +156,8 @@ def test_the_box_with_the_highest_place_is_located():
     heat[:2, 2:] = 0.9
     corners = [(0.5, 0.5, 1, 1), (0, 0.5, 0.5, 1), (0.5, 0, 1, 0.5)]
     assert measures.located(heat, corners) == 1
+    thin = [(0.0, 0.0, 0.001, 1.0), (1.0, 1.0, 1.0, 1.0)]
+    assert measures.located(heat, thin) in (0, 1), "a box thinner than what is compared holds one cell"
 
 
 def test_a_scene_is_hottest_where_its_features_are_what_is_looked_for(task, batch):

@@ -13,7 +13,7 @@ from sensorium import UserError
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
 from sensorium_tagging.arithmetic import metrics as arithmetic
-from sensorium_tagging.arithmetic import moved, nearest, questions, share_right
+from sensorium_tagging.arithmetic import nearness, questions, share_right
 from sensorium_tagging.coco import CocoCategories
 from sensorium_tagging.metrics import TagPrecision
 from sensorium_tagging.report import sheet_of
@@ -108,14 +108,16 @@ def test_arithmetic_finds_the_other_picture_and_never_the_one_that_was_asked_abo
     words, kinds = torch.eye(5), [[0, 1, 2], [3, 4]]  # three colours, two animals
     truth = torch.tensor([[1, 0, 0, 1, 0], [0, 1, 0, 1, 0], [0, 0, 1, 1, 0], [1, 0, 0, 0, 1]]).float()
     pictures = F.normalize(truth, dim=-1)
-    found = arithmetic(pictures, truth, words, kinds)
+    scores = pictures @ words.T
+    found = arithmetic(pictures, truth, scores, kinds)
     assert found["arithmetic"] == 1
     assert found["arithmetic_minus"] < 0.5, "two cats of another colour lie as near: ties count against it"
     asked = questions(truth > 0, kinds)
-    assert share_right(pictures[asked.picture], pictures, asked) < 0.5
-    cosines = nearest(moved(pictures[:1], words[:1], words[1:2]), pictures, torch.tensor([0]))
-    assert cosines.argmax() == 1
-    assert cosines[0, 0] == -torch.inf
+    assert share_right(pictures, scores, asked) < 0.5
+    near = nearness(pictures, scores, torch.tensor([0]), torch.tensor([0]), torch.tensor([1]))
+    torch.testing.assert_close(near[0, 1:], pictures[1:] @ (pictures[0] - words[0] + words[1]))
+    assert near.argmax() == 1
+    assert near[0, 0] == -torch.inf
 
 
 def test_precision_looks_at_ten_pictures_or_as_many_as_there_are():

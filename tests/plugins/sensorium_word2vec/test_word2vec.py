@@ -14,6 +14,7 @@ from sensorium_word2vec.counted import counted
 from sensorium_word2vec.grammar import Grammar
 from sensorium_word2vec.metrics import AnalogyAccuracy, Similarity
 from sensorium_word2vec.pairs import around, running
+from sensorium_word2vec.plot import analogies, plane
 from sensorium_word2vec.tests_of_words import Analogies, WordPairs
 
 SMALL = ("dataset.train=600", "dataset.seed=3")
@@ -238,3 +239,22 @@ def test_real_lists_and_articles_are_read(data):
     text = " ".join(split[index]["text"] for index in range(len(split)))
     assert len(text.split()) > 300_000
     assert not [sign for sign in ("{{", "[[", "<ref", "|-") if text.count(sign) > 20]
+
+
+def test_the_plane_that_is_shown_keeps_lengths_within_it():
+    square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [2.0, 0.0], [2.0, 1.0]])
+    turn = torch.linalg.qr(torch.randn(5, 2, generator=torch.Generator().manual_seed(0))).Q
+    flat = plane(square @ turn.T + 3)
+    assert torch.allclose(torch.cdist(flat, flat), torch.cdist(square, square).double(), atol=1e-5)
+    assert plane(torch.ones(1, 5)).shape == (1, 2)
+
+
+def test_analogies_that_are_known_are_drawn(build):
+    task = build("model.counted=0")
+    split = Grammar(Grammar.Config()).open("test")
+    batch = task.batched([split[place] for place in range(8)])
+    rows = task.eval().rows(task(batch), batch)
+    assert rows["vector.answer"].shape == rows["embedding.word"].shape
+    assert task.plots(rows, split)["analogies.png"].startswith(b"\x89PNG")
+    assert analogies(rows, split)
+    assert not task.plots({**rows, "asked": torch.zeros(8, dtype=torch.bool)}, split)

@@ -55,7 +55,9 @@ def test_marks_within_a_word_belong_to_it():
 
 LETTERS = st.text(st.characters(categories=("L", "Nd")), min_size=1)
 SPOKEN = st.lists(
-    st.lists(LETTERS, min_size=1).map("'".join) | st.lists(LETTERS, min_size=1).map("-".join), max_size=20
+    st.lists(LETTERS, min_size=1).map("'".join) | st.lists(LETTERS, min_size=1).map("-".join),
+    min_size=1,
+    max_size=20,
 )
 
 
@@ -78,9 +80,15 @@ BPE = fitted(tokenizer="bpe", vocabulary_size=280, max_length=10_000)
 
 
 @settings(deadline=None)
-@given(st.text())
+@given(st.text().filter(clean))
 def test_byte_pairs_lose_nothing(text):
     assert BPE.encode(BPE.transform(BPE.decode(text), None)) == clean(text)
+
+
+@pytest.mark.parametrize("text", ["", " \t\n", "\ufeff"])
+def test_a_text_of_which_nothing_is_left_is_refused(text):
+    with pytest.raises(MediaError, match="The text is empty"):
+        fitted().decode(text)
 
 
 def test_byte_pairs_shorten_what_is_frequent():

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from gloo import together
+from sensorium import Metric
 from sensorium.engine.evaluation import evaluate, gather
 from sensorium.engine.loader import Loader
 from toys import Points
@@ -106,3 +107,19 @@ def test_pictures_between_epochs_are_drawn_if_asked_for(between, steps, tmp_path
 
     trained = train("toy_regression", tmp_path, *options, f"evaluation.plots={between}", events=draws)
     assert [evaluation.step for evaluation in trained.evaluations if evaluation.plots] == steps
+
+
+def test_plots_of_a_metric_are_drawn():
+    class Drawn(Metric):
+        def __call__(self, rows):
+            return {}
+
+        def plots(self, rows):
+            return {"drawn.png": bytes(len(rows["id"]))}
+
+    assembly = build("toy_regression")
+    assembly.task._metrics.append(Drawn(Drawn.Config()))
+    with Loader(assembly.splits["test"], assembly.modalities, 1) as loader:
+        plots = evaluate(assembly.task, loader, "test", CPU, 4).plots
+        assert plots == {"drawn.png": bytes(len(assembly.splits["test"]))}
+        assert not evaluate(assembly.task, loader, "test", CPU, 4, plots=False).plots

@@ -222,6 +222,10 @@ class Image(Modality):
         Pillow.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).save(buffer, "PNG")
         return buffer.getvalue()
 
+    def seen(self, raw: Any) -> bytes:
+        """Returns what the model sees of a raw value as PNG, without augmentation."""
+        return self.encode(self.transform(self.decode(raw), None))
+
     def example(self, random: Generator) -> bytes:
         """Returns a PNG of a few large spots of random colour."""
         spots = torch.rand(1, self.config.channels, 4, 4, generator=random)

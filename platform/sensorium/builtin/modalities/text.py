@@ -86,7 +86,7 @@ class Text(Modality):
         So it is the same from a file of the training, on the command line, and over HTTP.
 
         Raises:
-            MediaError: It is none, is too long, or holds half a surrogate pair.
+            MediaError: It is none, is empty or too long, or holds half a surrogate pair.
         """
         if not isinstance(raw, str):
             raise MediaError(f"{shown(raw)} is a {type(raw).__name__}.", "A string was expected.")
@@ -100,7 +100,9 @@ class Text(Modality):
             raw.encode()
         except UnicodeEncodeError as cause:
             raise MediaError(f"{shown(raw)} is not valid Unicode.", str(cause)) from cause
-        return clean(raw)
+        if not (text := clean(raw)):
+            raise MediaError("The text is empty.", "A word at least was expected.")
+        return text
 
     def cost(self, raw: Any) -> int:
         """Returns the bytes that cutting it into tokens takes."""
