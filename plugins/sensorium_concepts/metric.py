@@ -5,7 +5,9 @@ Shapes: N samples, C concepts, D units.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
+from statistics import mean
 
 import torch
 from torch import Tensor
@@ -37,10 +39,14 @@ class Concepts(Metric):
 
         area: float = 0.9
         """Least area under the curve, from above 0.5."""
+        permutations: int = 20
+        """How often concepts are dealt out anew, to tell what chance gives."""
         seed: int = 0
-        """Seed of the permutation that the figures are compared with."""
+        """Seed of these permutations."""
 
         def __post_init__(self) -> None:
+            if self.permutations < 1:
+                raise ValueError("permutations is at least 1.")
             if not 0.5 < self.area <= 1:
                 raise ValueError("area lies above 0.5, and is at most 1.")
 
@@ -49,28 +55,23 @@ class Concepts(Metric):
     def __call__(self, rows: Rows) -> dict[str, float]:
         """Returns `cells`, and `similarity_<one>_<other>` for each pair of inputs, each also with concepts permuted.
 
-        `cells` is the share of concepts that have a concept cell. `permuted_…` is what is left of each where one
-        modality's concepts are dealt out anew: what chance gives.
+        `cells` is the share of concepts that have a concept cell. `permuted_…` is what is left of each where concepts
+        of each modality are dealt out anew, the mean over `permutations`: what chance gives.
 
         Raises:
             UserError: Fewer than two inputs are embedded, or there are fewer than three concepts.
         """
         inputs, member = told(rows)
         concepts = member.shape[1]
-        dealt = torch.randperm(concepts, generator=torch.Generator().manual_seed(self.config.seed))
         answers = {name: areas(value, member) >= self.config.area for name, value in inputs.items()}
         far = {name: distances(value, member) for name, value in inputs.items()}
-        first, *others = inputs
-        orders = {"": torch.arange(concepts), "permuted_": dealt}
-        found = {}
-        for prefix, order in orders.items():
-            answering = torch.stack([answers[first], *(answers[name][order] for name in others)])  # (inputs, C, D)
-            found[f"{prefix}cells"] = float((answering.sum(0) >= 2).any(1).double().mean())
-            for one, other in combinations(inputs, 2):
-                upper = torch.triu_indices(concepts, concepts, 1)
-                same = spearman(far[one][*upper], far[other][order][:, order][*upper])
-                found[f"{prefix}similarity_{one}_{other}"] = same
-        return found
+        found = _shared(answers, far, dict.fromkeys(inputs, torch.arange(concepts)))
+        random = torch.Generator().manual_seed(self.config.seed)
+        chance = []
+        for _ in range(self.config.permutations):
+            orders = {name: torch.randperm(concepts, generator=random) for name in inputs}
+            chance.append(_shared(answers, far, orders))
+        return found | {f"permuted_{name}": mean(each[name] for each in chance) for name in found}
 
     def plots(self, rows: Rows) -> dict[str, bytes]:
         """Returns `concepts.png`: how far concepts lie apart in each input, and how well their best units tell them."""
@@ -99,6 +100,23 @@ def told(rows: Rows) -> tuple[dict[str, Tensor], Tensor]:
             "Name the group of each sample in the data, or leave out `concepts`.",
         )
     return inputs, F.one_hot(concept, len(concepts)).double()
+
+
+def _shared(answers: Mapping[str, Tensor], far: Mapping[str, Tensor], orders: Mapping[str, Tensor]) -> dict[str, float]:
+    """Returns the share of concepts with a cell, and the similarity of each pair of inputs.
+
+    Args:
+        answers: Input -> which units answer to which concepts, (C, D).
+        far: Input -> distances between its concepts, (C, C).
+        orders: Input -> which of its concepts stands for each concept, (C,).
+    """
+    count = torch.stack([answers[name][order] for name, order in orders.items()]).sum(0)  # (C, D)
+    found = {"cells": float((count >= 2).any(1).double().mean())}
+    turned = {name: far[name][order][:, order] for name, order in orders.items()}
+    for one, other in combinations(turned, 2):
+        upper = torch.triu_indices(*turned[one].shape, 1)
+        found[f"similarity_{one}_{other}"] = spearman(turned[one][*upper], turned[other][*upper])
+    return found
 
 
 def areas(values: Tensor, member: Tensor) -> Tensor:

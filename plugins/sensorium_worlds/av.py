@@ -68,7 +68,7 @@ class DigitsAV(Dataset):
         seed: int = 0
         """Seed of the world."""
         shuffle_pairs: bool = False
-        """Whether sounds are dealt out to other pictures at random (control: no sound tells of its picture).
+        """Whether sounds are dealt out to other pictures at random (control: no sound says anything of its picture).
         Concerns the training split alone; the labels are those of the picture."""
 
         def __post_init__(self) -> None:

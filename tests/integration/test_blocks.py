@@ -121,6 +121,25 @@ def test_every_block_is_tested(document: str) -> None:
             assert not served, "it runs until Ctrl-C, and the test of the commands would too"
 
 
+def test_readme_names_each_task_with_the_plugin_it_comes_from() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(.*?)\]\(plugins/(\w+)\)", readme, re.MULTILINE)
+    named = {
+        task: f"sensorium_{folder.removeprefix('sensorium_')}"
+        for tasks, folder in rows
+        for task in re.findall(r"`(\w+)`", tasks)
+    }
+    plugins = Plugins()
+    assert named == {task: f"sensorium_{plugins.entries['task'][task].plugin}" for task in plugins.names("task")}
+
+
+@pytest.mark.parametrize("document", PLUGINS)
+def test_a_picture_that_is_shown_is_there(document: str) -> None:
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / document).read_text(encoding="utf-8"))
+    assert shown, "a stranger understands a picture of what it made at first sight"
+    assert [name for name in shown if not (ROOT / document).with_name(name).is_file()] == []
+
+
 @pytest.mark.parametrize(
     ("document", "task"), [("README.md", "clip"), ("plugins/sensorium_recognition/README.md", "vqa")]
 )

@@ -377,7 +377,7 @@ WEIGHTS = {
     "a header longer than the file": header("{}", 1000),
     "a header of a hundred megabytes": header("{}", 100_000_001),
     "a header of nothing": header(""),
-    "a header that is no JSON": header("{"),
+    "a header that is not JSON": header("{"),
     "a header that is a list": header("[]"),
     "a header that is not UTF-8": header(b"\xff\xfe"),
     "lists within lists": header("[" * 100_000),

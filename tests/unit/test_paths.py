@@ -30,9 +30,15 @@ from sensorium.runtime import description, laptop, working_dir
 from sensorium.scaffold.new import write
 from sensorium.tracking import models, uri
 from sensorium.training import runs
+from sensorium_imagebind.layouts import LLVIP, SUNRGBD
+from sensorium_recipes.recipe1m import Recipe1M
+from sensorium_recipes.recipe_lines import RecipeLines
 from sensorium_separation.grid import GridMixtures
 from sensorium_soundnet.flickr import FlickrSounds
+from sensorium_tagging.coco import CocoCategories
 from sensorium_text2image.photographs import DescribedPhotographs
+from sensorium_word2vec.corpora import PlainText, Wikipedia
+from sensorium_word2vec.tests_of_words import Analogies, WordPairs
 from sensorium_worlds.speech import Recorded
 
 
@@ -101,6 +107,15 @@ READ = {
     "grid": lambda: GridMixtures.Config(root="~/x").build().open("train"),
     "photographs": lambda: DescribedPhotographs.Config(root="~/x").build().open("train"),
     "flickr_sounds": lambda: FlickrSounds.Config(root="~/x").build().open("train"),
+    "sun_rgbd": lambda: SUNRGBD.Config(root="~/x").build().open("train"),
+    "llvip": lambda: LLVIP.Config(root="~/x").build().open("train"),
+    "recipe1m": lambda: Recipe1M.Config(root="~/x").build().open("train"),
+    "recipe_lines": lambda: RecipeLines.Config(root="~/x").build().open("train"),
+    "coco_categories": lambda: CocoCategories.Config(root="~/x").build().open("train"),
+    "plain_text": lambda: PlainText.Config(root="~/x.txt").build().open("train"),
+    "wikipedia": lambda: Wikipedia.Config(root="~/x.bz2").build().open("train"),
+    "analogies": lambda: Analogies.Config(file="~/x.txt").build().open("test"),
+    "word_pairs": lambda: WordPairs.Config(file="~/x.txt").build().open("test"),
     "recordings": lambda: Recorded("~/x"),
     "pattern": lambda: _matching("image=~/x*.png", SimpleNamespace(inputs={"image": None}), {}),
 }

@@ -1,4 +1,4 @@
-"""Checks of a plugin that hears the events of a run: it bears each of them, in the order of a run."""
+"""Checks of a plugin that hears the events of a run: it handles each of them, in the order of a run."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ class Loop:
             self._announce()
 
     def _add(self, losses: Mapping[str, Tensor], share: float) -> Callable[[], Tensor]:
-        """Begins to form the means over the global batch; in one small collective call, which bears the notice too."""
+        """Begins to form the means over the global batch, in one small collective call that carries the notice too."""
         values = torch.stack([loss.float().mean() for loss in losses.values()]) * share
         told = values.new_full((1,), float(self.notice.given()))
         return workers.adding(torch.cat([values, told]))

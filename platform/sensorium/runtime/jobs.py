@@ -56,7 +56,7 @@ class Jobs:
         os.environ["RAY_API_SERVER_ADDRESS"] = self.address  # Ray puts it over what it is told
         from sensorium.runtime.job_client import Client
 
-        for name in ("dashboard_sdk", "job.sdk"):  # which tell of each upload and connection
+        for name in ("dashboard_sdk", "job.sdk"):  # which report each upload and connection
             logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
         self._client: Any = Client(self.address)
 

@@ -36,7 +36,7 @@ def application(
     Args:
         backends: Name -> model.
         limits: What requests may cost.
-        key: SHA-256 of the key that requests must bear; empty asks for none.
+        key: SHA-256 of the key that requests must carry; empty asks for none.
         indexes: Name of a model -> what its `search` looks through.
         hosts: Names by which the server may be asked; none lets any.
     """

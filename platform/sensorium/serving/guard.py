@@ -1,4 +1,4 @@
-"""Who may ask: requests name this server, come from no other's page, and bear a key where one is set.
+"""Who may ask: requests name this server, come from no other's page, and carry a key where one is set.
 
 A browser asks a person for the key, as a password.
 """
@@ -26,7 +26,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Guard:
-    """Lets requests through that are meant for this server, come from no other's page, and bear the key.
+    """Lets requests through that are meant for this server, come from no other's page, and carry the key.
 
     A page of somebody else's may have a browser send requests here, with a name that points to this machine
     for a moment: the Host of such a request is not ours, or its Origin is not its Host.
@@ -77,7 +77,7 @@ class Guard:
             return None
         return Refusal(
             401,
-            "The request bears no valid key.",
+            "The request carries no valid key.",
             "Authorization: Bearer KEY was expected.",
             "Ask whoever runs the server for the key.",
             {"WWW-Authenticate": 'Basic realm="Sensorium"'},
@@ -94,7 +94,7 @@ def _name(host: str) -> str:
 
 
 def _key(header: str) -> str:
-    """Returns the key that an Authorization header bears, or an empty string."""
+    """Returns the key that an Authorization header carries, or an empty string."""
     scheme, _, given = header.partition(" ")
     if scheme.lower() == "bearer":
         return given.strip()

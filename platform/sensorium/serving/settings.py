@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sensorium.errors import UserError
 
 KEY = "SENSORIUM_API_KEY"
-"""Variable that holds the key which requests must bear."""
+"""Variable that holds the key which requests must carry."""
 
 
 class Part(BaseModel):
@@ -93,7 +93,7 @@ class Settings(Part):
     """Names in the address by which the server may be asked; none where it listens beyond this machine lets any."""
 
     key: str = ""
-    """SHA-256 of the key that requests must bear, in hexadecimal; empty asks for none."""
+    """SHA-256 of the key that requests must carry, in hexadecimal; empty asks for none."""
 
 
 def check(plain: dict[str, Any]) -> Settings:

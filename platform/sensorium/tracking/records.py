@@ -74,7 +74,7 @@ def connect(uri: str) -> MlflowClient:
 
 
 def open_record(run: Run) -> Record:
-    """Returns the record that bears the run's name; makes it, with the experiment, if there is none."""
+    """Returns the record that carries the run's name; makes it, with the experiment, if there is none."""
     client = connect(run.tracking["uri"])
     experiment = _experiment(client, run.tracking["uri"], run.tracking["experiment"])
     found = client.search_runs([experiment], f"tags.`{TAG}` = '{run.name}'", max_results=1)

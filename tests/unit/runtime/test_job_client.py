@@ -1,4 +1,4 @@
-"""A cluster that sends its client elsewhere: nothing of what the client bears arrives there."""
+"""A cluster that sends its client elsewhere: nothing of what the client carries arrives there."""
 
 import asyncio
 import http.server
