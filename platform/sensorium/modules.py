@@ -7,7 +7,7 @@ modules that the user allows for this call.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import sys
 import sysconfig
@@ -50,6 +50,30 @@ def allowing(names: Sequence[str]) -> Iterator[None]:
 def allowed() -> tuple[str, ...]:
     """Returns the modules that the user allows a model to load."""
     return _names(os.environ.get(ALLOW, ""))
+
+
+def present() -> tuple[str, ...]:
+    """Returns the allowed modules that are found from here: a variable that names others is no reason to fail."""
+    with _also(str(Path.cwd())):
+        return tuple(name for name in allowed() if _found(name))
+
+
+def _found(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # of what it lies in
+        return False
+
+
+@contextmanager
+def _also(folder: str) -> Iterator[None]:
+    """Has a folder on the path for a while."""
+    before = list(sys.path)
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def advice(modules: Sequence[str]) -> str:

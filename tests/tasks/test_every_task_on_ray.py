@@ -48,7 +48,7 @@ def test_it_is_served_by_ray(task: str, place: Path) -> None:
 
     model = training(task, shortened(task, STEPS)).train()["model"]
     predictor = Predictor.load(model)
-    question = real_question(predictor)
+    question = real_question(predictor, predictor.model.loaded.experiment.evaluation.finally_on[0])
     (right,) = predictor([question])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

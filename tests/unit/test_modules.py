@@ -11,7 +11,7 @@ import pytest
 from sensorium.assembly.build import assemble, load_model
 from sensorium.assembly.loading import load
 from sensorium.errors import UserError
-from sensorium.modules import ALLOW, advice, allow, allowing, nowhere, permitted
+from sensorium.modules import ALLOW, advice, allow, allowing, nowhere, permitted, present
 from sensorium.plugins import Plugins
 from sensorium.runtime import connection
 from sensorium.training import runs
@@ -53,6 +53,14 @@ def test_modules_are_allowed_for_a_call(folder, whole, monkeypatch):
     assert os.environ[ALLOW] == "every_hook,evil"
     assert connection.variables()[ALLOW] == "every_hook,evil"  # in workers and replicas
     load_model(whole)
+
+
+def test_an_allowed_module_that_is_not_here_is_no_reason_to_fail(folder, monkeypatch):
+    (folder / "quiet.py").touch()
+    before = list(sys.path)
+    monkeypatch.setenv(ALLOW, "quiet,not_here,not_here.either,json")
+    assert present() == ("quiet", "json")
+    assert sys.path == before
 
 
 def test_an_installed_plugin_needs_no_word():

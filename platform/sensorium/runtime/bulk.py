@@ -9,7 +9,7 @@ from typing import Any
 
 from sensorium.inference.bulk import Asker, Folder, Plan
 from sensorium.inference.predictor import Predictor
-from sensorium.modules import allowed
+from sensorium.modules import present
 from sensorium.plugins import Plugins
 from sensorium.runtime import internals
 from sensorium.runtime.connection import joined
@@ -35,7 +35,7 @@ def run(work: Plan, folder: str, workers: int | None, batch: int, address: str |
     missing = Folder(folder, work).missing(work.parts)
     if not missing:
         return
-    with joined(address, Plugins(allowed())), internals.without_core():
+    with joined(address, Plugins(present())), internals.without_core():
         yield from _answered(missing, work, folder, workers, batch)
 
 

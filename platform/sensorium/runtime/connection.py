@@ -71,6 +71,8 @@ def connect(address: str | None, plugins: Plugins, log: bool = True) -> None:
             logging_level="ERROR",
             runtime_env=_environment(address, plugins),
         )
+    except SensoriumError:  # of the address
+        raise
     except (ConnectionError, RuntimeError, ValueError) as cause:
         raise UserError(
             f"The Ray cluster {address!r} cannot be reached: {cause}.",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.errors import SensoriumError, UserError
-from sensorium.modules import allowed
+from sensorium.modules import present
 from sensorium.plugins import Plugins
 from sensorium.runtime import internals
 from sensorium.runtime.connection import connect
@@ -91,7 +91,7 @@ def running(settings: Settings, host: str, port: int, address: str | None) -> It
             settings = shared(settings, os.cpu_count() or 1)
             os.environ.update(variables(Path(folder), port))
         try:
-            connect(address, Plugins(allowed()), log=False)
+            connect(address, Plugins(present()), log=False)
             yield _deploy(settings, host, port)
         finally:
             if ray.is_initialized():
@@ -114,7 +114,7 @@ def change(address: str, updates: Mapping[str, str], rollbacks: list[str]) -> di
     """
     import ray
 
-    connect(address, Plugins(allowed()), log=False)
+    connect(address, Plugins(present()), log=False)
     try:
         return _change(updates, rollbacks)
     finally:

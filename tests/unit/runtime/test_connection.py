@@ -24,3 +24,13 @@ def test_ray_that_does_not_come_up_is_told_in_a_sentence(monkeypatch, error, kin
     with pytest.raises(kind, match=said) as caught:
         connection.connect(None, Plugins())
     assert str(error).rstrip(".") in str(caught.value)
+
+
+def test_what_an_address_lacks_is_told_as_it_is(monkeypatch):
+    def join(address):
+        raise UserError("There is no Ray cluster.", "", "Start one.")
+
+    monkeypatch.setattr(connection, "join", join)
+    monkeypatch.setattr(internals, "listen", lambda: None)
+    with pytest.raises(UserError, match=r"^There is no Ray cluster\. Start one\.$"):
+        connection.connect("127.0.0.1:9", Plugins())
