@@ -114,7 +114,7 @@ def _shared(answers: Mapping[str, Tensor], far: Mapping[str, Tensor], orders: Ma
     found = {"cells": float((count >= 2).any(1).double().mean())}
     turned = {name: far[name][order][:, order] for name, order in orders.items()}
     for one, other in combinations(turned, 2):
-        upper = torch.triu_indices(*turned[one].shape, 1)
+        upper = torch.triu_indices(len(turned[one]), len(turned[one]), 1)
         found[f"similarity_{one}_{other}"] = spearman(turned[one][*upper], turned[other][*upper])
     return found
 

@@ -26,6 +26,8 @@ def drawn(inputs: Mapping[str, tuple[Tensor, Tensor]]) -> bytes:
         picture = axes.imshow(distances.numpy(), cmap="viridis", vmin=0, vmax=farthest)
         axes.set_title(f"distances by {name}", fontsize=9, parse_math=False)
         axes.set_xlabel("concept")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)
     matrices[0].set_ylabel("concept")
     shown.colorbar(picture, ax=matrices, label="1 - cosine", location="bottom", shrink=0.4)
     best, answers = best_units(torch.stack([areas for areas, _ in inputs.values()]))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sensorium import Batch, Rows
 from sensorium.builtin.judging import shares
+from sensorium.ops.boxes import highest
 
 FINE = 64
 """Cells along each side in which a map is compared with boxes."""
@@ -83,14 +84,7 @@ def located(heat: Tensor, boxes: Sequence[Sequence[float]]) -> int:
         boxes: Left, top, right and bottom of each, as shares of the sides.
     """
     grown = F.interpolate(heat[None, None].float(), (FINE, FINE), mode="bilinear")[0, 0]
-    inside = [grown[_between(top, bottom), _between(left, right)] for left, top, right, bottom in boxes]
-    return int(torch.stack([part.max() for part in inside]).argmax())
-
-
-def _between(low: float, high: float) -> slice:
-    """Returns the cells between two shares of a side, one at least."""
-    first = min(round(FINE * low), FINE - 1)
-    return slice(first, max(round(FINE * high), first + 1))
+    return highest(grown, [[FINE * edge for edge in box] for box in boxes])
 
 
 def joined(embeddings: Mapping[str, Tensor]) -> Tensor:

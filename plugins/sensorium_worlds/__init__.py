@@ -14,6 +14,7 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_many": "sensorium_worlds.many:DigitsMany",
         "digits_moving": "sensorium_worlds.moving:DigitsMoving",
         "digits_either": "sensorium_worlds.either:DigitsEither",
+        "digits_sounding": "sensorium_worlds.sounding:DigitsSounding",
     }
 
 

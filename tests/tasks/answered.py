@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sensorium import Batch, Task
 from sensorium.ops.audio import si_sdr
+from sensorium.ops.boxes import around
 
 Check = Callable[[Task, Mapping[str, Any], Mapping[str, Any], Batch], None]
 
@@ -102,12 +103,18 @@ def imagebind(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["digit"], rows["logits.digit"].softmax(-1))
 
 
+def localization(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    for box, heat in zip(answer["box"].data[:, 0].tolist(), rows["heat"], strict=True):
+        assert box == (around(heat >= task.threshold) or [0.0] * 4)
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
     "fused": fused,
     "gradient_blending": fused,
     "imagebind": imagebind,
+    "localization": localization,
     "ogm_ge": fused,
     "recipes": recipes,
     "recognition": recognition,

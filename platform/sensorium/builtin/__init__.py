@@ -19,6 +19,7 @@ def sensorium_modalities() -> dict[str, str]:
         "tags": f"{HERE}.modalities.tags:Tags",
         "number": f"{HERE}.modalities.number:Number",
         "vector": f"{HERE}.modalities.vector:Vector",
+        "boxes": f"{HERE}.modalities.boxes:Boxes",
         "depth": f"{HERE}.modalities.measured:Depth",
         "thermal": f"{HERE}.modalities.measured:Thermal",
         "series": f"{HERE}.modalities.series:Series",

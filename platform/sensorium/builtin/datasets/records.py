@@ -80,10 +80,18 @@ class Record:
         Raises:
             UserError: It is missing, or something else; or one of them is.
         """
+        return (Record(each, self.source, self, name, number) for number, each in enumerate(self.items(name)))
+
+    def items(self, name: str) -> list[Any]:
+        """Returns a list, whatever it holds.
+
+        Raises:
+            UserError: It is missing, or something else.
+        """
         value = self._get(name)
         if not isinstance(value, list):
             raise self._wrong(name, value, "A list")
-        return (Record(each, self.source, self, name, number) for number, each in enumerate(value))
+        return value
 
     def _get(self, name: str) -> Any:
         if name not in self.content:

@@ -1,0 +1,56 @@
+"""Boxes on maps: what they cover, and which of several a map is highest in.
+
+A box is its left, top, right and bottom edge, in pixels; the first pixel reaches from 0 to 1.
+
+Shapes: B samples, N boxes, H rows and W columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sensorium.contracts.data import Padded
+
+
+def counts(boxes: Padded, height: int, width: int) -> Tensor:
+    """Returns how many boxes hold the middle of each pixel, (B, H, W) float32.
+
+    Args:
+        boxes: (B, N, 4) with the mask (B, N).
+        height: H.
+        width: W.
+    """
+    left, top, right, bottom = boxes.data[..., None].unbind(2)  # (B, N, 1) each
+    across = torch.arange(width, device=boxes.data.device) + 0.5
+    down = torch.arange(height, device=boxes.data.device) + 0.5
+    columns = (left <= across) & (across < right) & boxes.mask[..., None]  # (B, N, W)
+    rows = (top <= down) & (down < bottom)  # (B, N, H)
+    return torch.einsum("bnh,bnw->bhw", rows.float(), columns.float())
+
+
+def highest(heat: Tensor, boxes: Sequence[Sequence[float]]) -> int:
+    """Returns the place, among several boxes, of the one that holds the highest value of a map (H, W).
+
+    A box that holds the middle of no pixel counts by the pixel nearest to its own.
+    """
+    height, width = heat.shape
+    inside = [heat[_between(top, bottom, height), _between(left, right, width)] for left, top, right, bottom in boxes]
+    return int(torch.stack([part.max() for part in inside]).argmax())
+
+
+def around(mask: Tensor) -> list[float] | None:
+    """Returns the smallest box around what is true of (H, W); None where nothing is."""
+    rows, columns = (mask.any(axis).nonzero()[:, 0] for axis in (1, 0))
+    if len(rows) == 0:
+        return None
+    return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
+
+
+def _between(low: float, high: float, size: int) -> slice:
+    """Returns the pixels whose middle lies between two edges, one at least."""
+    first = min(max(math.ceil(low - 0.5), 0), size - 1)
+    return slice(first, min(max(math.ceil(high - 0.5), first + 1), size))

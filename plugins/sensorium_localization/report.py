@@ -1,0 +1,76 @@
+"""What localization shows: the map of a sound over a picture, by a scale of colours, and the box around it.
+
+Shapes: B samples, h rows and w columns of a picture.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sensorium import Padded, Rows
+from sensorium.ops.plots import figure, png
+
+SCALE = ((0.0, 0.0, 0.5), (0.0, 0.6, 1.0), (0.2, 1.0, 0.5), (1.0, 0.85, 0.0), (0.9, 0.0, 0.0))
+"""Red, green and blue from -1, cold, to 1, hot."""
+SHOWN = 6
+
+
+def coloured(heat: Tensor) -> Tensor:
+    """Returns colours (B, 3, h, w), from 0 to 1, for maps (B, h, w) from -1 to 1."""
+    scale = torch.tensor(SCALE, device=heat.device)
+    place = (heat.clamp(-1, 1) + 1) / 2 * (len(scale) - 1)
+    low = place.floor().long().clamp(max=len(scale) - 2)
+    share = (place - low)[..., None]
+    return (scale[low] * (1 - share) + scale[low + 1] * share).permute(0, 3, 1, 2)
+
+
+def overlaid(pictures: Tensor, heat: Tensor, boxes: Padded) -> Tensor:
+    """Returns pictures half covered by their maps, with white boxes, (B, 3, h, w) from -1 to 1.
+
+    Args:
+        pictures: (B, C, h, w) from 0 to 1, grey or RGB.
+        heat: Maps (B, h, w) from -1 to 1.
+        boxes: (B, N, 4) with the mask (B, N).
+    """
+    shown = pictures.expand(-1, 3, -1, -1) + coloured(heat) - 1
+    for picture, of_picture, real in zip(shown, boxes.data, boxes.mask, strict=True):
+        for left, top, right, bottom in of_picture[real].round().long().tolist():
+            picture[:, top:bottom, [left, right - 1]] = 1.0
+            picture[:, [top, bottom - 1], left:right] = 1.0
+    return shown
+
+
+def sheet_of(rows: Rows, shown: Callable[[int], bytes]) -> bytes:
+    """Returns a PNG of a few pictures, and below each where its sound comes from, with a scale.
+
+    Args:
+        rows: `heat` (N, H, W), and `chosen` (N,) where things are told apart.
+        shown: Place of a sample -> its picture as PNG.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+    from PIL import Image
+
+    count = len(rows["heat"])
+    places = torch.linspace(0, count - 1, min(SHOWN, count)).long().tolist()
+    drawn = figure(1.7 * len(places) + 0.8, 3.4)
+    grid = drawn.subplots(2, len(places), squeeze=False)
+    colours = LinearSegmentedColormap.from_list("heat", SCALE)
+    for column, place in enumerate(places):
+        with Image.open(io.BytesIO(shown(place))) as opened:
+            picture = opened.convert("RGB")
+        for axes in grid[:, column]:
+            axes.imshow(picture, interpolation="nearest")
+            axes.axis("off")
+        extent = (-0.5, picture.width - 0.5, picture.height - 0.5, -0.5)
+        scale = grid[1, column].imshow(
+            rows["heat"][place].numpy(), cmap=colours, vmin=-1, vmax=1, alpha=0.5, extent=extent
+        )
+        if "chosen" in rows:
+            right = int(rows["chosen"][place]) == 0
+            grid[1, column].set_title("right" if right else "wrong", fontsize=8, color="green" if right else "red")
+    drawn.colorbar(scale, ax=grid[1].tolist(), label="cosine")
+    return png(drawn)

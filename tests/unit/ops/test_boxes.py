@@ -1,0 +1,28 @@
+"""Boxes on maps, by hand."""
+
+import torch
+
+from sensorium import Padded
+from sensorium.ops.boxes import around, counts, highest
+
+
+def test_a_pixel_is_covered_by_the_boxes_that_hold_its_middle():
+    boxes = torch.tensor([[[0.0, 0, 2, 1], [1, 0, 3, 2]], [[0.6, 0.4, 2.4, 2], [0, 0, 3, 2]]])
+    mask = torch.tensor([[True, True], [True, False]])
+    assert counts(Padded(boxes, mask), 2, 3).tolist() == [[[1, 2, 1], [0, 1, 1]], [[0, 1, 0], [0, 1, 0]]]
+
+
+def test_the_box_that_holds_the_highest_value():
+    heat = torch.zeros(4, 4)
+    heat[3, 0], heat[0, 2] = 1.0, 0.9
+    assert highest(heat, [[2, 2, 4, 4], [0, 2, 2, 4], [2, 0, 4, 2]]) == 1
+    assert highest(heat, [[2, 2, 4, 4], [2, 0, 4, 2]]) == 1
+    thin = [[0.7, 3.2, 0.7, 3.4], [4.0, 4.0, 4.0, 4.0]]
+    assert highest(heat, thin) in (0, 1), "a box that holds no middle counts by one pixel"
+
+
+def test_the_box_around_what_is_true():
+    mask = torch.zeros(4, 5, dtype=torch.bool)
+    assert around(mask) is None
+    mask[1, 2] = mask[2, 3] = True
+    assert around(mask) == [2.0, 1.0, 4.0, 3.0]
