@@ -207,8 +207,9 @@ def evaluate(folder: str | Path, split: str | None = None, overrides: Sequence[s
     found = []
     for name in (split,) if split else settings.evaluation.finally_on:
         samples = open_split(loaded, model.modalities, name)
-        media = settings.dataset.broken == "refuse"  # otherwise they have been read
-        checks.look({name: samples}, model.modalities, settings.run.threads, media)
+        if overrides:  # its own data have been looked at before it was trained
+            media = settings.dataset.broken == "refuse"  # otherwise they have been read
+            checks.look({name: samples}, model.modalities, settings.run.threads, media)
         with Loader(samples, model.modalities, settings.run.threads) as loader:
             found.append(
                 measure(
