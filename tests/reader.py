@@ -14,6 +14,7 @@ SETS = {
         name: name
         for name in (
             "MNIST",
+            "TNO",
             "ESC-10",
             "GRID-samples",
             "based-cooking",
