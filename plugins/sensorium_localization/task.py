@@ -174,7 +174,7 @@ class Localization(Task):
         height, width = self.picture.size
         rows, columns = size or (height, width)
         scaled = boxes.data * boxes.data.new_tensor([columns / width, rows / height] * 2)
-        covered = on_maps.counts(Padded(scaled, boxes.mask), rows, columns)
+        covered = on_maps.counts(scaled, boxes.mask, rows, columns)
         return (covered / self.config.agree).clamp(max=1)
 
     # ---- evaluation --------------------------------------------------------------------------

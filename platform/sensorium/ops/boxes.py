@@ -13,21 +13,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sensorium.contracts.data import Padded
 
-
-def counts(boxes: Padded, height: int, width: int) -> Tensor:
+def counts(boxes: Tensor, mask: Tensor, height: int, width: int) -> Tensor:
     """Returns how many boxes hold the middle of each pixel, (B, H, W) float32.
 
     Args:
-        boxes: (B, N, 4) with the mask (B, N).
+        boxes: (B, N, 4).
+        mask: Which of them are real, (B, N).
         height: H.
         width: W.
     """
-    left, top, right, bottom = boxes.data[..., None].unbind(2)  # (B, N, 1) each
-    across = torch.arange(width, device=boxes.data.device) + 0.5
-    down = torch.arange(height, device=boxes.data.device) + 0.5
-    columns = (left <= across) & (across < right) & boxes.mask[..., None]  # (B, N, W)
+    left, top, right, bottom = boxes[..., None].unbind(2)  # (B, N, 1) each
+    across = torch.arange(width, device=boxes.device) + 0.5
+    down = torch.arange(height, device=boxes.device) + 0.5
+    columns = (left <= across) & (across < right) & mask[..., None]  # (B, N, W)
     rows = (top <= down) & (down < bottom)  # (B, N, H)
     return torch.einsum("bnh,bnw->bhw", rows.float(), columns.float())
 

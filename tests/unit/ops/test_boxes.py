@@ -2,14 +2,13 @@
 
 import torch
 
-from sensorium import Padded
 from sensorium.ops.boxes import around, counts, highest
 
 
 def test_a_pixel_is_covered_by_the_boxes_that_hold_its_middle():
     boxes = torch.tensor([[[0.0, 0, 2, 1], [1, 0, 3, 2]], [[0.6, 0.4, 2.4, 2], [0, 0, 3, 2]]])
     mask = torch.tensor([[True, True], [True, False]])
-    assert counts(Padded(boxes, mask), 2, 3).tolist() == [[[1, 2, 1], [0, 1, 1]], [[0, 1, 0], [0, 1, 0]]]
+    assert counts(boxes, mask, 2, 3).tolist() == [[[1, 2, 1], [0, 1, 1]], [[0, 1, 0], [0, 1, 0]]]
 
 
 def test_the_box_that_holds_the_highest_value():
