@@ -92,7 +92,7 @@ class VGGSoundSource(Dataset):
         """Returns the only split.
 
         Raises:
-            UserError: There is no such split, or a file is missing or has another layout.
+            UserError: There is no such split, a file is missing, or it has another layout.
         """
         if split not in self.splits:
             raise unknown("split", split, self.splits)
