@@ -146,11 +146,12 @@ def end_serve(seconds: float) -> None:
     Raises:
         RayServeException: It is not running.
     """
-    from ray.serve.context import _get_global_client
+    from ray.serve.context import _disconnect, _get_global_client
 
     client = _get_global_client()
     assert client is not None
     client.shutdown(timeout_s=seconds)
+    _disconnect()  # else a Serve that this process starts later is asked through the client of this one
 
 
 def remember(key: bytes, content: bytes) -> None:

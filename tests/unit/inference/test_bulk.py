@@ -1,6 +1,7 @@
 """Many questions: an answer or an error for each, in parts that are whole, gone on with after an interruption."""
 
 import io
+import threading
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,23 @@ def test_what_was_answered_is_not_asked_again(predictor, pictures, tmp_path, sma
     assert answered(predictor, work, place).equals(first)
     assert (place / "part-000000.parquet").stat().st_mtime_ns == before
     assert list(Folder(str(place), work).counts()) == [(4, 0), (4, 1), (1, 0)]
+
+
+def test_answers_are_counted_without_threads_that_could_outlive_python(predictor, pictures, tmp_path, monkeypatch):
+    work = plan("m", predictor, f"{pictures}/*.png", [])
+    place = tmp_path / "answers.parquet"
+    answered(predictor, work, place)
+    readers = set()
+
+    class Told(io.FileIO):
+        def read(self, *size):
+            readers.add(threading.get_ident())
+            return super().read(*size)
+
+    folder = Folder(str(place), work)
+    monkeypatch.setattr(folder.files, "open", lambda path, mode: Told(path, mode))
+    assert list(folder.counts()) == [(9, 1)]
+    assert readers == {threading.get_ident()}
 
 
 def test_a_folder_belongs_to_one_plan(predictor, pictures, tmp_path):

@@ -254,8 +254,10 @@ def test_train_notes_checkpoints_in_the_file_that_is_removed():
 def test_serve_is_ended_within_so_many_seconds(monkeypatch):
     asked = {}
     client = types.SimpleNamespace(shutdown=lambda **options: asked.update(options))
+    monkeypatch.setattr(of_serve, "_global_client", client)
     monkeypatch.setattr(of_serve, "_get_global_client", lambda: client)
     internals.end_serve(3.0)
+    assert of_serve._global_client is None, "a Serve that is started later is asked through a client of its own"
     assert inspect.signature(ServeControllerClient.shutdown).bind(client, **asked).arguments["timeout_s"] == 3.0
 
 
