@@ -3,6 +3,8 @@
 The names below are the contract: all that a plugin is made of. What plugins share besides lies in
 `sensorium.ops` (functions on tensors) and `sensorium.builtin` (modalities and parts that come along). They are
 imported when first used, so that naming plugins and printing help load no torch.
+
+`train`, `load`, `evaluate` and `tune` do from Python what the commands do.
 """
 
 from __future__ import annotations
@@ -14,6 +16,10 @@ from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from sensorium.api.model import evaluate as evaluate
+    from sensorium.api.model import load as load
+    from sensorium.api.training import train as train
+    from sensorium.api.tuning import tune as tune
     from sensorium.contracts.component import Component as Component
     from sensorium.contracts.component import Config as Config
     from sensorium.contracts.data import Batch as Batch
@@ -62,6 +68,7 @@ _HOMES = {
     "contracts.task": ("Alone", "Objective", "Stage", "Task"),
     "paths": ("expanded",),
 }
+_CALLS = {"load": "model", "evaluate": "model", "train": "training", "tune": "tuning"}
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: PLE0604
@@ -80,4 +87,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("sensorium.contracts.workers")
     if name in _HOME:
         return getattr(importlib.import_module(f"sensorium.{_HOME[name]}"), name)
+    if name in _CALLS:
+        return getattr(importlib.import_module(f"sensorium.api.{_CALLS[name]}"), name)
     raise AttributeError(f"module 'sensorium' has no attribute {name!r}")

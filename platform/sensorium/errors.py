@@ -25,6 +25,10 @@ class SensoriumError(Exception):
     def __str__(self) -> str:
         return " ".join(part for part in (self.wrong, self.expected, self.hint) if part)
 
+    def _render_traceback_(self) -> list[str]:
+        """Returns what notebooks show in place of a traceback; `%debug` still goes to where it was raised."""
+        return [f"Error: {self}"]
+
 
 class UserError(SensoriumError):
     """The request cannot be met as it was written: the user can mend it."""

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plot
 import pytest
+from sklearn.datasets import load_digits
 
+from recording import warm
 from sensorium.assembly.loading import STEPS
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +61,20 @@ def test_train(type_in: Callable[[str], str]) -> None:
     said = "".join(type_in(line) for line in on_ray(BLOCKS["train"])[0].splitlines())
     assert len(re.findall(r"^ *zero_shot_accuracy +[\d.]+", said, re.MULTILINE)) == 2, "of the training, and anew"
     assert len(re.findall(r'^label +\{"', said, re.MULTILINE)) == 2, "of the picture, and of it moved by words"
+
+
+@pytest.mark.usefixtures("reader")
+def test_python(place: Path) -> None:
+    furnished = place / "digit.png"
+    if not furnished.exists():  # made by the commands above it
+        plot.imsave(furnished, load_digits().images[-1], cmap="gray")
+    found: dict[str, Any] = {}
+    with warm():
+        exec(BLOCKS["python"], found)
+    assert found["run"].metrics["zero_shot_accuracy"] <= 1
+    assert found["run"].plots["test/retrieval"].startswith(b"\x89PNG")
+    assert set(found["answer"]) == {"label", "image_embedding"}
+    assert found["vectors"].shape == (2, 64)
 
 
 @pytest.mark.ray

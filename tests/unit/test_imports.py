@@ -98,6 +98,7 @@ ORDER = (
     {"tuning", "serving"},
     {"runtime"},
     {"conformance", "scaffold"},
+    {"api"},
     {"cli"},
 )
 """The folders and modules of the core; each imports what stands above it, and nothing else."""

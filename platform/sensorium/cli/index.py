@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Allowed, Json, ModelName, Overrides, print_json, warn
+from sensorium.api.options import warn
+from sensorium.cli.options import Allowed, Json, ModelName, Overrides, print_json
 
 
 def index(

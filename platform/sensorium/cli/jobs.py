@@ -13,7 +13,8 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from sensorium.cli.options import Json, print_json, told_apart, warn
+from sensorium.api.options import warn
+from sensorium.cli.options import Json, print_json, told_apart
 from sensorium.errors import UserError
 from sensorium.paths import expanded
 from sensorium.secrets import check_address

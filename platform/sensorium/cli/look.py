@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Address, Json, print_json, row, warn
+from sensorium.api.options import warn
+from sensorium.cli.options import Address, Json, print_json, row
 
 
 def tasks(as_json: Json = False) -> None:

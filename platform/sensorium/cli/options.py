@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from sensorium.api.options import WIDTH
 from sensorium.experiment.keypath import assignment
 
-WIDTH = 80
-"""Columns of a screen."""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY.PATH=VALUE", help="Options to change.")]
 Address = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to join, such as auto or HOST:6379.")]
@@ -66,11 +64,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def warn(text: str) -> None:
-    """Prints a sentence on standard error."""
-    print(text, file=sys.stderr)
 
 
 def told_apart(task: str | None, overrides: Sequence[str] | None, resume: str | None) -> tuple[str | None, list[str]]:

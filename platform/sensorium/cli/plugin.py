@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sensorium.api.options import warn
 from sensorium.cli.help import Command, Group
-from sensorium.cli.options import Json, print_json, warn
+from sensorium.cli.options import Json, print_json
 
 app = typer.Typer(
     help="Begin a plugin, or check one.\n\nExample:\nsensorium plugin new digit_reader --kind task",

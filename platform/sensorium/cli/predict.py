@@ -8,7 +8,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sensorium.cli.options import Address, Allowed, Json, ModelName, print_json, warn
+from sensorium.api.options import warn
+from sensorium.cli.options import Address, Allowed, Json, ModelName, print_json
 from sensorium.paths import expanded
 
 
@@ -63,7 +64,7 @@ def _nothing_given(model: str, predictor: Any) -> NoReturn:
     Raises:
         UserError: Always.
     """
-    from sensorium.cli.report import question
+    from sensorium.api.report import question
     from sensorium.errors import UserError
 
     task = predictor.model.task

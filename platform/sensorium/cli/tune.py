@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Address, Allowed, Json, Overrides, TaskOrFile, print_json, told_apart, warn
+from sensorium.cli.options import Address, Allowed, Json, Overrides, TaskOrFile, print_json, told_apart
 
 
 def tune(
@@ -33,10 +32,7 @@ def tune(
     Example:
         sensorium tune clip --trials 4 --method asha
     """
-    from sensorium.modules import advice
-    from sensorium.runtime.tune import search
-    from sensorium.training.interrupts import terminable
-    from sensorium.tuning.session import resumed, started
+    from sensorium.api.tuning import Searched, run
 
     task, changes = told_apart(task, overrides, resume)
     if (task is None) == (resume is None):
@@ -48,57 +44,9 @@ def tune(
         "search.method": method,
         "run.workers": workers,
     }
-    extra = [*changes, *(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)]
-    with terminable():
-        tuning = started(task, extra) if task is not None else resumed(str(resume), extra)
-        for note in tuning.notes:
-            warn(note)
-        warn(f"{tuning.run.name}: {len(tuning.trials.left())} of {tuning.trials.search.trials} trials to do")
-        try:
-            result = tuning.search(partial(search, address=address), _tell)
-        except KeyboardInterrupt:
-            with_plugins = advice(tuning.loaded.plugins.modules)
-            warn(f"Stopped. Resume with `sensorium tune --resume {tuning.run.name}{with_plugins}`.")
-            raise
+    changes += [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    result = run(task, resume, changes, address)
     if as_json:
         print_json(result)
     else:
-        _show(result)
-
-
-def _tell(trial: Any) -> None:
-    value = "" if trial.value is None else f"  {trial.value:.4g}"
-    warn(f"trial {trial.number} {trial.status}{value}  {_written(trial.parameters)}  {trial.error}".rstrip())
-
-
-def _show(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from sensorium.cli.report import here, record
-
-    table = Table("trial", "status", result["metric"], "epochs", "seconds", "parameters")
-    for row in sorted(result["trials"], key=lambda row: row["trial"] != result["best"]["trial"]):
-        value = "" if row["metric"] is None else f"{row['metric']:.4f}"
-        table.add_row(
-            str(row["trial"]),
-            row["status"],
-            value,
-            str(row["epoch"]),
-            f"{row['seconds']:.1f}",
-            _written(row["parameters"]),
-        )
-    Console().print(table)
-    best = result["best"]
-    print(f"best     trial {best['trial']}: {result['metric']} {best['metric']:.4f}")
-    print(f"folder   {here(result['folder'])}")
-    print(*record(result["tracking_uri"], result["run_id"]), sep="\n")
-    if best["model_uri"]:
-        print(f"model    {best['model_uri']}")
-    print(f"go on    sensorium train {here(best['experiment'])}")
-
-
-def _written(parameters: dict[str, Any]) -> str:
-    return " ".join(
-        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in parameters.items()
-    )
+        print(*Searched(result).lines(), sep="\n")

@@ -22,7 +22,7 @@ from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.experiment import keypath
 from sensorium.experiment.overrides import override
 from sensorium.experiment.parsing import parse
-from sensorium.inference.exact import Exact, shape
+from sensorium.inference.exact import Exact
 from sensorium.inference.predictor import Predictor, Prepared
 from sensorium.paths import expanded
 from sensorium.plugins import Plugins
@@ -254,13 +254,9 @@ class Asker:
             return key, str(error)
 
     def _answer(self, waiting: Sequence[tuple[dict[str, Any], Prepared]]) -> None:
-        alike: dict[Any, list[tuple[dict[str, Any], Prepared]]] = {}
-        for row, prepared in waiting:
-            alike.setdefault(shape(prepared), []).append((row, prepared))
-        for group in alike.values():
-            said, _ = self.exact([prepared for _, prepared in group], self.batch)
-            for (row, _), answer in zip(group, said, strict=True):
-                row.update({"error": str(answer)} if isinstance(answer, UserError) else answer)
+        said = self.exact.of_any_shape([prepared for _, prepared in waiting], self.batch)
+        for (row, _), answer in zip(waiting, said, strict=True):
+            row.update({"error": str(answer)} if isinstance(answer, UserError) else answer)
 
     def _kinds(self) -> dict[str, str]:
         """Returns output -> its kind of column, from the answer to a made-up question of the same fields."""

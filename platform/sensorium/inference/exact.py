@@ -18,7 +18,7 @@ Answered = dict[str, Any] | UserError
 
 
 class Exact:
-    """Answers several examples of one shape, in batches only where these change no digit.
+    """Answers several examples, those of one shape in batches only where these change no digit.
 
     How a processor adds up a matrix product may depend on the number of rows. So the first batches of
     each shape and size are computed both ways and compared. A size that differs is never used again
@@ -40,6 +40,16 @@ class Exact:
             said += answers
             sizes += [used] * size
         return said, sizes
+
+    def of_any_shape(self, prepared: Sequence[Prepared], largest: int) -> list[Answered]:
+        """Returns what is said to each of several examples, in their order."""
+        alike: dict[Hashable, list[int]] = {}
+        for place, each in enumerate(prepared):
+            alike.setdefault(shape(each), []).append(place)
+        said: dict[int, Answered] = {}
+        for places in alike.values():
+            said.update(zip(places, self([prepared[place] for place in places], largest)[0], strict=True))
+        return [said[place] for place in range(len(prepared))]
 
     def _size(self, left: Sequence[Prepared], largest: int) -> int:
         size = 1

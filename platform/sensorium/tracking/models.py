@@ -210,6 +210,22 @@ def _download(uri: str, folder: Path) -> str:
     return str(folder)
 
 
+def plots(uri: str, run_id: str) -> dict[str, bytes]:
+    """Returns name -> PNG of the plots of a run's end; none where there is no record.
+
+    Raises:
+        UserError: The store cannot be asked.
+    """
+    from sensorium.tracking.records import FAULTS, last_plots
+
+    try:
+        return last_plots(uri, run_id) if uri else {}
+    except FAULTS as cause:
+        raise UserError(
+            f"The plots of run {run_id} cannot be read: {_first(cause)}", hint="Check MLFLOW_TRACKING_URI."
+        ) from cause
+
+
 def end(run: Run, status: str, error: str = "") -> None:
     """Ends the record of a run whose workers could not do so themselves, as FAILED or KILLED."""
     from sensorium.tracking import records

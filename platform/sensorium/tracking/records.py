@@ -40,6 +40,8 @@ FAULTS = (MlflowException, requests.RequestException, OSError, SQLAlchemyError)
 """What MLflow raises when its store cannot be reached, or refuses."""
 _LASTING = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "RESOURCE_DOES_NOT_EXIST")
 TAG, ERROR = "sensorium.run", "sensorium.error"
+PLOTS = "plots"
+"""Folder of the record's artifacts that holds plots: `plots/SPLIT/step-NUMBER/name.png`, with eight digits."""
 
 for _name in ("alembic", "mlflow.store.db", "mlflow.system_metrics", "mlflow.tracking"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -131,6 +133,24 @@ def add_plot(record: Record, name: str, png: bytes) -> None:
         path = Path(folder) / Path(name).name
         path.write_bytes(png)
         record.client.log_artifact(record.run_id, str(path), name.rpartition("/")[0] or None)
+
+
+def last_plots(uri: str, run_id: str) -> dict[str, bytes]:
+    """Returns `SPLIT/name` -> PNG of the last evaluation of each split, and what stands beside them."""
+    client, found = connect(uri), dict[str, bytes]()
+    with tempfile.TemporaryDirectory() as place:
+        if not client.list_artifacts(run_id, PLOTS):
+            return {}
+        root = Path(client.download_artifacts(run_id, PLOTS, place))
+        for path in sorted(path for path in root.iterdir() if path.is_file()):
+            found[path.stem] = path.read_bytes()
+        for split in sorted(path for path in root.iterdir() if path.is_dir()):
+            last = max(split.glob("step-*"))  # numbers have leading zeros
+            found |= {
+                f"{split.name}/{path.relative_to(last).with_suffix('')}": path.read_bytes()
+                for path in sorted(last.rglob("*.png"))
+            }
+    return found
 
 
 def end(record: Record, status: str, error: str = "") -> None:

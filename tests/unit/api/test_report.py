@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sensorium.cli.report import ending, question, record, sentences, table
+from sensorium.api.report import ending, question, record, sentences, table
 
 
 def test_each_input_has_a_column_with_what_is_reached_without_it():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sensorium.cli.options import WIDTH
+from sensorium.api.options import WIDTH
 from sensorium.contracts.metric import less_is_better
 from sensorium.redaction import HIDDEN
 

@@ -1,0 +1,43 @@
+"""Options as Python has them, and what is said while something is done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from sensorium.errors import UserError
+
+WIDTH = 80
+"""Columns of a screen."""
+
+
+def overrides(options: Mapping[str, Any] | None) -> list[str]:
+    """Returns `key.path` -> value as the command line writes it, `key.path=value`.
+
+    Raises:
+        UserError: A value is not plain data.
+    """
+    return [f"{key}={_written(key, value)}" for key, value in (options or {}).items()]
+
+
+def warn(text: str) -> None:
+    """Prints a sentence on standard error."""
+    print(text, file=sys.stderr)
+
+
+def _written(key: str, value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_path)
+    except (TypeError, ValueError) as cause:
+        raise UserError(
+            f"The option {key} is {type(value).__name__}, which an experiment cannot hold: {cause}.",
+            "Options are numbers, texts, true or false, None, lists and mappings of them.",
+        ) from cause
+
+
+def _path(value: Any) -> str:
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not plain data")

@@ -1,0 +1,90 @@
+"""A training from Python: options as data, a result that shows itself, mistakes told as at the command line."""
+
+from pathlib import Path
+
+import pytest
+
+import sensorium
+from sensorium import UserError
+from sensorium.api.options import overrides
+from sensorium.api.tuning import Searched
+from sensorium.experiment.overrides import override
+
+SHORT = {
+    "training.epochs": 1,
+    "dataset.limit": {"train": 128, "test": 32},
+    "training.checkpoints.steps": 1,
+    "tracking.register": "digits",
+    "tracking.experiment": 'of "Ada", ünì',
+}
+
+
+def test_options_are_put_over_an_experiment_as_they_are():
+    options = {"a.b": 1e-3, "a.c": None, "a.d": "1", "a.e": {"x": [True, "ü'\""]}, "f": Path("data/x")}
+    assert override({"a": {"b": 1}}, overrides(options)) == {
+        "a": {"b": 1e-3, "c": None, "d": "1", "e": {"x": [True, "ü'\""]}},
+        "f": "data/x",
+    }
+
+
+def test_what_is_not_plain_data_is_refused():
+    with pytest.raises(UserError, match=r"The option run\.seed is object"):
+        overrides({"run.seed": object()})
+
+
+def test_a_run_is_trained_shown_and_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run = sensorium.train("clip", SHORT)
+    assert run.uri == "models:/digits/1"
+    assert run.metrics == run.result["metrics"]
+    assert set(run.plots) == {"loss", "test/retrieval", "test/similarity"}
+    assert all(png.startswith(b"\x89PNG") for png in run.plots.values())
+    assert run._repr_html_().count("<img") == 3
+    assert repr(run).splitlines()[0].split() == ["run", run.name]
+    assert run.model.predict(text="one") == sensorium.load(run.result["model"]).predict(text="one")
+    again = sensorium.train(resume=run.name)
+    assert again.name == run.name
+    assert again.metrics == run.metrics
+
+
+@pytest.mark.parametrize("call", [sensorium.train, sensorium.tune])
+@pytest.mark.parametrize("given", [{}, {"task": "clip", "resume": "clip-1"}])
+def test_a_task_or_a_run_is_expected(call, given):
+    with pytest.raises(UserError, match="Either a task or a"):
+        call(**given)
+
+
+def test_a_notebook_shows_the_sentence_alone():
+    with pytest.raises(UserError) as told:
+        sensorium.train("clpi")
+    assert told.value._render_traceback_() == [f"Error: {told.value}"]
+
+
+def test_a_search_is_a_table_with_the_best_first():
+    rows = [
+        {"trial": 0, "status": "pruned", "metric": None, "epoch": 1, "seconds": 2.0, "parameters": {"lr": 0.1}},
+        {
+            "trial": 1,
+            "status": "finished",
+            "metric": 0.75,
+            "epoch": 12,
+            "seconds": 10.25,
+            "parameters": {"training.optimizer.lr": 0.001, "model.encoders.image.name": "vit", "training.epochs": 3},
+        },
+    ]
+    best = {"trial": 1, "metric": 0.75, "experiment": "runs/s/best.yaml", "model_uri": ""}
+    found = Searched(
+        {"best": best, "trials": rows, "metric": "acc", "folder": "runs/s", "tracking_uri": "", "run_id": ""}
+    )
+    assert found.best["metric"] == 0.75
+    assert found.lines() == [
+        "trial  status    acc     epochs  seconds  parameters",
+        "1      finished  0.7500  12      10.2     training.optimizer.lr=0.001",
+        "                                          model.encoders.image.name=vit",
+        "                                          training.epochs=3",
+        "0      pruned            1       2.0      lr=0.1",
+        "best     trial 1: acc 0.7500",
+        "folder   runs/s",
+        "go on    sensorium train runs/s/best.yaml",
+    ]
