@@ -18,6 +18,7 @@ from sensorium.builtin.datasets.fsdd import FSDD
 from sensorium.builtin.datasets.karpathy import CocoKarpathy
 from sensorium.builtin.datasets.manifest import Manifest
 from sensorium.builtin.datasets.mnist import MNIST
+from sensorium.builtin.datasets.parquet import Parquet
 from sensorium.builtin.datasets.vqa_v2 import VQAv2
 from sensorium.builtin.datasets.webdataset import WebDataset
 from sensorium.builtin.modalities.source import opened
@@ -96,6 +97,7 @@ READ = {
     "medium": lambda: opened("~/x.png").__enter__(),
     "manifest": lambda: Manifest.Config(train="~/x.csv", fields={"a": "text"}).build().open("train"),
     "manifest's URI": lambda: Manifest.Config(train="file:~/x.csv", fields={"a": "text"}).build().open("train"),
+    "tables": lambda: Parquet.Config(train="~/x.parquet", fields={"a": "text"}).build().open("train"),
     "shards": lambda: WebDataset.Config(train="~/x.tar").build().open("train"),
     "mnist": lambda: MNIST.Config(root="~/x").build().open("train"),
     "esc50": lambda: ESC50.Config(root="~/x").build().open("train"),

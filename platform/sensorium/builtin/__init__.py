@@ -88,6 +88,7 @@ def sensorium_datasets() -> dict[str, str]:
         "coco_captions": f"{HERE}.datasets.coco:CocoCaptions",
         "flickr": f"{HERE}.datasets.flickr:Flickr",
         "manifest": f"{HERE}.datasets.manifest:Manifest",
+        "parquet": f"{HERE}.datasets.parquet:Parquet",
         "webdataset": f"{HERE}.datasets.webdataset:WebDataset",
         "esc50": f"{HERE}.datasets.esc50:ESC50",
         "fsdd": f"{HERE}.datasets.fsdd:FSDD",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sensorium import Dataset, UserError, expanded, unknown
+from sensorium.builtin.datasets.cells import INLINE, cell
 from sensorium.builtin.datasets.files import (
     Columns,
     csv_rows,
@@ -22,9 +20,6 @@ from sensorium.builtin.datasets.files import (
     require_media,
 )
 from sensorium.builtin.values import clean, composed, filled, parse, shown
-
-INLINE = ("text", "label", "vector", "number", "tags")
-"""Modalities whose values stand in the file itself; a value of any other is the path of a file."""
 
 Row = dict[str, Any]
 
@@ -99,7 +94,7 @@ class Manifest(Dataset):
                     )
                 columns[name].append(filled(str(row[name]), f"{place}, {name!r},"))
             for name, modality in self.fields.items():
-                columns[name].append(_value(row[name], modality, source, f"{place}, {name!r},"))
+                columns[name].append(cell(row[name], modality, source, f"{place}, {name!r},"))
         count = len(next(columns[name] for name in self.fields))
         columns["id"] = columns["id"] or [str(index) for index in range(count)]
         if not columns["group"]:
@@ -150,62 +145,3 @@ def _json_lines(text: str, source: str, columns: Mapping[str, str]) -> Iterator[
                     continue
                 raise empty_cell(place, column)
         yield place, row
-
-
-def _value(raw: Any, modality: str, source: str, place: str) -> Any:
-    if modality == "vector":
-        return _vector(raw, place)
-    if modality == "tags":
-        return _tags(raw, place)
-    if modality == "number":
-        return _number(raw, place)
-    if modality == "label" and isinstance(raw, int) and not isinstance(raw, bool):
-        return raw
-    if not isinstance(raw, str):
-        raise UserError(f"{place} is {shown(raw)}.", f"A value for {modality} is a string.", "Correct the value.")
-    return clean(raw) if modality in INLINE else _resolve(raw.strip(), source)
-
-
-def _number(raw: Any, place: str) -> float:
-    with suppress(TypeError, ValueError, OverflowError):
-        number = math.nan if isinstance(raw, bool) else float(raw)
-        if math.isfinite(number):
-            return raw if isinstance(raw, int) else number
-    raise UserError(f"{place} is not a number: {shown(raw)}.", "A finite number was expected.", "Correct the value.")
-
-
-def _tags(raw: Any, place: str) -> list[str]:
-    names = raw
-    if isinstance(raw, str):
-        names = (
-            parse(raw, place, "a JSON list") if raw.lstrip().startswith("[") else raw.split(";") if clean(raw) else []
-        )
-    if not isinstance(names, list) or not all(isinstance(name, str) and clean(name) for name in names):
-        raise UserError(
-            f"{place} is not a list of tags: {shown(raw)}.",
-            'Tags are a JSON list of names, such as ["red", "round"], or in CSV red;round.',
-            "Correct the value.",
-        )
-    return [clean(name) for name in names]
-
-
-def _vector(raw: Any, place: str) -> list[float]:
-    with suppress(TypeError, ValueError, OverflowError, RecursionError):
-        numbers = json.loads(raw) if isinstance(raw, str) else raw
-        if isinstance(numbers, list) and all(type(number) in (int, float) for number in numbers):
-            return [float(number) for number in numbers]
-    raise UserError(
-        f"{place} is not a vector: {shown(raw)}.",
-        "A vector is a JSON list of numbers, such as [0.5, 1].",
-        "Correct the value.",
-    )
-
-
-def _resolve(path: str, source: str) -> str:
-    """Returns a path as it stands in the file `source`, relative to the folder of that file."""
-    path, source = expanded(path), expanded(source)
-    if "://" in path or Path(path).is_absolute():
-        return path
-    if "://" in source:
-        return f"{source.rpartition('/')[0]}/{path}"
-    return str(Path(source).parent / path)
