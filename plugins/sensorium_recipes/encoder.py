@@ -12,12 +12,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
-from sensorium import Encoder, Features, Modality, Padded
+from sensorium import Encoder, Features, Modality
 from sensorium.builtin.encoders.inputs import embedding
+from sensorium.builtin.encoders.packing import last
 from sensorium.builtin.encoders.pooling import mean_pool
 from sensorium.builtin.modalities.text import BOS, EOS, PAD
+from sensorium_recipes.modality import Lists
 
 
 class RecipeLSTM(Encoder):
@@ -57,45 +58,34 @@ class RecipeLSTM(Encoder):
             self.instructions = nn.LSTM(hidden, hidden, batch_first=True)
         self.join = nn.Linear(joined, config.dim)
 
-    def forward(self, batch: Mapping[str, Padded]) -> Features:
+    def forward(self, batch: Mapping[str, Lists]) -> Features:
         """Returns pooled (B, D)."""
         ingredients = batch["ingredients"]
-        parts = [last(self.ingredients, self._items(ingredients, self._mean), ingredients.mask)]
+        parts = [last(self.ingredients, self._items(ingredients, self._mean), ingredients.lengths)]
         if self.how != "none":
             instructions = batch["instructions"]
             vectors = self._items(instructions, self._read)
             if self.how == "lstm":
-                parts.append(last(self.instructions, vectors, instructions.mask))
+                parts.append(last(self.instructions, vectors, instructions.lengths))
             else:
                 parts.append(mean_pool(vectors, instructions.mask))
         return Features(self.join(torch.cat(parts, 1)))
 
-    def _items(self, texts: Padded, vector: Callable[[Tensor], Tensor]) -> Tensor:
+    def _items(self, texts: Lists, vector: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Returns a vector for each real item, (B, S, H), 0 for the others."""
-        made = vector(texts.data[texts.mask])
-        vectors = made.new_zeros(*texts.mask.shape, made.shape[1])
-        vectors[texts.mask] = made
-        return vectors
+        words = texts.words.flatten()
+        real = words.nonzero().squeeze(1)  # on the host, which knows how many there are
+        there = real.to(texts.data.device, non_blocking=True)
+        made = vector(texts.data.flatten(0, 1).index_select(0, there), words[real])
+        vectors = made.new_zeros(len(words), made.shape[1]).index_copy(0, there, made)
+        return vectors.view(*texts.mask.shape, -1)
 
-    def _mean(self, ids: Tensor) -> Tensor:
+    def _mean(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Returns the mean of the words' vectors, (K, V), of ids (K, T); 0 for an item without any."""
         real = ((ids != PAD) & (ids != BOS) & (ids != EOS)).to(self.words.weight.dtype)[..., None]
         mean: Tensor = (self.words(ids) * real).sum(1) / real.sum(1).clamp(min=1)
         return mean
 
-    def _read(self, ids: Tensor) -> Tensor:
+    def _read(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Returns the state after the last word, (K, H), of ids (K, T)."""
-        return last(self.sentences, self.words(ids), ids != PAD)
-
-
-def last(lstm: nn.LSTM, steps: Tensor, mask: Tensor) -> Tensor:
-    """Returns the state of an LSTM after the last real step, of both directions joined, (N, H).
-
-    Args:
-        lstm: One layer.
-        steps: (N, T, D).
-        mask: (N, T), True for real steps, which come first; one at least in each row.
-    """
-    packed = pack_padded_sequence(steps, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-    _, (state, _) = lstm(packed)
-    return torch.cat(state.unbind(0), 1)
+        return last(self.sentences, self.words(ids), lengths)

@@ -46,13 +46,12 @@ class Cosine(PairLoss):
         samples, together = max(len(pairs), 1), 1 - self.config.others
         count = self._others(pairs)
         # The engine takes the mean over workers, weighed by their samples: N / B is taken off by that.
-        share = self.config.others / max(count, 1) * len(pairs.groups) / samples
+        share = self.config.others / count.clamp(min=1) * len(pairs.groups) / samples
         loss = together * (1 - own).sum() / samples
 
         def slopes(side: int) -> Iterator[Tile]:
             for rows, columns, tile in pairs.tiles(side):
-                tile[pairs.positives(rows, columns)] = -1.0
-                tile.sub_(self.config.margin).relu_()
+                tile.masked_fill_(pairs.positives(rows, columns), -1.0).sub_(self.config.margin).relu_()
                 if side == 0:
                     loss.add_(tile.sum() * share)
                 yield rows, columns, tile.sign_()
@@ -67,7 +66,7 @@ class Cosine(PairLoss):
         return loss, gradients
 
     @staticmethod
-    def _others(pairs: Pairs) -> int:
+    def _others(pairs: Pairs) -> Tensor:
         """Returns how many pairs of others there are in the global batch."""
-        _, sizes = pairs.groups.unique(return_counts=True)
-        return len(pairs.groups) ** 2 - int(sizes.square().sum())
+        _, counts = pairs.of_groups()
+        return len(pairs.groups) ** 2 - counts.square().sum()

@@ -6,7 +6,8 @@ Shapes: B samples, S items of a list, T tokens of an item.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -114,13 +115,23 @@ class Recipe(Modality):
         self.vocabulary = self.text.vocabulary
 
 
-def _padded(lists: Sequence[Sequence[Tensor]]) -> Padded:
+@dataclass(frozen=True)
+class Lists(Padded):
+    """Lists of texts: `data` (B, S, T) holds ids, `mask` (B, S) says which items are real.
+
+    Attributes:
+        words: (B, S) int64, tokens of each item, 0 for one that is not real; on the host.
+    """
+
+    on_host: ClassVar[tuple[str, ...]] = ("lengths", "words")
+    words: Tensor = field(kw_only=True)
+
+
+def _padded(lists: Sequence[Sequence[Tensor]]) -> Lists:
     most = max(len(items) for items in lists)
-    longest = max(len(item) for items in lists for item in items)
-    data = torch.zeros(len(lists), most, longest, dtype=torch.int64)
-    mask = torch.zeros(len(lists), most, dtype=torch.bool)
+    words = torch.tensor([[len(item) for item in items] + [0] * (most - len(items)) for items in lists])
+    data = torch.zeros(len(lists), most, int(words.max()), dtype=torch.int64)
     for row, items in enumerate(lists):
-        mask[row, : len(items)] = True
         for place, item in enumerate(items):
             data[row, place, : len(item)] = item
-    return Padded(data, mask)
+    return Lists(data, words > 0, words=words)

@@ -121,9 +121,9 @@ class Recipes(Looking):
         classes = self.classes(batch)
         terms = {"pairs": self.loss(seen, read, batch.groups.to(seen.device))}
         if classes is not None and self.config.semantic:
-            logits = torch.cat([self.classifier(each)[classes >= 0] for each in (seen, read)])
-            costs = F.cross_entropy(logits, classes[classes >= 0].repeat(2), reduction="none")
-            terms["semantic"] = 2 * self.config.semantic * workers.mean_over(costs, batch)
+            logits, classes = self.classifier(torch.cat([seen, read])), classes.repeat(2)
+            costs = F.cross_entropy(logits, classes, reduction="none", ignore_index=-1)
+            terms["semantic"] = 2 * self.config.semantic * workers.mean_over(costs, batch, classes >= 0)
         return terms
 
     def classes(self, batch: Batch) -> Tensor | None:

@@ -108,7 +108,7 @@ class Tagging(Looking):
 
     def beside_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the mean over the samples with several tags."""
-        return {"beside": workers.mean_over(outputs["loss"][outputs["pairs"] > 0], batch)}
+        return {"beside": workers.mean_over(outputs["loss"], batch, outputs["pairs"] > 0)}
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns the embeddings of what is seen, (B, D) of unit length."""

@@ -134,7 +134,7 @@ class TextToImage(Task):
 
     def _slope(self, real: Tensor, sentence: Tensor, batch: Batch) -> Tensor:
         """Returns the mean squared gradient of the score by the picture, over a share of the samples."""
-        chosen = batch.uniform("penalised") < PENALISED
+        chosen = batch.chosen("penalised", PENALISED)
         with torch.enable_grad():
             picture = real[chosen].requires_grad_()
             scores = self.score(picture, sentence[chosen])
@@ -148,7 +148,7 @@ class TextToImage(Task):
         share = batch.uniform("share", 1) * (batch.uniform("interpolated", 1) < self.config.interpolated)
         between = sentence.lerp(workers.mismatched(sentence, batch), share)
         code, other = (batch.normal(name, self.config.code) for name in ("one", "other"))
-        chosen = batch.uniform("twice") < TWICE
+        chosen = batch.chosen("twice", TWICE)
         pictures = self.generator(torch.cat([between, between[chosen]]), torch.cat([code, other[chosen]]))
         first, second = pictures[: len(between)], pictures[len(between) :]
         terms = {"real": F.softplus(-self.score(first, between))}

@@ -142,7 +142,7 @@ class SkipGram(Task):
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the mean, over the running words of the global batch, of the loss that each has."""
-        return {"around": workers.mean_over(outputs["loss"][outputs["runs"]], batch)}
+        return {"around": workers.mean_over(outputs["loss"], batch, outputs["runs"])}
 
     # ---- evaluation --------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from answered import ROWS_SAY, question
 from shortened import HELD, shortened, tasks
 from torch import nn
 
+from elsewhere import DEVICE, elsewhere
 from gloo import together
 from sensorium import hookimpl
 from sensorium.assembly.build import open_split
@@ -178,6 +179,30 @@ def test_gradients_reach_every_parameter(trained: Any) -> None:
             ]
             assert unreached == [], (stage.name, objective.name)
     task.requires_grad_(True)
+
+
+WAITS = {"triplets.py": "how many pairs there are of a picture and a tag that it has"}
+"""Module -> what it has the host wait for, at each step."""
+
+
+def test_a_step_has_the_host_wait_for_nothing(trained: Any) -> None:
+    """Neither for a number of the device's nor for a size; and no operator meets tensors of two devices."""
+    _, _, whole = trained
+    task = whole.assembly.task
+    for stage in task.stages():
+        split = whole.assembly.splits[whole.assembly.loaded.experiment.training.plan(stage.name).split]
+        with Loader(split, whole.assembly.modalities, 0) as loader:
+            (batch,) = loader.stream([(1, list(range(8)))])
+        for objective in stage.objectives:
+            with elsewhere() as watch:
+                there = replace(batch, seed=1).to(DEVICE)
+                for tensor in (*task.parameters(), *task.buffers()):
+                    watch.put(tensor)
+                terms = objective.losses(objective.forward(there), there)
+                sum(term.mean() for term in terms.values()).backward()
+            task.zero_grad()
+            faults = [fault for fault in watch.faults if not any(name in fault for name in WAITS)]
+            assert faults == [], (stage.name, objective.name)
 
 
 def test_it_is_asked_over_http_and_on_its_page_with_a_real_file(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,10 +36,18 @@ class Padded:
         data: (B, ..., T) for what goes on in time, (B, T) for token ids; (B, T, ...) for a list of things that have
             several numbers each: points, boxes, tracks.
         mask: (B, T) bool, True where `data` is real.
+        lengths: (B,) int64, how many are real; on the host, wherever the others lie, so that nobody waits to know it.
     """
+
+    on_host: ClassVar[tuple[str, ...]] = ("lengths",)
 
     data: Tensor
     mask: Tensor
+    lengths: Tensor = field(default=None, kw_only=True)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.lengths is None:
+            object.__setattr__(self, "lengths", self.mask.sum(1).cpu())
 
 
 @dataclass
@@ -93,8 +101,8 @@ class Batch:
         return torch.tensor([stable_hash(name) for name in names], dtype=torch.int64)
 
     def to(self, device: torch.device) -> Batch:
-        """Returns the batch with its tensors on `device`."""
-        fields = map_tensors(self.fields, lambda t: t.to(device, non_blocking=True))
+        """Returns the batch with its tensors on `device`, but for lengths, which stay on the host."""
+        fields = map_tensors(self.fields, lambda t: t.to(device, non_blocking=True), on_host=False)
         return replace(self, fields=fields, device=device)
 
     def normal(self, name: str, *shape: int) -> Tensor:
@@ -103,18 +111,25 @@ class Batch:
         They depend on `seed`, on the sample's id, on its raw value `seed` where it has one, and on
         `name`: not on the rest of the batch, nor on the worker that draws them.
         """
-        return self._drawn(torch.randn, name, shape)
+        return self._drawn(torch.randn, name, shape).to(self.device)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Returns numbers from [0, 1), (B, *shape), that follow from each sample as those of `normal` do."""
-        return self._drawn(torch.rand, name, shape)
+        return self._drawn(torch.rand, name, shape).to(self.device)
+
+    def chosen(self, name: str, share: float) -> Tensor:
+        """Returns the places (K,) of about a share of the samples, those whose number of `uniform` lies below it.
+
+        The host knows how many they are, and need not wait for the device to tell.
+        """
+        return (self._drawn(torch.rand, name, ()) < share).nonzero().squeeze(1).to(self.device)
 
     def _drawn(self, draw: Callable[..., Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
         random, rows = torch.Generator(), []
         for sample in self.samples:
             random.manual_seed(stable_hash(f"{self.seed}/{name}/{sample['id']}/{sample.get('seed', '')}"))
             rows.append(draw(shape, generator=random))
-        return torch.stack(rows).to(self.device)
+        return torch.stack(rows)
 
     def split(self, parts: int) -> list[Batch]:
         """Returns the batch cut along B into at most `parts` batches of nearly equal size."""
@@ -173,7 +188,7 @@ def check_rows(what: str, tree: Any, count: int) -> None:
     elif isinstance(tree, (list, tuple)):
         parts = tree
     elif hasattr(tree, "__dataclass_fields__") and not isinstance(tree, type):
-        parts = [getattr(tree, name) for name in tree.__dataclass_fields__]
+        parts = [getattr(tree, each.name) for each in fields(tree)]
     for part in parts:
         check_rows(what, part, count)
     if isinstance(tree, Padded):
@@ -186,17 +201,24 @@ def check_rows(what: str, tree: Any, count: int) -> None:
             )
 
 
-def map_tensors(tree: Any, function: Any) -> Any:
-    """Returns `tree` with `function` applied to each tensor in dicts, lists, tuples, dataclasses."""
+def map_tensors(tree: Any, function: Any, on_host: bool = True) -> Any:
+    """Returns `tree` with `function` applied to each tensor in dicts, lists, tuples, dataclasses.
+
+    Args:
+        tree: A tensor, or what holds tensors.
+        function: Takes a tensor, and returns what stands in its place.
+        on_host: Whether also to those that stay on the host, `Padded.on_host`.
+    """
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, Mapping):
-        return {key: map_tensors(value, function) for key, value in tree.items()}
+        return {key: map_tensors(value, function, on_host) for key, value in tree.items()}
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(map_tensors(value, function) for value in tree))
+        return type(tree)(*(map_tensors(value, function, on_host) for value in tree))
     if isinstance(tree, (list, tuple)):
-        return type(tree)(map_tensors(value, function) for value in tree)
+        return type(tree)(map_tensors(value, function, on_host) for value in tree)
     if hasattr(tree, "__dataclass_fields__") and not isinstance(tree, type):
-        changed = {name: map_tensors(getattr(tree, name), function) for name in tree.__dataclass_fields__}
-        return replace(tree, **changed)
+        kept = tree.on_host if isinstance(tree, Padded) and not on_host else ()
+        names = [each.name for each in fields(tree) if each.name not in kept]
+        return replace(tree, **{name: map_tensors(getattr(tree, name), function, on_host) for name in names})
     return tree

@@ -31,7 +31,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     Returns:
         (sum of B, ...).
     """
-    return rows.detach() if size() == 1 else _joined(rows.detach(), _sizes(len(rows), rows.device))
+    return rows.detach() if size() == 1 else joined(rows.detach(), sizes(len(rows), rows.device))
 
 
 def mismatched(values: Tensor, batch: Batch) -> Tensor:
@@ -48,11 +48,12 @@ def mismatched(values: Tensor, batch: Batch) -> Tensor:
         (B, ...), without gradient.
     """
     names = [stable_hash(f"{batch.seed}/{name}") for name in batch.ids]
-    marks = torch.stack([torch.tensor(names, dtype=torch.int64), batch.groups], 1).to(values.device)  # (B, 2)
-    sizes = _sizes(len(batch), values.device)
-    rows = _joined(values.detach(), sizes)
-    keys, groups = _joined(marks, sizes).unbind(1)
-    start, circle = sum(sizes[: rank()]), keys.argsort()
+    marks = torch.stack([torch.tensor(names, dtype=torch.int64), batch.groups], 1)  # (B, 2), on the host
+    counts = sizes(len(batch), values.device)
+    if len(counts) > 1:
+        marks = joined(marks.to(values.device), counts).cpu()
+    keys, groups = marks.unbind(1)
+    start, circle = sum(counts[: rank()]), keys.argsort()
     partner = circle.roll(-1)
     for turn in range(2, len(circle)):
         same = groups[circle] == groups[partner]
@@ -61,31 +62,36 @@ def mismatched(values: Tensor, batch: Batch) -> Tensor:
         partner = torch.where(same, circle.roll(-turn), partner)
     others = torch.empty_like(circle)
     others[circle] = partner
-    return rows[others[start : start + len(batch)]]
+    return joined(values, counts)[others[start : start + len(batch)].to(values.device)]
 
 
-def _sizes(count: int, device: torch.device) -> list[int]:
-    """Returns the number of rows of each worker."""
+def sizes(count: int, device: torch.device) -> list[int]:
+    """Returns the number of rows of each worker; several workers wait for one another to know it.
+
+    Args:
+        count: Rows of this worker.
+        device: Where collective calls are made.
+    """
     if size() == 1:
         return [count]
     counts = torch.zeros(size(), dtype=torch.int64, device=device)
     counts[rank()] = count
-    sizes: list[int] = add(counts).tolist()
-    return sizes
+    found: list[int] = add(counts).tolist()
+    return found
 
 
-def _joined(rows: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Returns the rows of all workers, of which each has so many."""
-    if len(sizes) == 1:
-        return rows
-    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
-    padded[: len(rows)] = rows
-    gathered = [torch.empty_like(padded) for _ in sizes]
+def joined(rows: Tensor, counts: Sequence[int]) -> Tensor:
+    """Returns the rows of all workers, of which each has so many, without gradient."""
+    if len(counts) == 1:
+        return rows.detach()
+    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
+    padded[: len(rows)] = rows.detach()
+    gathered = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(gathered, padded)
-    return torch.cat([part[:count] for part, count in zip(gathered, sizes, strict=True)])
+    return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])
 
 
-def mean_over(values: Tensor, batch: Batch) -> Tensor:
+def mean_over(values: Tensor, batch: Batch, counts: Tensor | None = None) -> Tensor:
     """Returns the mean of what counts inside the samples of the global batch, as a term of a loss.
 
     Positive anchors, spoken frames, a share of the samples: what one sample has more of than another. The term and
@@ -94,11 +100,17 @@ def mean_over(values: Tensor, batch: Batch) -> Tensor:
     Args:
         values: (K, ...), of this worker's samples; K may be 0.
         batch: This worker's samples.
+        counts: (K, ...) bool, True for the values that count; None counts all. To choose them by their mask would have
+            the host wait for the device, which alone knows how many they are.
 
     Returns:
         A scalar, whose mean over the workers, weighted by their samples, is the mean over all values.
     """
+    if counts is not None:
+        values = values.where(counts, 0)
     here = values.new_tensor([values.numel(), len(batch)], dtype=torch.float64)
+    if counts is not None:
+        here[0] = counts.sum()
     count, samples = add(here).unbind()
     share = samples / (len(batch) * count.clamp(min=1))
     return values.sum() * share.to(values.dtype)

@@ -12,7 +12,7 @@ from gloo import together
 from sensorium import MediaError, UserError
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
-from sensorium_recipes.encoder import RecipeLSTM, last
+from sensorium_recipes.encoder import RecipeLSTM
 from sensorium_recipes.loss import Cosine
 from sensorium_recipes.metrics import ClassConsistency, Galleries, OrderAlone
 from sensorium_recipes.modality import Recipe
@@ -72,18 +72,6 @@ def test_what_is_beyond_the_bound_is_cut_off_and_the_state_comes_back(recipe):
 
 
 # ---- the reader ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_the_state_is_that_after_the_last_real_step(bidirectional):
-    torch.manual_seed(0)
-    lstm = torch.nn.LSTM(3, 4, batch_first=True, bidirectional=bidirectional)
-    steps = torch.randn(2, 5, 3)
-    mask = torch.arange(5) < torch.tensor([[2], [5]])
-    states = last(lstm, steps, mask)
-    for row, length in enumerate((2, 5)):
-        _, (alone, _) = lstm(steps[row : row + 1, :length])
-        torch.testing.assert_close(states[row], alone[:, 0].flatten())
 
 
 @pytest.mark.parametrize("instructions", ["lstm", "mean", "none"])

@@ -112,10 +112,11 @@ class WordDecoder(Decoder):
                 NIPS 2015).
         """
         # The longest sentences first: a step is made with those that have not ended.
-        lengths = words.mask.sum(1) - 1
-        order = lengths.argsort(descending=True, stable=True)
+        lengths = words.lengths - 1
+        sorting = lengths.argsort(descending=True, stable=True)
         steps = int(lengths.max())
-        going = (lengths[:, None] > torch.arange(steps, device=lengths.device)).sum(0).tolist()
+        going = (lengths[:, None] > torch.arange(steps)).sum(0).tolist()
+        order = sorting.to(words.data.device, non_blocking=True)
         state, given = tuple(part[order] for part in self.begin(features)), words.data[order]
         word, logits, weights = given[:, 0], [], []
         for place, count in enumerate(going, 1):

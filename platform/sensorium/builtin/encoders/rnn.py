@@ -9,10 +9,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sensorium import Encoder, Features, Modality, Padded
 from sensorium.builtin.encoders.inputs import embedding, fixed
+from sensorium.builtin.encoders.packing import read
 
 
 class RNN(Encoder):
@@ -72,13 +72,10 @@ class RNN(Encoder):
         steps: Tensor = self.embed(batch.data)
         if steps.ndim == 4:
             steps = steps.flatten(1, 2).transpose(1, 2)  # (B, C, F, T) -> (B, T, C * F)
-        packed = pack_padded_sequence(steps, batch.mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        outputs, state = self.cell(packed)
+        padded, state = read(self.cell, steps, batch.lengths)
         if self.pool == "all":
             states = torch.cat(state)  # (2 * layers * directions, B, N / states)
             return Features(self.project(torch.cat(states.unbind(0), 1)))
-        padded, _ = pad_packed_sequence(outputs, batch_first=True, total_length=batch.mask.shape[1])
-        last = state[0] if isinstance(state, tuple) else state  # (layers * directions, B, N / directions)
         directions = 1 + self.cell.bidirectional
-        joined = torch.cat(last[-directions:].unbind(0), 1)  # (B, N)
+        joined = torch.cat(state[0][-directions:].unbind(0), 1)  # (B, N), of the top layer
         return Features(self.project(joined), self.project(padded), batch.mask)

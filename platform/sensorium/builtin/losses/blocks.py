@@ -84,8 +84,8 @@ class Pairs:
         sides: What to sweep over to meet each pair of an own row: own a with every b is side 0,
             own b with every a is side 1, which is the transpose of side 0 for a worker alone.
         start: Place of the first own pair among all.
+        counts: Pairs of each worker.
         groups: (N,), the group of each pair.
-        distinct: True when no two pairs share a group.
     """
 
     def __init__(self, a: Tensor, b: Tensor, groups: Tensor) -> None:
@@ -93,34 +93,46 @@ class Pairs:
         self.alone = workers.size() == 1
         self.sides = (0,) if self.alone else (0, 1)
         self.own = [rows.detach().to(wide) for rows in (a, b)]
-        self.every = self.own if self.alone else [workers.gather_rows(rows).to(wide) for rows in (a, b)]
-        labels = torch.stack([groups, torch.full_like(groups, workers.rank())], 1)
-        self.groups, ranks = workers.gather_rows(labels.to(a.device)).unbind(1)
-        self.start = int((ranks < workers.rank()).sum())
-        self.distinct = len(self.groups.unique()) == len(self.groups)
+        self.counts = workers.sizes(len(a), a.device)
+        self.start = sum(self.counts[: workers.rank()])
+        self.every = self.own if self.alone else [self.gather(rows).to(wide) for rows in (a, b)]
+        self.groups = self.gather(groups.to(a.device))
 
     def __len__(self) -> int:
         return len(self.own[0])
 
-    def tiles(self, side: int, scale: float = 1.0, bias: float = 0.0) -> Iterator[Tile]:
-        """Yields scale * similarity + bias of each pair of a side. The next tile overwrites it."""
+    def gather(self, rows: Tensor) -> Tensor:
+        """Returns a row for each pair of all workers, (N, ...), of those of this worker (B, ...)."""
+        every: Tensor = workers.joined(rows, self.counts)
+        return every
+
+    def tiles(self, side: int) -> Iterator[Tile]:
+        """Yields the similarity of each pair of a side. The next tile overwrites it."""
         x, y = self.own[side], self.every[1 - side]
         buffer = x.new_empty(min(BLOCK, len(x)) * min(BLOCK, len(y)))
         for rows in _slices(len(x)):
             for columns in _slices(len(y)):
                 shape = (rows.stop - rows.start, columns.stop - columns.start)
-                tile = buffer[: shape[0] * shape[1]].view(shape).fill_(bias)
-                yield rows, columns, tile.addmm_(x[rows], y[columns].T, alpha=scale)
+                tile = buffer[: shape[0] * shape[1]].view(shape)
+                yield rows, columns, torch.mm(x[rows], y[columns].T, out=tile)
 
-    def positives(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-        """Returns the places in a tile, rows and columns, of pairs of one group."""
+    def positives(self, rows: slice, columns: slice) -> Tensor:
+        """Returns which pairs of a tile are of one group, (R, C) bool."""
         own = slice(rows.start + self.start, rows.stop + self.start)
-        if self.distinct:
-            first, last = max(own.start, columns.start), min(own.stop, columns.stop)
-            place = torch.arange(first, max(first, last), device=self.groups.device)
-            return place - own.start, place - columns.start
-        row, column = (self.groups[own, None] == self.groups[columns]).nonzero(as_tuple=True)
-        return row, column
+        same: Tensor = self.groups[own, None] == self.groups[columns]
+        return same
+
+    def of_groups(self) -> tuple[Tensor, Tensor]:
+        """Returns the number of each pair's group, (N,), from 0, and how many pairs each number has, (N,).
+
+        There are as many numbers as pairs, of which some may have none: how many groups there are the host need not
+        know.
+        """
+        ordered, order = self.groups.sort(stable=True)
+        first = torch.ones_like(ordered)
+        first[1:] = ordered[1:] != ordered[:-1]
+        group = torch.empty_like(order).scatter_(0, order, first.cumsum(0) - 1)
+        return group, torch.zeros_like(group).scatter_add_(0, group, torch.ones_like(group))
 
     def gradients(self, slopes: Callable[[int], Iterator[Tile]]) -> list[Tensor]:
         """Returns the gradients of a and b, (B, D) each.

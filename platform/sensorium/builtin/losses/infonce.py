@@ -12,7 +12,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from sensorium import workers
 from sensorium.builtin.losses.blocks import PairLoss, Pairs, Tile
 
 LARGEST_SCALE = 100.0
@@ -55,7 +54,7 @@ class InfoNCE(PairLoss):
     def evaluate(self, pairs: Pairs, wanted: bool) -> tuple[Tensor, Sequence[Tensor]]:
         """Returns the mean loss and the gradients of a, b and, where it is learnt, the scale."""
         # Clamped in place, as CLIP does: a clamp inside the formula would stop its gradient for good.
-        scale = float(self.log_scale.clamp_(max=math.log(LARGEST_SCALE)).exp())
+        scale = self.log_scale.clamp_(max=math.log(LARGEST_SCALE)).exp()
         sums = _log_sums(pairs, scale)
         aims = [_partners(pairs, 1), _partners(pairs, 0)]
         hits = [torch.linalg.vecdot(rows, aim) for rows, aim in zip(pairs.own, aims, strict=True)]
@@ -63,11 +62,11 @@ class InfoNCE(PairLoss):
         loss = (sums[0] + sums[1] - scale * (hits[0] + hits[1])).sum() / share
         if not wanted:
             return loss, ()
-        every = [workers.gather_rows(each) for each in sums]
+        every = [pairs.gather(each) for each in sums]
 
         def slopes(side: int) -> Iterator[Tile]:
-            for rows, columns, tile in pairs.tiles(side, scale):
-                there = (tile - every[1 - side][columns]).exp_()
+            for rows, columns, tile in pairs.tiles(side):
+                there = (tile.mul_(scale) - every[1 - side][columns]).exp_()
                 yield rows, columns, tile.sub_(sums[side][rows, None]).exp_().add_(there)
 
         gradients = pairs.gradients(slopes)
@@ -78,12 +77,12 @@ class InfoNCE(PairLoss):
         return loss, [*gradients, by_scale][: 2 + self.config.learnable]
 
 
-def _log_sums(pairs: Pairs, scale: float) -> list[Tensor]:
+def _log_sums(pairs: Pairs, scale: Tensor) -> list[Tensor]:
     """Returns log sum exp of the logits of each own row of a and of b, (B,) each."""
     sums = [rows.new_full((len(pairs),), -math.inf) for rows in pairs.own]
     for side in pairs.sides:
-        for rows, columns, tile in pairs.tiles(side, scale):
-            sums[side][rows] = torch.logaddexp(sums[side][rows], tile.logsumexp(1))
+        for rows, columns, tile in pairs.tiles(side):
+            sums[side][rows] = torch.logaddexp(sums[side][rows], tile.mul_(scale).logsumexp(1))
             if pairs.alone:
                 sums[1][columns] = torch.logaddexp(sums[1][columns], tile.logsumexp(0))
     return sums
@@ -91,9 +90,7 @@ def _log_sums(pairs: Pairs, scale: float) -> list[Tensor]:
 
 def _partners(pairs: Pairs, field: int) -> Tensor:
     """Returns the mean row of a (field 0) or b (field 1) over each own pair's group, (B, D)."""
-    if pairs.distinct:
-        return pairs.own[field]
-    _, group, counts = pairs.groups.unique(return_inverse=True, return_counts=True)
-    sums = pairs.own[field].new_zeros(len(counts), pairs.own[field].shape[1])
-    sums.index_add_(0, group, pairs.every[field]).div_(counts[:, None])
+    group, counts = pairs.of_groups()
+    sums = torch.zeros_like(pairs.every[field])
+    sums.index_add_(0, group, pairs.every[field]).div_(counts.clamp(min=1)[:, None])
     return sums[group[pairs.start : pairs.start + len(pairs)]]

@@ -41,17 +41,16 @@ class SigLIP(PairLoss):
 
     def evaluate(self, pairs: Pairs, wanted: bool) -> tuple[Tensor, Sequence[Tensor]]:
         """Returns the mean loss and the gradients of a, b, the scale and the bias."""
-        scale, bias = float(self.log_scale.exp()), float(self.bias)
+        scale, bias = self.log_scale.exp(), self.bias
         loss, by_bias = pairs.own[0].new_zeros(2).unbind()
 
         def slopes(side: int) -> Iterator[Tile]:
-            for rows, columns, tile in pairs.tiles(side, scale, bias):
-                positive = pairs.positives(rows, columns)
-                tile[positive] *= -1
+            for rows, columns, tile in pairs.tiles(side):
+                sign = 1 - 2 * pairs.positives(rows, columns).to(tile.dtype)
+                tile.mul_(scale).add_(bias).mul_(sign)
                 if side == 0:
                     loss.add_(F.softplus(tile).sum())
-                tile.sigmoid_()
-                tile[positive] *= -1
+                tile.sigmoid_().mul_(sign)
                 if side == 0:
                     by_bias.add_(tile.sum())
                 yield rows, columns, tile

@@ -12,7 +12,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sensorium import workers
 from sensorium.builtin.losses.blocks import PairLoss, Pairs, Tile
 
 
@@ -71,7 +70,7 @@ def _hardest(pairs: Pairs, floor: Tensor, wanted: bool) -> tuple[Tensor, Tensor,
 
     for side in pairs.sides:
         for rows, columns, tile in pairs.tiles(side):
-            tile[pairs.positives(rows, columns)] = -math.inf
+            tile.masked_fill_(pairs.positives(rows, columns), -math.inf)
             keep(side, rows, columns, tile)
             if pairs.alone:
                 keep(1, columns, rows, tile.T)
@@ -79,12 +78,13 @@ def _hardest(pairs: Pairs, floor: Tensor, wanted: bool) -> tuple[Tensor, Tensor,
     costs = [(each - floor[own]).relu_() for each in highest]
     gradients = [torch.zeros_like(rows) for rows in pairs.own] if wanted else []
     for side in range(2) if wanted else ():
-        hit = workers.gather_rows(costs[side]) > 0
-        place = workers.gather_rows(chosen[side])
+        hit = pairs.gather(costs[side]) > 0
+        place = pairs.gather(chosen[side])
         gradients[side].add_(pairs.every[1 - side][chosen[side]] * (costs[side] > 0)[:, None])
         # Rows of any worker whose hardest negative is one of ours.
         hit &= (place >= own.start) & (place < own.stop)
-        gradients[1 - side].index_add_(0, place[hit] - own.start, pairs.every[side][hit])
+        ours = (place - own.start).clamp(0, len(pairs) - 1)
+        gradients[1 - side].index_add_(0, ours, pairs.every[side] * hit[:, None])
     violations = costs[0].sign() + costs[1].sign()
     return (costs[0] + costs[1]).sum(), violations, gradients
 
@@ -97,7 +97,7 @@ def _all(pairs: Pairs, floor: Tensor, wanted: bool) -> tuple[Tensor, Tensor, lis
 
     def slopes(side: int) -> Iterator[Tile]:
         for rows, columns, tile in pairs.tiles(side):
-            tile[pairs.positives(rows, columns)] = -math.inf
+            tile.masked_fill_(pairs.positives(rows, columns), -math.inf)
             here = (tile - floor[own][rows, None]).relu_()
             there = tile.sub_(floor[columns]).relu_()
             loss.add_(here.sum())
