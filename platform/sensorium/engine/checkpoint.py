@@ -282,9 +282,9 @@ class Store:
             self._failure = failure
 
     def _prune(self, step: int, kept: int | None) -> None:
-        # Later ones than this are torn: an earlier execution died of them, or soon after.
+        # Later ones than this are torn, as are those without a manifest: an execution died of them, or soon after.
         names = sorted(self._names())
-        whole = [name for name in names if name <= _name(step)]
+        whole = [name for name in names if name <= _name(step) and self._ended(name)]
         spared = {*whole[-self.keep :], *([] if kept is None else [_name(kept)])}
         for name in names:
             if name not in spared:
@@ -309,6 +309,13 @@ class Store:
         else:
             listed = [path.name for path in Path(self.uri).iterdir()] if Path(self.uri).is_dir() else []
         return [name for name in listed if _NAME.match(name)]
+
+    def _ended(self, name: str) -> bool:
+        """Returns whether a checkpoint was written to its end, of which the manifest is the last."""
+        if self.remote:
+            files, root = self._files()
+            return bool(files.exists(f"{root}/{name}/{MANIFEST}"))
+        return (Path(self.uri) / name / MANIFEST).is_file()
 
     def _fetch(self, name: str) -> Path:
         if self._fetched is None:

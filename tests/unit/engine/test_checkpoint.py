@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from gloo import alone
 from sensorium import SensoriumError, UserError
 from sensorium.engine import checkpoint
-from sensorium.engine.checkpoint import Store, open_checkpoint
+from sensorium.engine.checkpoint import MANIFEST, Store, open_checkpoint
 
 
 def state(step):
@@ -197,6 +197,14 @@ def test_torn_later_ones_do_not_push_out_whole_earlier_ones(tmp_path):
     assert not folder(store, 14).exists()
 
 
+def test_one_that_was_never_ended_does_not_count_among_those_kept(tmp_path):
+    store = Store(str(tmp_path), keep=2)
+    save(store, 10, 12)
+    (folder(store, 12) / MANIFEST).unlink()
+    save(store, 13)
+    assert sorted(path.name[-2:] for path in tmp_path.iterdir()) == ["10", "13"]
+
+
 def test_strange_names_are_left_alone(store):
     save(store, 1)
     for name in ("notes", "step-1", "step-00000009.old"):
@@ -369,6 +377,15 @@ def test_a_torn_remote_checkpoint_is_passed_over(remote):
     assert remote.latest().step == 1
     with pytest.raises(UserError, match=r"model\.safetensors is not as it was written"):
         remote.get(2)
+
+
+def test_a_remote_one_that_was_never_ended_does_not_count_among_those_kept(remote):
+    save(remote, 1, 2, 3, 4)
+    files, root = fsspec.filesystem("memory"), "/bucket/run/checkpoints"
+    files.rm_file(f"{root}/step-00000004/{MANIFEST}")
+    save(remote, 5)
+    held = sorted(Path(path).name[-1] for path in files.ls(root, detail=False))
+    assert held == ["3", "5"]
 
 
 def test_a_remote_upload_that_breaks_off_counts_for_nothing(remote, monkeypatch):
