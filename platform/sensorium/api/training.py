@@ -29,7 +29,7 @@ def train(
     """Trains a task, or the experiment in a file, and records the run.
 
     Args:
-        task: A task's name, or an experiment file; None where a run is resumed.
+        task: A task's name, an experiment file, or `runs:/RUN_ID`, what a run's record says; None where one is resumed.
         options: `key.path` -> value, put over the experiment: `{"training.epochs": 5, "run.workers": 2}`.
         resume: A run to go on with instead, by name or folder.
         address: Ray cluster to join; without it two and more workers start a Ray of this machine's own.

@@ -18,7 +18,8 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY.PATH=VALUE",
 Address = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to join, such as auto or HOST:6379.")]
 MODEL = "A checkpoint folder, runs:/RUN_ID/model, models:/NAME/VERSION or models:/NAME@ALIAS."
 TaskOrFile = Annotated[
-    str | None, typer.Argument(metavar="TASK|FILE", help="As `sensorium tasks` lists it; an experiment file.")
+    str | None,
+    typer.Argument(metavar="TASK|FILE", help="As `sensorium tasks` lists it; an experiment file; runs:/RUN_ID."),
 ]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
 

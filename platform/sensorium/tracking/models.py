@@ -210,6 +210,31 @@ def _download(uri: str, folder: Path) -> str:
     return str(folder)
 
 
+def experiment(run: str) -> dict[str, Any]:
+    """Returns the whole experiment that a run's record holds, as it was trained.
+
+    Args:
+        run: `runs:/RUN_ID`.
+
+    Raises:
+        UserError: There is no such record, or it holds no experiment.
+    """
+    from sensorium.experiment.yamls import parse_yaml
+    from sensorium.tracking.records import FAULTS, recorded_experiment
+    from sensorium.tracking.uri import default_uri
+
+    run_id = run.removeprefix("runs:/").strip("/")
+    try:
+        text = recorded_experiment(default_uri(), run_id)
+    except FAULTS as cause:
+        raise UserError(
+            f"MLflow at {default_uri()} has no run {run_id!r} with an experiment: {_first(cause)}",
+            "The form is runs:/RUN_ID, with the id that a training prints at its end.",
+            "Check MLFLOW_TRACKING_URI.",
+        ) from cause
+    return dict(parse_yaml(text, run))
+
+
 def plots(uri: str, run_id: str) -> dict[str, bytes]:
     """Returns name -> PNG of the plots of a run's end; none where there is no record.
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ FAULTS = (MlflowException, requests.RequestException, OSError, SQLAlchemyError)
 """What MLflow raises when its store cannot be reached, or refuses."""
 _LASTING = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "RESOURCE_DOES_NOT_EXIST")
 TAG, ERROR = "sensorium.run", "sensorium.error"
+EXPERIMENT, ENVIRONMENT = "experiment.yaml", "environment.txt"
+"""Artifacts of a record: what was trained, and by which versions of which packages."""
 PLOTS = "plots"
 """Folder of the record's artifacts that holds plots: `plots/SPLIT/step-NUMBER/name.png`, with eight digits."""
 
@@ -94,7 +96,8 @@ def open_record(run: Run) -> Record:
     labels |= {f"plugin.{name}": installed for name, installed in run.tracking.get("plugins", {}).items()}
     labels |= {f"skipped.{split}": str(count) for split, count in run.tracking.get("skipped", {}).items()}
     client.log_batch(record.run_id, tags=[RunTag(key(name), value) for name, value in labels.items()])
-    client.log_text(record.run_id, redacted(yaml.safe_dump(dict(run.experiment), sort_keys=False)), "experiment.yaml")
+    client.log_text(record.run_id, redacted(yaml.safe_dump(dict(run.experiment), sort_keys=False)), EXPERIMENT)
+    client.log_text(record.run_id, _environment(), ENVIRONMENT)
     parameters = [Param(key(name), redacted(str(value))[:500]) for name, value in flat(run.experiment).items()]
     for start in range(0, len(parameters), 100):
         client.log_batch(record.run_id, params=parameters[start : start + 100])
@@ -133,6 +136,12 @@ def add_plot(record: Record, name: str, png: bytes) -> None:
         path = Path(folder) / Path(name).name
         path.write_bytes(png)
         record.client.log_artifact(record.run_id, str(path), name.rpartition("/")[0] or None)
+
+
+def recorded_experiment(uri: str, run_id: str) -> str:
+    """Returns the text of a record's experiment.yaml."""
+    with tempfile.TemporaryDirectory() as place:
+        return Path(connect(uri).download_artifacts(run_id, EXPERIMENT, place)).read_text(encoding="utf-8")
 
 
 def last_plots(uri: str, run_id: str) -> dict[str, bytes]:
@@ -211,9 +220,18 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
 def _commit() -> dict[str, str]:
     if sent := os.environ.get("SENSORIUM_COMMIT"):  # a job's folder is not a repository
         return {"mlflow.source.git.commit": sent}
-    command = ["git", "rev-parse", "HEAD"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        commit, changes = (_git(*words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain")))
     except (OSError, subprocess.SubprocessError):
         return {}
-    return {"mlflow.source.git.commit": done.stdout.strip()}
+    return {"mlflow.source.git.commit": commit, **({"sensorium.uncommitted": "true"} if changes else {})}
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+
+
+def _environment() -> str:
+    """Returns the installed packages, a line each, as `pip install -r` takes them."""
+    found = {each.name.lower(): f"{each.name}=={each.version}" for each in distributions() if each.name}
+    return "\n".join(found[name] for name in sorted(found)) + "\n"

@@ -9,6 +9,8 @@ from sensorium import UserError
 from sensorium.api.options import overrides
 from sensorium.api.tuning import Searched
 from sensorium.experiment.overrides import override
+from sensorium.modules import ALLOW
+from sensorium.tracking.records import connect
 
 SHORT = {
     "training.epochs": 1,
@@ -43,9 +45,28 @@ def test_a_run_is_trained_shown_and_resumed(tmp_path, monkeypatch):
     assert run._repr_html_().count("<img") == 3
     assert repr(run).splitlines()[0].split() == ["run", run.name]
     assert run.model.predict(text="one") == sensorium.load(run.result["model"]).predict(text="one")
+    other = sensorium.train(f"runs:/{run.result['run_id']}", {"tracking.register": None})
+    assert other.name != run.name
+    assert other.metrics == run.metrics, "what a record says trains to the same"
     again = sensorium.train(resume=run.name)
     assert again.name == run.name
     assert again.metrics == run.metrics
+
+
+def test_a_record_says_what_it_was_trained_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.delenv(ALLOW, raising=False)
+    client = connect(store)
+    run_id = client.create_run("0").info.run_id
+    with pytest.raises(UserError, match=f"no run '{run_id}' with an experiment"):
+        sensorium.train(f"runs:/{run_id}")
+    client.log_text(run_id, "task: clip\nplugins: [evil]\n", "experiment.yaml")
+    with pytest.raises(UserError, match="wants to load the module 'evil'"):
+        sensorium.train(f"runs:/{run_id}")
+    with pytest.raises(UserError, match="no run 'nope' with an experiment"):
+        sensorium.train("runs:/nope")
 
 
 @pytest.mark.parametrize("call", [sensorium.train, sensorium.tune])

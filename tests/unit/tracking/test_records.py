@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import time
+from importlib.metadata import version
 
 import pytest
 import requests
@@ -54,6 +55,14 @@ def test_the_experiment_file_can_be_trained_again(trained, client, record):
         plain = yaml.safe_load(file)
     assert check(plain, Plugins()).plain() == plain
     assert plain["tracking"]["experiment"] == "digits"
+
+
+def test_the_installed_packages_are_listed(client, record):
+    path = client.download_artifacts(record.info.run_id, "environment.txt")
+    with open(path) as file:  # noqa: PTH123
+        lines = file.read().splitlines()
+    assert f"torch=={version('torch')}" in lines
+    assert len(lines) == len({line.partition("==")[0].lower() for line in lines}) > 50
 
 
 def test_versions_seed_and_commit_are_told(trained, record):
