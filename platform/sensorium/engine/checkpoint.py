@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sensorium.engine.storage import files_at, make_folder
 from sensorium.errors import SensoriumError, UserError
 
 MANIFEST = "manifest.json"
@@ -297,14 +298,9 @@ class Store:
     def _place(self, name: str) -> str:
         return f"{self.uri.rstrip('/')}/{name}"
 
-    def _files(self) -> Any:
-        import fsspec
-
-        return fsspec.core.url_to_fs(self.uri)
-
     def _names(self) -> list[str]:
         if self.remote:
-            files, root = self._files()
+            files, root = files_at(self.uri)
             listed = [Path(path).name for path in files.ls(root, detail=False)] if files.exists(root) else []
         else:
             listed = [path.name for path in Path(self.uri).iterdir()] if Path(self.uri).is_dir() else []
@@ -313,14 +309,14 @@ class Store:
     def _ended(self, name: str) -> bool:
         """Returns whether a checkpoint was written to its end, of which the manifest is the last."""
         if self.remote:
-            files, root = self._files()
+            files, root = files_at(self.uri)
             return bool(files.exists(f"{root}/{name}/{MANIFEST}"))
         return (Path(self.uri) / name / MANIFEST).is_file()
 
     def _fetch(self, name: str) -> Path:
         if self._fetched is None:
             return Path(self.uri) / name
-        files, root = self._files()
+        files, root = files_at(self.uri)
         folder = Path(self._fetched.name) / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -330,7 +326,7 @@ class Store:
 
     def _remove(self, name: str) -> None:
         if self.remote:
-            files, root = self._files()
+            files, root = files_at(self.uri)
             files.rm(f"{root}/{name}", recursive=True)
             return
         # The manifest goes first, so that a torn removal leaves no checkpoint that seems whole.
@@ -347,12 +343,10 @@ def write(place: str, tensors: Mapping[str, Tensors], documents: Mapping[str, An
     if "://" not in place:
         publish(Path(place), lambda folder: _fill(folder, tensors, documents))
         return
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(place)
+    files, root = files_at(place)
     with tempfile.TemporaryDirectory() as folder:
         _fill(Path(folder), tensors, documents)
-        files.makedirs(root, exist_ok=True)
+        make_folder(files, root)
         for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == MANIFEST):  # the manifest last
             files.put_file(str(path), f"{root}/{path.name}")
 

@@ -18,6 +18,7 @@ import torch
 from sensorium.assembly import checks
 from sensorium.contracts.dataset import Dataset
 from sensorium.contracts.task import Task
+from sensorium.engine.storage import check, files_at, make_folder
 from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.experiment import keypath
 from sensorium.experiment.overrides import override
@@ -164,8 +165,6 @@ def _dataset(chosen: Mapping[str, Any], plugins: Plugins) -> Dataset:
 
 def _matching(pattern: str, task: Task, given: Mapping[str, str]) -> tuple[str, list[str]]:
     """Returns the input that files are for, and the files of `PATTERN` or `INPUT=PATTERN`."""
-    import fsspec
-
     name, rest = keypath.named(pattern) or ("", pattern)
     if name not in task.inputs:
         media = [each for each, modality in task.inputs.items() if modality.accepts and each not in given]
@@ -177,7 +176,7 @@ def _matching(pattern: str, task: Task, given: Mapping[str, str]) -> tuple[str, 
             )
         name, rest = media[0], pattern
     rest = expanded(rest)
-    files, inside = fsspec.core.url_to_fs(rest)
+    files, inside = files_at(rest)
     found = sorted(path for path in files.glob(inside) if not files.isdir(path))
     if not found:
         raise UserError(
@@ -294,11 +293,10 @@ class Folder:
     """
 
     def __init__(self, place: str, work: Plan) -> None:
-        import fsspec
-
         self.place = place if "://" in (place := expanded(place)) else str(Path(place).resolve())
-        self.files, self.root = fsspec.core.url_to_fs(self.place)
-        self.files.makedirs(self.root, exist_ok=True)
+        check(self.place, "The folder of the answers")
+        self.files, self.root = files_at(self.place)
+        make_folder(self.files, self.root)
         mine = json.dumps({**asdict(work), "part": PART})
         marker = f"{self.root}/{_PLAN}"
         if self.files.exists(marker):

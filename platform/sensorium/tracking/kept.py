@@ -11,6 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from sensorium.engine.storage import files_at, make_folder
+
 FOLDER = "points"
 """Below the run's folder."""
 Point = Sequence[Any]
@@ -26,7 +28,7 @@ def keep(folder: str, step: int, points: Sequence[Point]) -> None:
         points: Those since the checkpoint before.
     """
     files, root = _place(folder)
-    files.makedirs(root, exist_ok=True)
+    make_folder(files, root)
     files.pipe_file(f"{root}/{_name(step)}", json.dumps(points).encode())
 
 
@@ -50,7 +52,5 @@ def _name(step: int) -> str:
 
 
 def _place(folder: str) -> tuple[Any, str]:
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(folder)
+    files, root = files_at(folder)
     return files, f"{root}/{FOLDER}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from sensorium.assembly.build import Assembly
 from sensorium.contracts.run import Run
+from sensorium.engine.storage import files_at, make_folder
 from sensorium.errors import SensoriumError, UserError
 from sensorium.experiment.overrides import override
 from sensorium.paths import expanded
@@ -124,10 +125,8 @@ def remove(folder: str, name: str) -> None:
     Raises:
         UserError: The storage cannot be written.
     """
-    import fsspec
-
     try:
-        files, root = fsspec.core.url_to_fs(folder)
+        files, root = files_at(folder)
         if files.exists(f"{root}/{name}"):
             files.rm(f"{root}/{name}")
     except FileNotFoundError:  # another process was faster
@@ -142,12 +141,10 @@ def write(folder: str, name: str, content: str | bytes) -> None:
     Raises:
         UserError: The storage cannot be written.
     """
-    import fsspec
-
     data = content.encode() if isinstance(content, str) else content
     try:
-        files, root = fsspec.core.url_to_fs(folder)
-        files.makedirs(root, exist_ok=True)
+        files, root = files_at(folder)
+        make_folder(files, root)
         if "://" in folder:
             files.pipe_file(f"{root}/{name}", data)
         else:
@@ -164,11 +161,9 @@ def write_new(folder: str, name: str, content: str) -> bool:
     Raises:
         UserError: The storage cannot be written.
     """
-    import fsspec
-
     try:
-        files, root = fsspec.core.url_to_fs(folder)
-        files.makedirs(root, exist_ok=True)
+        files, root = files_at(folder)
+        make_folder(files, root)
         try:
             files.pipe_file(f"{root}/{name}", content.encode(), mode="create")
         except NotImplementedError:  # a store that knows no such mode
@@ -183,20 +178,21 @@ def write_new(folder: str, name: str, content: str) -> bool:
 
 
 def _read_only(folder: str, cause: Exception) -> UserError:
-    return UserError(f"The storage {folder} cannot be written: {cause}.", hint="Set run.storage to a folder that can.")
+    remote = "://" in folder and not folder.startswith(("file://", "local://"))
+    hint = "Check the bucket's name, your credentials, and whether they may write." if remote else ""
+    return UserError(
+        f"The storage {folder} cannot be written: {str(cause) or type(cause).__name__}.",
+        hint=hint or "Set run.storage to a folder that can.",
+    )
 
 
 def read(folder: str, name: str) -> str:
     """Returns what a file of a run's folder holds; FileNotFoundError if there is none."""
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(folder)
+    files, root = files_at(folder)
     text: str = files.cat_file(f"{root}/{name}").decode()
     return text
 
 
 def _names(storage: str) -> list[str]:
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(storage)
+    files, root = files_at(storage)
     return sorted(Path(path).name for path in files.ls(root, detail=False)) if files.isdir(root) else []

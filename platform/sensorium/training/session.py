@@ -9,6 +9,7 @@ from typing import Any
 from sensorium.assembly.build import Assembly, assemble
 from sensorium.assembly.loading import load
 from sensorium.contracts.run import Outcome, Run
+from sensorium.engine import storage
 from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check
 from sensorium.modules import permitted
@@ -80,6 +81,7 @@ def started(source: str, overrides: Sequence[str]) -> Session:
         UserError: Something in the experiment does not fit; nothing has been started.
     """
     loaded = load(source, overrides)
+    storage.check(loaded.experiment.run.storage, "run.storage")
     uri = check_uri(loaded.experiment.tracking.uri or default_uri())
     assembly = assemble(loaded)
     run = runs.create(assembly, tracking(assembly, uri))
@@ -94,8 +96,7 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
             change what it computes, another process trains it, or its storage cannot be written; nothing has been
             started.
     """
-    storage = runs.named(overrides)
-    record = runs.reopen(name, storage)
+    record = runs.reopen(name, runs.named(overrides))
     experiment = override(record["experiment"], overrides)
     loaded = check(experiment, Plugins(permitted(experiment, overrides)))
     before = check({**record["experiment"], "plugins": loaded.experiment.plugins}, loaded.plugins)

@@ -13,6 +13,7 @@ import yaml
 from sensorium.assembly.build import Assembly, assemble, build_modalities, build_task, restore
 from sensorium.assembly.loading import load
 from sensorium.contracts.run import Run
+from sensorium.engine import storage
 from sensorium.errors import SensoriumError, UserError
 from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check
@@ -175,6 +176,7 @@ def started(source: str, overrides: Sequence[str]) -> Tuning:
         UserError: Something in the experiment or its space does not fit; nothing has been started.
     """
     loaded = load(source, overrides)
+    storage.check(loaded.experiment.run.storage, "run.storage")
     uri = check_uri(loaded.experiment.tracking.uri or default_uri())
     name = runs.new_name(f"{loaded.experiment.task}-search")
     folder = runs.place(loaded.experiment.run.storage, name)

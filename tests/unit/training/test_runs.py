@@ -12,6 +12,7 @@ from sensorium.errors import SensoriumError, UserError
 from sensorium.plugins import Plugins
 from sensorium.training import runs
 from sensorium.training.session import resumed, started
+from sensorium.tuning.session import started as searching
 
 PLUGINS = Plugins(["every_hook"])
 
@@ -55,11 +56,17 @@ def test_an_unknown_run_comes_with_those_there_are():
         runs.reopen("lines-1999", "nowhere")
 
 
-@pytest.mark.parametrize("uri", ["taken/runs", "nonsense://bucket/runs"])
-def test_storage_that_cannot_be_written_is_refused(folder, uri):
+@pytest.mark.parametrize(
+    ("uri", "wrong"),
+    [
+        ("taken/runs", r"The storage .* cannot be written"),
+        ("nonsense://bucket/runs", "nonsense://.* cannot be reached"),
+    ],
+)
+def test_storage_that_cannot_be_written_is_refused(folder, uri, wrong):
     (folder / "taken").write_text("a file")
     assembly = lines(uri)
-    with pytest.raises(UserError, match=r"The storage .* cannot be written") as caught:
+    with pytest.raises(UserError, match=wrong) as caught:
         runs.create(assembly, {})
     assert caught.value.hint
 
@@ -89,6 +96,12 @@ def file(folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
     (folder / "lines.json").write_text(json.dumps({"task": "lines", **Lines.experiment}))
     return "lines.json"
+
+
+@pytest.mark.parametrize("start", [started, searching])
+def test_storage_that_ends_with_the_process_is_refused(file, start):
+    with pytest.raises(UserError, match=r"run\.storage is memory://runs, the memory of one process"):
+        start(file, ["run.storage=memory://runs"])
 
 
 def test_a_resumed_session_is_the_same_with_what_was_changed(file):
