@@ -8,8 +8,10 @@ import os
 import pickle
 import struct
 import tarfile
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -26,6 +28,7 @@ from sensorium.builtin.datasets.fsdd import FSDD
 from sensorium.builtin.datasets.manifest import Manifest
 from sensorium.builtin.datasets.mnist import MNIST
 from sensorium.builtin.datasets.webdataset import WebDataset
+from sensorium.builtin.modalities.source import opened
 
 
 def build(dataset, **options):
@@ -533,6 +536,50 @@ def test_webdataset_at_a_uri(shards):
         assert split[6] == {"id": "s-01/12", "image": b"12" * 300, "text": "words of 12"}
     refused(lambda: build(WebDataset, train="memory://wds/t-{00..02}.tar"), "t-00.tar")
     refused(lambda: build(WebDataset, train="memory://wds/t*.tar"), "t*.tar")
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder, and its address on a server that gives whole files alone."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, directory=str(tmp_path), **options)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_names_in_a_manifest_are_names_at_a_server_too(served):
+    folder, address = served
+    name = "100% +a#b ü 한.png"
+    (folder / name).write_bytes(b"pixels")
+    (folder / "x.csv").write_text(f"picture,label\n{name},cat\n")
+    fields = {"picture": "image", "label": "label"}
+    sample = build(Manifest, train=f"{address}/x.csv", fields=fields).open("train")[0]
+    with opened(sample["picture"]) as (file, _):
+        assert file.read() == b"pixels"
+
+
+def test_a_server_that_is_down_is_told_from_a_wrong_name(served):
+    _, address = served
+    fields = {"label": "label"}
+    refused(lambda: build(Manifest, train=f"{address}/no.csv", fields=fields).open("train"), "no.csv cannot be read")
+    refused(
+        lambda: build(Manifest, train="http://127.0.0.1:9/x.csv", fields=fields).open("train"), "The server of", "down"
+    )
+    refused(lambda: build(WebDataset, train="http://127.0.0.1:9/x.tar"), "The server of", "down")
+
+
+def test_a_server_without_ranges_is_refused(served):
+    folder, address = served
+    shard(folder / "a.tar", sample_members("0"))
+    refused(lambda: build(WebDataset, train=f"{address}/a.tar").open("train"), "gives whole files alone")
 
 
 def test_webdataset_own_fields(tmp_path):

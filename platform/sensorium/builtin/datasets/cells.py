@@ -7,6 +7,7 @@ import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sensorium import UserError, expanded
 from sensorium.builtin.values import clean, parse, shown
@@ -81,5 +82,7 @@ def _resolve(path: str, source: str) -> str:
     if "://" in path or Path(path).is_absolute():
         return path
     if "://" in source:
-        return f"{source.rpartition('/')[0]}/{path}"
+        # In an address + and # mean something else than in a name.
+        name = quote(path) if source.startswith(("http://", "https://")) else path
+        return f"{source.rpartition('/')[0]}/{name}"
     return str(Path(source).parent / path)

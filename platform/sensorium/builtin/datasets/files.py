@@ -223,6 +223,35 @@ def filesystem(uri: str) -> tuple[Any, str]:
     return system, path
 
 
+def down(cause: BaseException | None) -> bool:
+    """Returns whether a file system could not reach its server, by what it raised, or by what that was made of."""
+    if cause is None:
+        return False
+    unreached = isinstance(cause, ConnectionError | TimeoutError) or "Connect" in type(cause).__name__
+    return unreached or down(cause.__cause__ or cause.__context__)
+
+
+def unread(uri: str, cause: Exception, expected: str) -> UserError:
+    """Returns the error for a file at a URI that cannot be read: a server that is down is told from a wrong name.
+
+    Args:
+        uri: The file's.
+        cause: What its file system raised.
+        expected: What was expected, as a sentence.
+    """
+    if down(cause):
+        return UserError(
+            f"The server of {uri} cannot be reached: {cause}.",
+            "It is down, or the network between is.",
+            "Try again later, or check the address.",
+        )
+    return UserError(
+        f"{uri} cannot be read: {type(cause).__name__}: {cause}.",
+        expected,
+        "Check the address and your right to read it.",
+    )
+
+
 def expand(pattern: str) -> list[str]:
     """Returns the paths or URIs that a pattern with {000..009} or * stands for, in order.
 

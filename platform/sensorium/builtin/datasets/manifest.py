@@ -18,6 +18,7 @@ from sensorium.builtin.datasets.files import (
     listing,
     require,
     require_media,
+    unread,
 )
 from sensorium.builtin.values import clean, composed, filled, parse, shown
 
@@ -113,11 +114,7 @@ def _read(source: str) -> str:
     try:
         return decode(system.cat_file(path), source)
     except OSError as cause:
-        raise UserError(
-            f"{source} cannot be read: {type(cause).__name__}: {cause}.",
-            "Expected a CSV or JSON-lines file.",
-            "Check the address and your right to read it.",
-        ) from cause
+        raise unread(source, cause, "Expected a CSV or JSON-lines file.") from cause
 
 
 def _csv(text: str, source: str, columns: Mapping[str, str]) -> Iterator[tuple[str, Row]]:

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sensorium import Dataset, MediaError, Sample, UserError, unknown
-from sensorium.builtin.datasets.files import expand, filesystem, listing
+from sensorium.builtin.datasets.files import down, expand, filesystem, listing, unread
 from sensorium.builtin.values import clean
 
 BLOCK = 512
@@ -164,7 +164,7 @@ class Members:
         system, path = self.files[number]
         start = min(member.offset for member in members.values())
         end = max(member.offset + member.size for member in members.values())
-        data = system.cat_file(path, start=start, end=end) if end > start else b""
+        data = _part(system, path, start, end) if end > start else b""
         sample: Sample = {"id": name}
         for field_name, modality in self.fields.items():
             member = members[field_name]
@@ -212,7 +212,7 @@ def scan(shard: str) -> Iterator[Member]:
                 if info.isfile():
                     yield Member(info.name, info.offset_data, info.size)
         # tarfile takes a header that it cannot read for the end: only a block of zeros is one.
-        if system.cat_file(path, start=end, end=end + BLOCK) != bytes(BLOCK):
+        if _part(system, path, end, end + BLOCK) != bytes(BLOCK):
             raise tarfile.ReadError(f"no end mark at byte {end}")
     except (tarfile.TarError, OSError) as cause:
         raise _unreadable(shard, cause) from cause
@@ -245,6 +245,23 @@ def samples(
         yield key, fields, others
 
 
+def _part(system: Any, path: str, start: int, end: int) -> bytes:
+    """Returns the bytes of a file from one place to another.
+
+    Raises:
+        UserError: A server gives all of it instead.
+    """
+    with suppress(ValueError):  # by which some file systems say so
+        data: bytes = system.cat_file(path, start=start, end=end)
+        if len(data) <= end - start:
+            return data
+    raise UserError(
+        f"The server of {path} gives whole files alone, not a part of one.",
+        "Samples are read at random: the server has to answer requests for ranges of bytes.",
+        "Use one that does, such as nginx, or fetch the shards.",
+    )
+
+
 def _string(raw: bytes, place: str) -> str:
     try:
         return clean(raw.decode())
@@ -253,6 +270,8 @@ def _string(raw: bytes, place: str) -> str:
 
 
 def _unreadable(shard: str, cause: Exception) -> UserError:
+    if down(cause):
+        return unread(shard, cause, "Expected a whole tar file that is not packed.")
     return UserError(
         f"The shard {shard} is missing, cut short or damaged: {cause}.",
         "Expected a whole tar file that is not packed.",
