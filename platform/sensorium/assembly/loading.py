@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from sensorium.assembly import trained
+from sensorium.assembly.suited import suited
 from sensorium.errors import UserError
 from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check, read, with_modules
@@ -33,12 +34,12 @@ def load(source: str, overrides: Sequence[str] = (), plugins: Plugins | None = N
     if source.startswith("runs:/"):
         recorded = override(models.experiment(source), [*_shortened(), *overrides])
         plugins = Plugins(permitted(recorded, overrides))
-        return check(trained.completed(recorded, plugins), plugins)
+        return check(suited(trained.completed(recorded, plugins), plugins), plugins)
     own = override({}, [item for item in overrides if item.partition("=")[0].strip() == "plugins"])
     plugins = with_modules(plugins or Plugins(), own)  # before the task is looked for, which may be one of theirs
     data = override(read(source, plugins), [*_shortened(), *overrides])
     plugins = with_modules(plugins, data)
-    return check(trained.completed(data, plugins), plugins)
+    return check(suited(trained.completed(data, plugins), plugins), plugins)
 
 
 def _shortened() -> list[str]:

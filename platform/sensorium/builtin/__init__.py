@@ -32,6 +32,7 @@ def sensorium_encoders() -> dict[str, str]:
     """Networks from one modality to Features."""
     return {
         "torchvision": f"{HERE}.encoders.torchvision:Backbone",
+        "timm": f"{HERE}.encoders.timm:Timm",
         "convnet": f"{HERE}.encoders.convnet:ConvNet",
         "vit": f"{HERE}.encoders.vit:ViT",
         "frames": f"{HERE}.encoders.frames:Frames",

@@ -46,7 +46,7 @@ class Padded:
     lengths: Tensor = field(default=None, kw_only=True)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if self.lengths is None:
+        if self.lengths is None and self.mask is not None:  # as while torch.export takes it apart
             object.__setattr__(self, "lengths", self.mask.sum(1).cpu())
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from sensorium.contracts.component import Component
+from sensorium.contracts.component import Component, Config
 from sensorium.contracts.data import Features
 from sensorium.contracts.modality import Modality
 from sensorium.errors import UserError
@@ -27,6 +27,13 @@ class Encoder(Component, nn.Module):
     kind = "encoder"
     takes: ClassVar[tuple[str, ...]]
     dim: int
+
+    class Config(Config):
+        """Options that every encoder has."""
+
+        def suits(self) -> dict[str, Any]:
+            """Returns options of the modality that published weights were trained with; others win over them."""
+            return {}
 
     def __init__(self, config: Encoder.Config, modality: Modality) -> None:
         super().__init__()

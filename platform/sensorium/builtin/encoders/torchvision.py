@@ -40,7 +40,8 @@ class Backbone(Encoder):
 
         weights: str | None = None
         """Name of trained weights of the model, for instance DEFAULT or IMAGENET1K_V1, which are
-        downloaded; the picture's size, mean and std should be theirs. None starts from random ones."""
+        downloaded. Size, mean, deviation and interpolation of pictures are theirs, unless the
+        experiment says otherwise. None starts from random ones."""
 
         connected: bool = False
         """Also takes the fully connected layers before that of the classes, which VGG, AlexNet and MobileNetV3 have;
@@ -59,6 +60,15 @@ class Backbone(Encoder):
                     f"`connected` takes one; names that begin with {', '.join(CONNECTED)} have it.",
                     "Leave `connected` out, or choose another model.",
                 )
+
+        def suits(self) -> dict[str, Any]:
+            """Returns size, mean, deviation and interpolation of the pictures that the weights were trained on."""
+            if self.weights is None:
+                return {}
+            known = models.get_model_weights(self.model)[self.weights].transforms()
+            found = {"size": known.crop_size[0], "mean": list(known.mean), "std": list(known.std)}
+            how = known.interpolation.value
+            return {**found, "interpolation": how} if how in ("bicubic", "bilinear") else found
 
     config: Backbone.Config
 

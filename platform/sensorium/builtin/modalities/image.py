@@ -67,6 +67,9 @@ class Image(Modality):
         std: list[float] = field(default_factory=lambda: [0.5])
         """What pixels are divided by after the mean is subtracted: one number, or one for each channel."""
 
+        interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+        """How pixels are blended where the size changes."""
+
         crop_scale: float = 0.0
         """Smallest share of the area that a random crop of a random aspect keeps, in (0, 1]; 0 crops the centre."""
 
@@ -169,7 +172,7 @@ class Image(Modality):
         top, left, height, width = self._crop(value.shape[1], value.shape[2], draws and draws[:4])
         picture = value[:, top : top + height, left : left + width]
         if (height, width) != self.size:
-            picture = F.interpolate(picture[None], self.size, mode="bicubic", antialias=True)[0]
+            picture = F.interpolate(picture[None], self.size, mode=self.config.interpolation, antialias=True)[0]
         picture = picture.float() / 255 if picture.dtype == torch.uint8 else picture.clamp(0, 1)
         if draws is not None:
             picture = self._augment(picture, draws[4:])
