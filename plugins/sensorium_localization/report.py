@@ -12,20 +12,10 @@ import torch
 from torch import Tensor
 
 from sensorium import Padded, Rows
+from sensorium.ops.heat import SCALE, coloured
 from sensorium.ops.plots import figure, png
 
-SCALE = ((0.0, 0.0, 0.5), (0.0, 0.6, 1.0), (0.2, 1.0, 0.5), (1.0, 0.85, 0.0), (0.9, 0.0, 0.0))
-"""Red, green and blue from -1, cold, to 1, hot."""
 SHOWN = 6
-
-
-def coloured(heat: Tensor) -> Tensor:
-    """Returns colours (B, 3, h, w), from 0 to 1, for maps (B, h, w) from -1 to 1."""
-    scale = torch.tensor(SCALE, device=heat.device)
-    place = (heat.clamp(-1, 1) + 1) / 2 * (len(scale) - 1)
-    low = place.floor().long().clamp(max=len(scale) - 2)
-    share = (place - low)[..., None]
-    return (scale[low] * (1 - share) + scale[low + 1] * share).permute(0, 3, 1, 2)
 
 
 def overlaid(pictures: Tensor, heat: Tensor, boxes: Padded) -> Tensor:
@@ -36,7 +26,7 @@ def overlaid(pictures: Tensor, heat: Tensor, boxes: Padded) -> Tensor:
         heat: Maps (B, h, w) from -1 to 1.
         boxes: (B, N, 4) with the mask (B, N).
     """
-    shown = pictures.expand(-1, 3, -1, -1) + coloured(heat) - 1
+    shown = pictures.expand(-1, 3, -1, -1) + coloured((heat + 1) / 2) - 1
     for picture, of_picture, real in zip(shown, boxes.data, boxes.mask, strict=True):
         for left, top, right, bottom in of_picture[real].round().long().tolist():
             picture[:, top:bottom, [left, right - 1]] = 1.0

@@ -161,11 +161,6 @@ def test_the_best_threshold_is_one_that_cuts_the_truth_out():
     assert measures.located(rows | {"chosen": torch.tensor([0, 2])}, 0.2)["choice"] == 0.5
 
 
-def test_colours_go_from_cold_to_hot():
-    colours = report.coloured(torch.tensor([[[-1.0, 0.0, 1.0]]]))
-    torch.testing.assert_close(colours[0, :, 0].T, torch.tensor(report.SCALE)[[0, 2, 4]])
-
-
 # ---- boxes -------------------------------------------------------------------------------------
 
 
