@@ -50,7 +50,8 @@ class ShowAttendAndTell(ShowAndTell):
                 "Looks are shown on one.",
                 "Take show_and_tell, or set `view: log_mel` of a sound.",
             )
-        self.outputs = {**self.outputs, "attention": Heatmaps(Heatmaps.Config(), self.text, image)}
+        follows = config.image if isinstance(image, Image) else None
+        self.outputs = {**self.outputs, "attention": Heatmaps(Heatmaps.Config(), self.text, image, follows)}
 
     def terms(self, told: Any, sentences: Padded, places: Tensor | None = None) -> dict[str, Tensor]:
         """Returns the loss of the words, and how far the looks at the real places are from 1 (equation 14).

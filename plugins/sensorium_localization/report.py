@@ -9,24 +9,47 @@ import io
 from collections.abc import Callable
 
 import torch
+from PIL import Image as Pillow
 from torch import Tensor
 
 from sensorium import Padded, Rows
-from sensorium.ops.heat import SCALE, coloured
+from sensorium.builtin.modalities.image import Image
+from sensorium.ops import heat
 from sensorium.ops.plots import figure, png
 
 SHOWN = 6
+LEAST = 224
+"""Width of the smallest picture that is answered with, in pixels: one below it is enlarged."""
 
 
-def overlaid(pictures: Tensor, heat: Tensor, boxes: Padded) -> Tensor:
+class Located(Image):
+    """A picture with the map of what is heard over it, and below it the scale of the map's colours, cosines."""
+
+    class Config(Image.Config):
+        """Those of the picture."""
+
+    def encode(self, value: Tensor) -> bytes:
+        """Returns picture and scale as PNG."""
+        with Pillow.open(io.BytesIO(super().encode(value))) as opened:
+            times = max(1, -(-LEAST // opened.width))
+            picture = opened.resize((times * opened.width, times * opened.height), Pillow.Resampling.NEAREST)
+        drawn = Pillow.new("RGB", (picture.width, picture.height + heat.HEIGHT), "white")
+        drawn.paste(picture, (0, 0))
+        drawn.paste(heat.scale(picture.width, "-1", "1"), (0, picture.height))
+        buffer = io.BytesIO()
+        drawn.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def overlaid(pictures: Tensor, maps: Tensor, boxes: Padded) -> Tensor:
     """Returns pictures half covered by their maps, with white boxes, (B, 3, h, w) from -1 to 1.
 
     Args:
         pictures: (B, C, h, w) from 0 to 1, grey or RGB.
-        heat: Maps (B, h, w) from -1 to 1.
+        maps: (B, h, w) from -1 to 1.
         boxes: (B, N, 4) with the mask (B, N).
     """
-    shown = pictures.expand(-1, 3, -1, -1) + coloured((heat + 1) / 2) - 1
+    shown = pictures.expand(-1, 3, -1, -1) + heat.coloured((maps + 1) / 2) - 1
     for picture, of_picture, real in zip(shown, boxes.data, boxes.mask, strict=True):
         for left, top, right, bottom in of_picture[real].round().long().tolist():
             picture[:, top:bottom, [left, right - 1]] = 1.0
@@ -42,15 +65,14 @@ def sheet_of(rows: Rows, shown: Callable[[int], bytes]) -> bytes:
         shown: Place of a sample -> its picture as PNG.
     """
     from matplotlib.colors import LinearSegmentedColormap
-    from PIL import Image
 
     count = len(rows["heat"])
     places = torch.linspace(0, count - 1, min(SHOWN, count)).long().tolist()
     drawn = figure(1.7 * len(places) + 0.8, 3.4)
     grid = drawn.subplots(2, len(places), squeeze=False)
-    colours = LinearSegmentedColormap.from_list("heat", SCALE)
+    colours = LinearSegmentedColormap.from_list("heat", heat.SCALE)
     for column, place in enumerate(places):
-        with Image.open(io.BytesIO(shown(place))) as opened:
+        with Pillow.open(io.BytesIO(shown(place))) as opened:
             picture = opened.convert("RGB")
         for axes in grid[:, column]:
             axes.imshow(picture, interpolation="nearest")

@@ -5,7 +5,7 @@ from sensorium import hookimpl
 
 @hookimpl
 def sensorium_datasets() -> dict[str, str]:
-    """Coloured digits on a canvas with words about them; digits seen, heard and mouthed, said one after another; digits that move; dishes."""
+    """Coloured digits on a canvas with words about them; digits seen, heard, mouthed, moved, and in a row; dishes."""
     return {
         "digits_canvas": "sensorium_worlds.canvas:DigitsCanvas",
         "digits_av": "sensorium_worlds.av:DigitsAV",

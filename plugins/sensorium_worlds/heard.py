@@ -40,9 +40,7 @@ class SpokenWords(Metric):
             "word_errors": errors / max(1, sum(len(right) for _, right in pairs)),
         }
         if all(name in rows for name in ("peaks", "sample.spans")):
-            looks = [
-                hit for each in zip(rows["peaks"], rows["sample.spans"], strict=True) for hit in listened(*each)
-            ]
+            looks = [hit for each in zip(rows["peaks"], rows["sample.spans"], strict=True) for hit in listened(*each)]
             metrics["pointing"] = sum(looks) / max(1, len(looks))
         return metrics
 

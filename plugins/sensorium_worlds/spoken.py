@@ -86,9 +86,7 @@ class Spoken(DrawnSplit):
                 f"Speakers are {', '.join(speakers)}.",
                 "Fetch the whole Free Spoken Digit Dataset, or leave `recordings` out.",
             )
-        self.sequences = {
-            count: sequences(count, split, config.seed) for count in range(config.least, config.most + 1)
-        }
+        self.sequences = {count: sequences(count, split, config.seed) for count in range(config.least, config.most + 1)}
         self.sounds = True
 
     def narrow(self, fields: Collection[str]) -> Spoken:

@@ -256,6 +256,22 @@ def test_heat_maps_show_words_up_to_the_end(modalities):
     assert Pillow.open(io.BytesIO(shown.encode(nothing))).size == (112, 112 + 16 + 16), "the end at once"
 
 
+def test_heat_maps_lie_on_the_picture_that_was_sent(modalities):
+    """The model sees the square in the middle of a picture of 8 x 16, and looks at its upper left place."""
+    shown = Heatmaps(Heatmaps.Config(), modalities["caption"], modalities["image"], "image")
+    geometry = modalities["image"].geometry(torch.zeros(3, 8, 16, dtype=torch.uint8), None)
+    maps = torch.zeros(1, 4, 4)
+    maps[0, 0, 0] = 1.0
+    found = shown.put_back(Heat(maps, torch.tensor([9]), torch.ones(3, 8, 8)), geometry)
+    assert found.picture.shape == (3, 112, 224)
+    assert found.maps.shape == (1, 112, 224)
+    assert found.maps[0, 14, 70] == pytest.approx(1, abs=0.05), "column 5 of 16, row 1 of 8"
+    assert not found.maps[0, :, :56].any()
+    assert found.maps[0, 60:].max() < 0.01
+    assert torch.equal(found.picture[0, 50, [0, 55, 57, 167, 169, 223]], torch.tensor([0.0, 0, 1, 1, 0, 0]))
+    assert Pillow.open(io.BytesIO(shown.encode(found))).size == (2 * 224, 112 + 16 + 16)
+
+
 def test_heat_maps_refuse_what_is_none():
     with pytest.raises(MediaError, match="shape"):
         Heatmaps(Heatmaps.Config()).decode([[1.0]])

@@ -72,12 +72,12 @@ def test_the_control_hears_noise_alone():
 
 def test_what_does_not_fit_is_refused(tmp_path):
     for wrong in ({"least": 1}, {"most": 5}, {"seconds": 2.0}, {"pause": -1.0}):
-        with pytest.raises(ValueError, match="at least|between"):
+        with pytest.raises(ValueError, match=r"at least|between"):
             DigitsSpoken.Config(**wrong)
     (tmp_path / "recordings").mkdir()
     for digit in range(9):
         (tmp_path / f"recordings/{digit}_ann_0.wav").touch()
-    with pytest.raises(UserError, match="Nobody says all ten digits in the split 'test'.*ann"):
+    with pytest.raises(UserError, match=r"Nobody says all ten digits in the split 'test'.*ann"):
         opened("test", recordings=str(tmp_path))
 
 

@@ -68,7 +68,9 @@ def test_clotho_refuses_what_does_not_fit(clotho):
 
 
 def test_audiocaps_has_one_sentence_to_learn_and_five_else(tmp_path):
-    (tmp_path / "train.csv").write_text(CAPS + '91139,r1nicOVtvkQ,130,"A woman talks, water pours"\n58146,-x_,30,Wind\n')
+    (tmp_path / "train.csv").write_text(
+        CAPS + '91139,r1nicOVtvkQ,130,"A woman talks, water pours"\n58146,-x_,30,Wind\n'
+    )
     rows = [f"{number},abc,20,Sentence {number}\n" for number in range(5)] + ["9,abc,50,Another\n"]
     (tmp_path / "val.csv").write_text(CAPS + "".join(rows))
     for name in ("train/r1nicOVtvkQ_130", "train/-x__30", "val/abc_20", "val/abc_50"):

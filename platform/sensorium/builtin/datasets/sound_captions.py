@@ -106,9 +106,9 @@ class Clotho(SoundCaptions):
 class AudioCaps(SoundCaptions):
     """Ten seconds each of YouTube's videos, one sentence for training and five else, in AudioCaps' layout.
 
-    `train.csv`, `val.csv` and `test.csv` with the columns audiocap_id, youtube_id, start_time and caption. Clips that are
-    on YouTube no more are left out by `broken: skip`. Source: C. D. Kim, B. Kim, H. Lee, G. Kim, AudioCaps: Generating
-    Captions for Audios in The Wild, NAACL 2019.
+    `train.csv`, `val.csv` and `test.csv` with the columns audiocap_id, youtube_id, start_time and caption. Clips that
+    are on YouTube no more are left out by `broken: skip`. Source: C. D. Kim, B. Kim, H. Lee, G. Kim, AudioCaps:
+    Generating Captions for Audios in The Wild, NAACL 2019.
     """
 
     names = AUDIOCAPS
@@ -117,13 +117,15 @@ class AudioCaps(SoundCaptions):
         """Options of AudioCaps."""
 
         audio: str = "{split}/{youtube_id}_{start_time}.wav"
-        """File of a clip, below `root`, as it was downloaded: AudioCaps publishes none. {split} stands for train, val or
-        test, {audiocap_id}, {youtube_id} and {start_time} for those of the table."""
+        """File of a clip, below `root`, as it was downloaded: AudioCaps publishes none. {split} stands for train, val
+        or test, {audiocap_id}, {youtube_id} and {start_time} for those of the table."""
 
         def __post_init__(self) -> None:
             wrong = set(PLACEHOLDER.findall(self.audio)) - {"split", *NAMES}
             if wrong or not PLACEHOLDER.search(self.audio):
-                raise ValueError(f"audio names {{split}}, {', '.join(f'{{{name}}}' for name in NAMES)} and nothing else.")
+                raise ValueError(
+                    f"audio names {{split}}, {', '.join(f'{{{name}}}' for name in NAMES)} and nothing else."
+                )
 
     config: AudioCaps.Config
 

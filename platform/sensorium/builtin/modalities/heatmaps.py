@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from sensorium import MediaError, Modality, Padded
+from sensorium import Geometry, MediaError, Modality, Padded
 from sensorium.builtin.modalities.text import EOS, Text
 from sensorium.ops import heat
 
@@ -39,8 +39,8 @@ class Heat:
     Attributes:
         maps: (L, H, W), each at least 0.
         words: (L,), ids of the words; those after <eos> are not shown.
-        picture: (C, h, w), as its modality normalised it; where the width varies with its mask (w,), whose false columns
-            are not shown.
+        picture: (C, h, w), as its modality normalised it; where the width varies with its mask (w,), whose false
+            columns are not shown.
     """
 
     maps: Tensor
@@ -55,15 +55,22 @@ class Heatmaps(Modality):
         config: No options.
         words: The text that the words belong to.
         picture: What the maps lie over: pictures, or sounds as spectrograms, whose first row is the lowest.
+        follows: Field of the picture, for maps that are shown on it as it was sent.
     """
 
     form = "heatmaps"
     media_type = "image/png"
     shape = (None, None, None)
 
-    def __init__(self, config: Heatmaps.Config, words: Text | None = None, picture: Modality | None = None) -> None:
+    def __init__(
+        self,
+        config: Heatmaps.Config,
+        words: Text | None = None,
+        picture: Modality | None = None,
+        follows: str | None = None,
+    ) -> None:
         super().__init__(config)
-        self.words, self.picture = words, picture
+        self.words, self.picture, self.follows = words, picture, follows
 
     def decode(self, raw: Any) -> Tensor:
         """Returns (L, H, W), from an array, a tensor or nested lists.
@@ -91,6 +98,19 @@ class Heatmaps(Modality):
         """Returns (B, L, H, W), with maps of zeros after the last of each."""
         return pad_sequence(list(values), batch_first=True)
 
+    def put_back(self, value: Heat, geometry: Geometry) -> Heat:
+        """Returns picture and maps in the shape of the picture that was sent; what was not seen of it is grey."""
+        assert isinstance(value.picture, Tensor)
+        height, width = geometry.given
+        size = (TILE, min(WIDEST, max(1, round(TILE * width / height))))
+        matrix = torch.tensor([[size[1] / width, 0, 0], [0, TILE / height, 0]], dtype=torch.float64)
+        back = geometry.inverse().then(matrix, size)
+        rows, columns = torch.meshgrid(*(torch.arange(side) + 0.5 for side in size), indexing="ij")
+        limits = torch.tensor([geometry.seen[1], geometry.seen[0]])
+        places = back.inverse().places(torch.stack([columns, rows], 2))
+        seen = ((places >= 0) & (places <= limits)).all(2)
+        return Heat(back.warp(value.maps) * seen, value.words, back.warp(value.picture) * seen)
+
     def encode(self, value: Heat | Tensor) -> bytes:
         """Returns the tiles as PNG, each with its word below: colours from 0 to the largest value of all."""
         if isinstance(value, Tensor):
@@ -115,9 +135,7 @@ class Heatmaps(Modality):
             pixels = np.array(whole.resize((width, TILE), Pillow.Resampling.NEAREST))
         return torch.from_numpy(pixels).permute(2, 0, 1) / 255, share
 
-    def _drawn(
-        self, maps: Tensor, picture: Tensor, real: float, words: Sequence[str], first: bool = False
-    ) -> bytes:
+    def _drawn(self, maps: Tensor, picture: Tensor, real: float, words: Sequence[str], first: bool = False) -> bytes:
         """Returns the sheet: the picture as it is where `first`, and below the colours of each map; the scale."""
         width = picture.shape[2]
         grown = maps.new_zeros(0, TILE, width)
