@@ -12,7 +12,7 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor
 
-from sensorium import Padded, Rows
+from sensorium import Geometry, Padded, Rows
 from sensorium.builtin.modalities.image import Image
 from sensorium.ops import heat
 from sensorium.ops.plots import figure, png
@@ -27,6 +27,10 @@ class Located(Image):
 
     class Config(Image.Config):
         """Those of the picture."""
+
+    def put_back(self, value: Tensor, geometry: Geometry) -> Tensor:
+        """Returns it as it lies over the picture that was sent; what was not seen of that is grey."""
+        return super().put_back(value, geometry) * geometry.visible()
 
     def encode(self, value: Tensor) -> bytes:
         """Returns picture and scale as PNG."""

@@ -10,9 +10,10 @@ import pytest
 import soundfile
 import torch
 from PIL import Image as Pillow
+from torch.nn import functional as F
 
 import sensorium_captioning
-from sensorium import Batch
+from sensorium import Batch, Features
 from sensorium.assembly.build import assemble, open_split
 from sensorium.assembly.loading import load
 from sensorium.builtin.decoders.attention_lstm import AttentionLSTM
@@ -117,6 +118,46 @@ def test_low_frequencies_lie_below_and_the_beginning_left(task, samples):
     down, across = np.unravel_index(hottest.argmin(), hottest.shape)
     assert down >= TILE * 3 // 4
     assert across < 2 * TILE // 8
+
+
+WORDS = ["one", "two", "three", "four"]
+
+
+def said(text, random, count):
+    """Returns features of 12 times, a one where a word is said, and the sentences of three words in their order."""
+    tokens, sentences = torch.zeros(count, 12, len(WORDS)), []
+    for of_sample in tokens:
+        places = torch.randperm(12, generator=random)[:3].sort().values
+        words = torch.randint(len(WORDS), (3,), generator=random)
+        of_sample[places, words] = 1.0
+        sentences.append(text.transform(" ".join(WORDS[word] for word in words), None))
+    return Features(tokens.mean(1), tokens, None, (1, 12)), text.collate(sentences)
+
+
+def in_order(attention):
+    """Returns the share of sentences that are right after a short training."""
+    torch.manual_seed(0)
+    text, random = Text.Config(max_length=6).build(), torch.Generator().manual_seed(1)
+    text.fit(WORDS)
+    decoder = AttentionLSTM.Config(dim=48, attention_dim=16, attention=attention).build(4, text)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
+    for _ in range(300):
+        features, right = said(text, random, 64)
+        logits = decoder.teacher_force(features, right).logits
+        loss = F.cross_entropy(logits.flatten(0, 1), right.data[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    features, right = said(text, random, 256)
+    return float((decoder.generate(features).words[:, :4] == right.data[:, 1:5]).all(1).double().mean())
+
+
+@pytest.mark.learn
+def test_looks_put_words_into_their_order():
+    """All places seen alike tell which words there are, and hardly when."""
+    looking = in_order("soft")
+    assert looking >= 0.75
+    assert in_order("uniform") <= looking - 0.3
 
 
 def test_a_report_shows_when_each_word_listened(task, samples):

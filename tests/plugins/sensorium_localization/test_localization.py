@@ -108,6 +108,9 @@ def test_a_box_is_around_what_lies_above_the_threshold(assembly, monkeypatch):
     with Image.open(io.BytesIO(task.outputs["located"].encode(answer["located"][0]))) as shown:
         assert shown.size == (240, 240 + 16), "enlarged, above the scale"
         assert shown.getpixel((17 * 6, 10 * 6)) == (255, 255, 255)
+    wide = task.picture.geometry(torch.zeros(3, 40, 80, dtype=torch.uint8), None)
+    sent = task.outputs["located"].put_back(torch.ones(3, 40, 40), wide)
+    assert torch.equal(sent[0, 0], torch.tensor([0.0] * 20 + [1.0] * 40 + [0.0] * 20)), "of the sides nothing was seen"
 
 
 def test_what_does_not_fit_is_refused():

@@ -105,10 +105,7 @@ class Heatmaps(Modality):
         size = (TILE, min(WIDEST, max(1, round(TILE * width / height))))
         matrix = torch.tensor([[size[1] / width, 0, 0], [0, TILE / height, 0]], dtype=torch.float64)
         back = geometry.inverse().then(matrix, size)
-        rows, columns = torch.meshgrid(*(torch.arange(side) + 0.5 for side in size), indexing="ij")
-        limits = torch.tensor([geometry.seen[1], geometry.seen[0]])
-        places = back.inverse().places(torch.stack([columns, rows], 2))
-        seen = ((places >= 0) & (places <= limits)).all(2)
+        seen = back.inverse().visible()
         return Heat(back.warp(value.maps) * seen, value.words, back.warp(value.picture) * seen)
 
     def encode(self, value: Heat | Tensor) -> bytes:
