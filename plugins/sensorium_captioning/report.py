@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sensorium.ops.heat import SCALE, THICK, THIN
@@ -52,8 +51,6 @@ def listened(sounds: Sequence[Heard]) -> bytes:
     rows = 1 + max(len(sound.words) for sound in sounds)
     drawing = figure(3.4 * len(sounds) + 0.8, 1.25 * rows + 0.4)
     grid = drawing.subplots(rows, len(sounds), squeeze=False, sharex="col")
-    weights = torch.cat([sound.looks.flatten() for sound in sounds])
-    most = float(weights.max()) if len(weights) else 1.0
     scale = None
     for column, sound in zip(grid.T, sounds, strict=True):
         extent = (0, sound.seconds, 0, len(sound.spectrogram))
@@ -67,13 +64,13 @@ def listened(sounds: Sequence[Heard]) -> bytes:
             title = " ".join(sound.words) if place == 0 else sound.words[place - 1]
             axes.set_title(title, fontsize=8, fontweight="normal" if place else "bold", parse_math=False)
             if place:
-                look = sound.looks[place - 1].numpy()
-                share = (look / max(most, 1e-12)).clip(0, 1)
+                look = sound.looks[place - 1]
+                share = (look / look.max().clamp(min=1e-12)).numpy()
                 scale = axes.imshow(
-                    look, cmap=colours, origin="lower", aspect="auto", extent=extent, vmin=0, vmax=most,
+                    share, cmap=colours, origin="lower", aspect="auto", extent=extent, vmin=0, vmax=1,
                     alpha=THIN + (THICK - THIN) * share, interpolation="nearest",
                 )  # fmt: skip
         column[len(sound.words)].set_xlabel("seconds", fontsize=7)
     if scale is not None:
-        drawing.colorbar(scale, ax=grid.ravel().tolist(), label="weight of a place", aspect=40)
+        drawing.colorbar(scale, ax=grid.ravel().tolist(), label="weight, of the word's largest", aspect=40)
     return png(drawing)
