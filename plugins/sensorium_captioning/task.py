@@ -1,4 +1,4 @@
-"""The task: an encoder looks at a picture, a decoder says what is there.
+"""The task: an encoder looks at a picture, or listens to a sound, a decoder says what is there.
 
 O. Vinyals, A. Toshev, S. Bengio, D. Erhan, Show and Tell: A Neural Image Caption Generator, CVPR 2015.
 
@@ -27,13 +27,12 @@ from sensorium import (
     unknown,
 )
 from sensorium.builtin.decoders.words import WordDecoder
-from sensorium.builtin.looking import Looking
-from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.looking import Looking, seen
 from sensorium.builtin.modalities.text import Text
 from sensorium_captioning.report import captioned
 
 SHOWN = 8
-"""Pictures of a split that a report shows."""
+"""Samples of a split that a report shows."""
 
 
 class ShowAndTell(Looking):
@@ -96,11 +95,18 @@ class ShowAndTell(Looking):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the terms of the loss of each sample (B,), of sentences as the batch has them."""
         sentences: Padded = batch[self.config.caption]
-        told = self.decoder.teacher_force(self.look(batch), sentences, self._own(sentences, batch))
-        return self.terms(told, sentences)
+        features = self.look(batch)
+        told = self.decoder.teacher_force(features, sentences, self._own(sentences, batch))
+        return self.terms(told, sentences, features.mask)
 
-    def terms(self, told: Any, sentences: Padded) -> dict[str, Tensor]:
-        """Returns `words`: the loss of each sentence, the mean over its real words after <bos>."""
+    def terms(self, told: Any, sentences: Padded, places: Tensor | None = None) -> dict[str, Tensor]:
+        """Returns `words`: the loss of each sentence, the mean over its real words after <bos>.
+
+        Args:
+            told: What the decoder makes of the sentences.
+            sentences: (B, T) with <bos> and <eos>.
+            places: Which places are real, (B, P); None where all are.
+        """
         return {"words": self.loss(told.logits.float(), sentences.data[:, 1:], sentences.mask[:, 1:])}
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -142,13 +148,12 @@ class ShowAndTell(Looking):
         return self.decoder.generate(features, self.config.beam, self.config.length_power), features
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
-        """Returns the first pictures with what was said of them; none of what is heard."""
-        image = self.modalities[self.config.image]
-        if not isinstance(image, Image):
-            return super().plots(rows, split)
-        some = range(min(SHOWN, len(split)))
-        seen = [image.seen(split[i][self.config.image]) for i in some]
-        return {**super().plots(rows, split), "captions.png": captioned(seen, rows["generated"])}
+        """Returns the first pictures, or spectrograms, with what was said of them; none of a waveform."""
+        field = self.config.image
+        shown = [seen(self.modalities[field], split[place][field]) for place in range(min(SHOWN, len(split)))]
+        pictures = [each for each in shown if each is not None]
+        drawn = {"captions.png": captioned(pictures, rows["generated"])} if pictures else {}
+        return {**super().plots(rows, split), **drawn}
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns what was said of the first sample, and what people say."""

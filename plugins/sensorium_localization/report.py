@@ -9,34 +9,51 @@ import io
 from collections.abc import Callable
 
 import torch
+from PIL import Image as Pillow
 from torch import Tensor
 
-from sensorium import Padded, Rows
+from sensorium import Geometry, Padded, Rows
+from sensorium.builtin.modalities.image import Image
+from sensorium.ops import heat
 from sensorium.ops.plots import figure, png
 
-SCALE = ((0.0, 0.0, 0.5), (0.0, 0.6, 1.0), (0.2, 1.0, 0.5), (1.0, 0.85, 0.0), (0.9, 0.0, 0.0))
-"""Red, green and blue from -1, cold, to 1, hot."""
 SHOWN = 6
+LEAST = 224
+"""Width of the smallest picture that is answered with, in pixels: one below it is enlarged."""
 
 
-def coloured(heat: Tensor) -> Tensor:
-    """Returns colours (B, 3, h, w), from 0 to 1, for maps (B, h, w) from -1 to 1."""
-    scale = torch.tensor(SCALE, device=heat.device)
-    place = (heat.clamp(-1, 1) + 1) / 2 * (len(scale) - 1)
-    low = place.floor().long().clamp(max=len(scale) - 2)
-    share = (place - low)[..., None]
-    return (scale[low] * (1 - share) + scale[low + 1] * share).permute(0, 3, 1, 2)
+class Located(Image):
+    """A picture with the map of what is heard over it, and below it the scale of the map's colours, cosines."""
+
+    class Config(Image.Config):
+        """Those of the picture."""
+
+    def put_back(self, value: Tensor, geometry: Geometry) -> Tensor:
+        """Returns it as it lies over the picture that was sent; what was not seen of that is grey."""
+        return super().put_back(value, geometry) * geometry.visible()
+
+    def encode(self, value: Tensor) -> bytes:
+        """Returns picture and scale as PNG."""
+        with Pillow.open(io.BytesIO(super().encode(value))) as opened:
+            times = max(1, -(-LEAST // opened.width))
+            picture = opened.resize((times * opened.width, times * opened.height), Pillow.Resampling.NEAREST)
+        drawn = Pillow.new("RGB", (picture.width, picture.height + heat.HEIGHT), "white")
+        drawn.paste(picture, (0, 0))
+        drawn.paste(heat.scale(picture.width, "-1", "1"), (0, picture.height))
+        buffer = io.BytesIO()
+        drawn.save(buffer, "PNG")
+        return buffer.getvalue()
 
 
-def overlaid(pictures: Tensor, heat: Tensor, boxes: Padded) -> Tensor:
+def overlaid(pictures: Tensor, maps: Tensor, boxes: Padded) -> Tensor:
     """Returns pictures half covered by their maps, with white boxes, (B, 3, h, w) from -1 to 1.
 
     Args:
         pictures: (B, C, h, w) from 0 to 1, grey or RGB.
-        heat: Maps (B, h, w) from -1 to 1.
+        maps: (B, h, w) from -1 to 1.
         boxes: (B, N, 4) with the mask (B, N).
     """
-    shown = pictures.expand(-1, 3, -1, -1) + coloured(heat) - 1
+    shown = pictures.expand(-1, 3, -1, -1) + heat.coloured((maps + 1) / 2) - 1
     for picture, of_picture, real in zip(shown, boxes.data, boxes.mask, strict=True):
         for left, top, right, bottom in of_picture[real].round().long().tolist():
             picture[:, top:bottom, [left, right - 1]] = 1.0
@@ -52,15 +69,14 @@ def sheet_of(rows: Rows, shown: Callable[[int], bytes]) -> bytes:
         shown: Place of a sample -> its picture as PNG.
     """
     from matplotlib.colors import LinearSegmentedColormap
-    from PIL import Image
 
     count = len(rows["heat"])
     places = torch.linspace(0, count - 1, min(SHOWN, count)).long().tolist()
     drawn = figure(1.7 * len(places) + 0.8, 3.4)
     grid = drawn.subplots(2, len(places), squeeze=False)
-    colours = LinearSegmentedColormap.from_list("heat", SCALE)
+    colours = LinearSegmentedColormap.from_list("heat", heat.SCALE)
     for column, place in enumerate(places):
-        with Image.open(io.BytesIO(shown(place))) as opened:
+        with Pillow.open(io.BytesIO(shown(place))) as opened:
             picture = opened.convert("RGB")
         for axes in grid[:, column]:
             axes.imshow(picture, interpolation="nearest")

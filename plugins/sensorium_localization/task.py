@@ -110,7 +110,7 @@ class Localization(Task):
         if self.loss.form != "pairs":
             raise UserError(f"model.loss takes {self.loss.form}.", "A loss over pairs was expected.", "Take `infonce`.")
         self.register_buffer("threshold", torch.tensor(0.5))
-        seen = Image(Image.Config(size=image.size, follows=config.image))
+        seen = report.Located(report.Located.Config(size=image.size, follows=config.image))
         self.inputs = {config.image: image, config.audio: modalities[config.audio]}
         self.outputs = self.apart("outputs", {}, {"located": seen, "box": boxes})
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium import Batch, Encoder, Modality, NamedModules, Rows, Split, Task, UserError
-from sensorium.builtin.modalities.image import Image
+from sensorium.builtin.looking import seen
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.tags import Tags
 from sensorium.ops.plots import Tile, in_rows, sheet
@@ -88,16 +88,18 @@ class Recognition(Task):
         return rows
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
-        """Returns the first pictures with what they are taken for, green where all of it is right; none of sounds."""
-        image, plots = self.modalities[self.config.input], super().plots(rows, split)
-        if isinstance(image, Image):
-            tiles = []
-            for place in range(min(SHOWN, len(split))):
-                said, right = zip(*(self._told(rows, name, place) for name in self.targets), strict=True)
-                seen = image.seen(split[place][self.config.input])
-                tiles.append(Tile(seen, ", ".join(said), "green" if all(right) else "red"))
-            plots["recognised.png"] = sheet(in_rows(tiles, SHOWN // 2), (2.2, 2.6))
-        return plots
+        """Returns a few pictures or spectrograms from all over the split with what they are taken for.
+
+        Green where all of it is right; none of waveforms.
+        """
+        field, tiles = self.config.input, []
+        for place in torch.linspace(0, len(split) - 1, min(SHOWN, len(split))).long().tolist():
+            said, right = zip(*(self._told(rows, name, place) for name in self.targets), strict=True)
+            shown = seen(self.modalities[field], split[place][field])
+            if shown is not None:
+                tiles.append(Tile(shown, ", ".join(said), "green" if all(right) else "red"))
+        drawn = {"recognised.png": sheet(in_rows(tiles, SHOWN // 2), (2.2, 2.6))} if tiles else {}
+        return {**super().plots(rows, split), **drawn}
 
     def _told(self, rows: Rows, name: str, place: int) -> tuple[str, bool]:
         """Returns what a sample is taken for, and whether it is that."""

@@ -5,7 +5,7 @@ from sensorium import hookimpl
 
 @hookimpl
 def sensorium_datasets() -> dict[str, str]:
-    """Coloured digits on a canvas with words about them; digits seen, heard and mouthed; digits that move; dishes."""
+    """Coloured digits on a canvas with words about them; digits seen, heard, mouthed, moved, and in a row; dishes."""
     return {
         "digits_canvas": "sensorium_worlds.canvas:DigitsCanvas",
         "digits_av": "sensorium_worlds.av:DigitsAV",
@@ -15,10 +15,15 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_moving": "sensorium_worlds.moving:DigitsMoving",
         "digits_either": "sensorium_worlds.either:DigitsEither",
         "digits_sounding": "sensorium_worlds.sounding:DigitsSounding",
+        "digits_spoken": "sensorium_worlds.spoken:DigitsSpoken",
     }
 
 
 @hookimpl
 def sensorium_metrics() -> dict[str, str]:
-    """Whether sentences tell what is in a scene, and which of two kinds of picture are drawn."""
-    return {"scene_words": "sensorium_worlds.scores:SceneWords", "modes": "sensorium_worlds.modes:Modes"}
+    """Whether sentences tell what is in a scene or what is said, and which of two kinds of picture are drawn."""
+    return {
+        "scene_words": "sensorium_worlds.scores:SceneWords",
+        "spoken_words": "sensorium_worlds.heard:SpokenWords",
+        "modes": "sensorium_worlds.modes:Modes",
+    }

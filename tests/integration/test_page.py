@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
+from sensorium.builtin.modalities.boxes import Boxes
 from sensorium.inference.predictor import Predictor
 from sensorium.serving.application import application
 from sensorium.serving.description import Description, Input, Output
@@ -149,6 +150,8 @@ class Shows:
     ROW: ClassVar[dict[str, Any]] = {"type": "array", "items": NUMBER}
     OUTPUTS: ClassVar[dict[str, Output]] = {
         "map": Output("application/json", {"type": "array", "items": ROW}),
+        "box": Output("application/json", Boxes(Boxes.Config()).json_schema()),
+        "shares": Output("application/json", Boxes(Boxes.Config(follows="picture", shares=True)).json_schema()),
         "name": Output("application/json", {"oneOf": [{"type": "string"}, {"additionalProperties": NUMBER}]}),
         "chances": Output("application/json", {"oneOf": [{"type": "string"}, {"additionalProperties": NUMBER}]}),
         "number": Output("application/json", NUMBER),
@@ -156,7 +159,9 @@ class Shows:
         'odd "name"': Output("text/plain", {"type": "string"}),
     }
     ANSWER: ClassVar[dict[str, Any]] = {
-        "map": [[0.0, 1.0], [1.0, 0.0]],
+        "map": [[0.0, 1.0], [1.0, 0.25]],
+        "box": [[2.0, 4.0, 6.0, 7.0]],
+        "shares": [[0.25, 0.5, 0.75, 0.875]],
         "name": "cat",
         "chances": {"9": 0.6, "10": 0.4},
         "number": 0.1,
@@ -184,6 +189,15 @@ def test_each_kind_of_answer_has_its_place(browser: Browser, artefacts: Path) ->
         assert over.evaluate("(canvas) => [canvas.width, canvas.height]") == [8, 8], "over the picture"
         dark = [round(0.45 * 100 + 0.55 * level) for level in (68, 1, 84)]
         assert over.evaluate(corner) == pytest.approx(dark, abs=2)
+        expect(visit.output("map").locator(".scale span")).to_have_text(["0", "1"])
+        for name in ("box", "shares"):
+            drawn = visit.output(name).locator("canvas")
+            side = drawn.evaluate("(canvas) => canvas.width") / 8  # pixels of the canvas for one of the picture
+            look = "(canvas, at) => [...canvas.getContext('2d').getImageData(...at, 1, 1).data].slice(0, 3)"
+            assert drawn.evaluate(look, [round(4 * side), round(4 * side)]) == [255] * 3, "the upper edge"
+            assert drawn.evaluate(look, [round(2 * side), round(5 * side)]) == [255] * 3, "the left one"
+            assert drawn.evaluate(look, [round(4 * side), round(5.5 * side)]) == [100] * 3, "the picture within"
+            assert json.loads(visit.output(name).locator("pre").inner_text()) == Shows.ANSWER[name]
         expect(visit.output("name").locator("p")).to_have_text("cat")
         expect(visit.output("chances").locator(".bar")).to_have_text(["960.0 %", "1040.0 %"])
         expect(visit.output("number").locator("p")).to_have_text("0.1")

@@ -19,6 +19,7 @@ from sensorium.builtin.datasets.karpathy import CocoKarpathy
 from sensorium.builtin.datasets.manifest import Manifest
 from sensorium.builtin.datasets.mnist import MNIST
 from sensorium.builtin.datasets.parquet import Parquet
+from sensorium.builtin.datasets.sound_captions import AudioCaps, Clotho
 from sensorium.builtin.datasets.vqa_v2 import VQAv2
 from sensorium.builtin.datasets.webdataset import WebDataset
 from sensorium.builtin.modalities.source import opened
@@ -105,6 +106,8 @@ READ = {
     "coco": lambda: CocoCaptions.Config(root="~/x").build(),
     "flickr": lambda: Flickr.Config(root="~/x").build(),
     "karpathy": lambda: CocoKarpathy.Config(root="~/x").build(),
+    "clotho": lambda: Clotho.Config(root="~/x").build(),
+    "audiocaps": lambda: AudioCaps.Config(root="~/x").build(),
     "easy_vqa": lambda: EasyVQA.Config(root="~/x").build(),
     "vqa_v2": lambda: VQAv2.Config(root="~/x").build(),
     "grid": lambda: GridMixtures.Config(root="~/x").build().open("train"),

@@ -97,6 +97,8 @@ def sensorium_datasets() -> dict[str, str]:
         "vqa_v2": f"{HERE}.datasets.vqa_v2:VQAv2",
         "union": f"{HERE}.datasets.union:Union",
         "coco_karpathy": f"{HERE}.datasets.karpathy:CocoKarpathy",
+        "clotho": f"{HERE}.datasets.sound_captions:Clotho",
+        "audiocaps": f"{HERE}.datasets.sound_captions:AudioCaps",
     }
 
 

@@ -70,3 +70,11 @@ class Looking(Task):
         names: Mapping[Any, str] = {id(module): name for name, module in self.named_modules()}
         earlier = [] if config.recognition is None else self.earlier("recognition")
         return earlier, [names[id(self.eyes)]] if trains else []
+
+
+def seen(modality: Modality, raw: Any) -> bytes | None:
+    """Returns what a model sees of a raw value, a picture or a sound's spectrogram, as PNG; None of what is neither."""
+    if modality.media_type != "image/png" or modality.form not in ("image", "spectrogram"):
+        return None
+    png: bytes = modality.encode(modality.transform(modality.decode(raw), None))
+    return png

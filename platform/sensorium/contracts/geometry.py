@@ -44,6 +44,12 @@ class Geometry:
         matrix = self.matrix.to(places.dtype)
         return places @ matrix[:, :2].T + matrix[:, 2]
 
+    def visible(self) -> Tensor:
+        """Returns which pixels of the given picture the model sees, (h, w) bool."""
+        rows, columns = (torch.arange(side) + 0.5 for side in self.given)
+        places = self.places(torch.stack([columns.expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1))
+        return ((places >= 0) & (places <= torch.tensor(self.seen[::-1]))).all(-1)
+
     def boxes(self, boxes: Tensor) -> Tensor:
         """Returns boxes (N, 4), x and y of two opposite corners, as the upright boxes around them, least first."""
         x0, y0, x1, y1 = boxes.unbind(-1)

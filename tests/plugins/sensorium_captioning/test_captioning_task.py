@@ -25,6 +25,7 @@ from sensorium_captioning.attend import ShowAttendAndTell
 from sensorium_captioning.report import captioned
 from sensorium_captioning.task import ShowAndTell
 from sensorium_recognition.task import Recognition
+from sensorium_soundnet.network import SoundNet
 
 CAPTIONS = ["a red three", "two blue sevens and a nine", "one"]
 EYES = ConvNet.Config(widths=[4, 8], dim=6)
@@ -78,11 +79,11 @@ def test_the_loss_is_the_mean_over_real_words_after_the_first_sign(modalities, b
 
 
 def test_whatever_an_encoder_reads_is_told(modalities, batch):
-    sound = Audio.Config(sample_rate=8000, seconds=0.5, n_mels=8).build()
-    heard = {**modalities, "sound": sound}
-    with pytest.raises(UserError, match="'sound' is not a picture"):
-        built(ShowAttendAndTell, heard, image="sound")
-    task = built(ShowAndTell, heard, image="sound")
+    sound = Audio.Config(sample_rate=8000, seconds=0.5, view="waveform").build()
+    heard, ears = {**modalities, "sound": sound}, SoundNet.Config(layers=5, width=0.1, pools=[4, 4, 4])
+    with pytest.raises(UserError, match="'sound' is not a picture, nor a spectrogram"):
+        built(ShowAttendAndTell, heard, image="sound", encoder=ears)
+    task = built(ShowAndTell, heard, image="sound", encoder=ears)
     waves = [sound.example(torch.Generator().manual_seed(number)) for number in range(3)]
     samples = [{**sample, "sound": wave} for sample, wave in zip(batch.samples, waves, strict=True)]
     values = sound.collate([sound.transform(sound.decode(wave), None) for wave in waves])
@@ -250,7 +251,25 @@ def test_heat_maps_show_words_up_to_the_end(modalities):
     size = Pillow.open(
         io.BytesIO(shown.encode(Heat(torch.rand(9, 4, 4), torch.cat([words, words, words[:1]]), picture)))
     ).size
-    assert size == (4 * 112, 112 + 16)  # the picture and three words
+    assert size == (4 * 112, 112 + 16 + 16)  # the picture and three words, and the scale
+    nothing = Heat(torch.rand(1, 4, 4), words[-1:], picture)
+    assert Pillow.open(io.BytesIO(shown.encode(nothing))).size == (112, 112 + 16 + 16), "the end at once"
+
+
+def test_heat_maps_lie_on_the_picture_that_was_sent(modalities):
+    """The model sees the square in the middle of a picture of 8 x 16, and looks at its upper left place."""
+    shown = Heatmaps(Heatmaps.Config(), modalities["caption"], modalities["image"], "image")
+    geometry = modalities["image"].geometry(torch.zeros(3, 8, 16, dtype=torch.uint8), None)
+    maps = torch.zeros(1, 4, 4)
+    maps[0, 0, 0] = 1.0
+    found = shown.put_back(Heat(maps, torch.tensor([9]), torch.ones(3, 8, 8)), geometry)
+    assert found.picture.shape == (3, 112, 224)
+    assert found.maps.shape == (1, 112, 224)
+    assert found.maps[0, 14, 70] == pytest.approx(1, abs=0.05), "column 5 of 16, row 1 of 8"
+    assert not found.maps[0, :, :56].any()
+    assert found.maps[0, 60:].max() < 0.01
+    assert torch.equal(found.picture[0, 50, [0, 55, 57, 167, 169, 223]], torch.tensor([0.0, 0, 1, 1, 0, 0]))
+    assert Pillow.open(io.BytesIO(shown.encode(found))).size == (2 * 224, 112 + 16 + 16)
 
 
 def test_heat_maps_refuse_what_is_none():

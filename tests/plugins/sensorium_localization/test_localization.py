@@ -1,5 +1,6 @@
 """Localization by hand: where a sound looks, what boxes ask of it, how maps are counted, and what the layouts hold."""
 
+import io
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
 from sensorium.builtin.modalities.boxes import Boxes
 from sensorium.contracts.geometry import Geometry
-from sensorium_localization import measures, report
+from sensorium_localization import measures
 from sensorium_localization.layouts import SoundNetFlickr, VGGSoundSource
 from sensorium_localization.task import Looks
 from sensorium_worlds.sounding import DigitsSounding
@@ -104,6 +105,12 @@ def test_a_box_is_around_what_lies_above_the_threshold(assembly, monkeypatch):
     assert answer["box"].mask.tolist() == [[True], [False]], "nothing is above it in the second"
     assert answer["located"].shape == (2, 3, 40, 40)
     assert torch.equal(answer["located"][0, :, 10, 5:30], torch.ones(3, 25)), "an edge of the box"
+    with Image.open(io.BytesIO(task.outputs["located"].encode(answer["located"][0]))) as shown:
+        assert shown.size == (240, 240 + 16), "enlarged, above the scale"
+        assert shown.getpixel((17 * 6, 10 * 6)) == (255, 255, 255)
+    wide = task.picture.geometry(torch.zeros(3, 40, 80, dtype=torch.uint8), None)
+    sent = task.outputs["located"].put_back(torch.ones(3, 40, 40), wide)
+    assert torch.equal(sent[0, 0], torch.tensor([0.0] * 20 + [1.0] * 40 + [0.0] * 20)), "of the sides nothing was seen"
 
 
 def test_what_does_not_fit_is_refused():
@@ -159,11 +166,6 @@ def test_the_best_threshold_is_one_that_cuts_the_truth_out():
     assert (found["ciou"], found["pointing"], found["heard_auc"]) == (1.0, 1.0, 0.75)
     assert measures.located(rows, 0.7)["ciou"] == 0
     assert measures.located(rows | {"chosen": torch.tensor([0, 2])}, 0.2)["choice"] == 0.5
-
-
-def test_colours_go_from_cold_to_hot():
-    colours = report.coloured(torch.tensor([[[-1.0, 0.0, 1.0]]]))
-    torch.testing.assert_close(colours[0, :, 0].T, torch.tensor(report.SCALE)[[0, 2, 4]])
 
 
 # ---- boxes -------------------------------------------------------------------------------------

@@ -31,3 +31,18 @@ def test_pictures_are_drawn_with_what_they_are_taken_for(assembly):
     with torch.no_grad():
         rows = {**assembly.task.rows(assembly.task(batch), batch), "id": batch.ids}
     assert assembly.task.plots(rows, split)["recognised.png"].startswith(b"\x89PNG")
+
+
+def test_spectrograms_are_drawn_with_what_they_are_taken_for():
+    options = [
+        "dataset={name: digits_spoken, train: 20, held_out: 5}",
+        "training.global_batch=10",
+        "modalities={audio: {name: audio, sample_rate: 8000, seconds: 2.5, n_mels: 16}, digits: tags}",
+        "model={input: audio, encoder: {name: convnet, widths: [4, 4], dim: 4}, targets: [digits]}",
+    ]
+    heard = assemble(load("recognition", options))
+    split = heard.splits["test"]
+    batch = heard.task.eval().batched([split[place] for place in range(len(split))])
+    with torch.no_grad():
+        rows = {**heard.task.rows(heard.task(batch), batch), "id": batch.ids}
+    assert heard.task.plots(rows, split)["recognised.png"].startswith(b"\x89PNG")

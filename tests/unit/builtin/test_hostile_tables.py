@@ -16,6 +16,7 @@ from sensorium.builtin.datasets.esc50 import ESC50
 from sensorium.builtin.datasets.flickr import Flickr
 from sensorium.builtin.datasets.karpathy import CocoKarpathy
 from sensorium.builtin.datasets.manifest import Manifest
+from sensorium.builtin.datasets.sound_captions import AudioCaps, Clotho
 from sensorium.builtin.datasets.vqa_v2 import VQAv2
 from sensorium_separation.grid import GridMixtures
 from sensorium_soundnet.flickr import FlickrSounds
@@ -56,6 +57,18 @@ TABLES = {
         "trainvalclasses.txt",
         "birds\n",
         {"text_c10/birds/a.txt": "a bird\n", "images/a.jpg": "x"},
+    ),
+    "clotho": (
+        Clotho,
+        "clotho_captions_development.csv",
+        "file_name,caption_1,caption_2,caption_3,caption_4,caption_5\na.wav,rain,wind,sea,dog,cat\n",
+        {"development/a.wav": "x"},
+    ),
+    "audiocaps": (
+        AudioCaps,
+        "train.csv",
+        "audiocap_id,youtube_id,start_time,caption\n7,xyz,30,a dog\n",
+        {"train/xyz_30.wav": "x"},
     ),
     "flickr_sounds": (FlickrSounds, "lmdbs/train_frames4_1.txt", "frames/a/1.jpg\n", {}),
 }

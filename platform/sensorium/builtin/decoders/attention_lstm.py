@@ -96,14 +96,17 @@ class AttentionLSTM(WordDecoder):
 
 
 def coordinates(features: Features) -> Tensor:
-    """Returns where each place lies, (B, P, 4 * WAVES): waves along the rows and the columns of the grid."""
+    """Returns where each place lies, (B, P, 4 * WAVES): waves along the rows and the real columns of the grid."""
     assert features.tokens is not None
     batch, count, _ = features.tokens.shape
     device = features.tokens.device
     index = torch.arange(count, device=device)
     if features.grid is not None and len(features.grid) == 2:
         rows, columns = features.grid
-        at = torch.stack([index // columns / rows, index % columns / columns], 1).expand(batch, -1, -1)
+        real = index.new_full((batch,), columns)
+        if features.mask is not None:
+            real = features.mask.unflatten(1, (rows, columns))[:, 0].sum(1)
+        at = torch.stack([(index // columns / rows).expand(batch, -1), index % columns / real[:, None]], 2)
     else:
         total = count if features.mask is None else features.mask.sum(1)[:, None, None]
         at = (index[None, :, None] / total).expand(batch, -1, 2)

@@ -105,8 +105,9 @@ class Boxes(Modality):
         return [[left, top, left + width, top + height]]
 
     def json_schema(self) -> dict[str, Any]:
-        """Returns that it is a list of lists of four numbers."""
-        return {"type": "array", "items": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}}
+        """Returns that it is a list of lists of four numbers, up to 1 where they are shares."""
+        edge = {"type": "number", **({"maximum": 1} if self.config.shares else {})}
+        return {"type": "array", "items": {"type": "array", "items": edge, "minItems": 4, "maxItems": 4}}
 
 
 def _real(value: Padded | Tensor) -> Tensor:
