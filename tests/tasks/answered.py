@@ -18,6 +18,7 @@ from torch import Tensor
 from sensorium import Batch, Task
 from sensorium.ops.audio import si_sdr
 from sensorium.ops.boxes import around
+from sensorium_lips.composing import luminance
 
 Check = Callable[[Task, Mapping[str, Any], Mapping[str, Any], Batch], None]
 
@@ -108,12 +109,22 @@ def localization(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
         assert box == (around(heat >= task.threshold) or [0.0] * 4)
 
 
+def lips(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    for values, real, openings in zip(answer["mouth"].data, answer["mouth"].mask, rows["openings"], strict=True):
+        close(values[:, real].T, openings)
+    films = answer["video"]
+    for place, light in enumerate(rows["light"]):
+        _, landmarks = task.film(batch, place)
+        close(luminance(films.data[place][films.mask[place]], landmarks), light)
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
     "fused": fused,
     "gradient_blending": fused,
     "imagebind": imagebind,
+    "lips": lips,
     "localization": localization,
     "ogm_ge": fused,
     "recipes": recipes,
