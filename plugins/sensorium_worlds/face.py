@@ -147,9 +147,10 @@ def film(
         width: NDArray[np.float64], top: NDArray[np.float64], bottom: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         bow = 1 - (x / width) ** 2
-        return _soft(np.minimum(down + top * bow, bottom * bow - down) * sharp)
+        inside = np.minimum(np.minimum(down + top * bow, bottom * bow - down), width - np.abs(x))
+        return _soft(inside * sharp)
 
-    gap = between(INNER * half, above, below)
+    gap = between(INNER * half, above, below) * ((above + below) * sharp).clip(0, 1)
     _paint(canvas, between(half, above + LIP[0], below + LIP[1]), person.lips)
     _paint(canvas, gap, np.array([35.0, 12, 15]))
     _paint(canvas, gap * _soft((0.07 - above - down) * sharp), np.array([235.0, 232, 225]))  # the upper teeth
