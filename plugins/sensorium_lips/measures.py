@@ -24,15 +24,19 @@ def measured(rows: Rows) -> dict[str, float]:
         rows: Lists of N: `openings`, `filter_openings` and `shuffled_openings`, height and width of the mouth (F, 2),
             by the network, by the linear filter, and by the network from a sound whose moments are in another order;
             `true_openings`. Perhaps `light` and `film_light` (F,), how light the mouth is in the film that was made and
-            in the one that was given. Tensors (N,): `lmd`, `mean_lmd`, and perhaps `untouched`.
+            in the one that was given. Tensors (N,): `landmark_distance`, `rest_landmark_distance`, perhaps `untouched`.
     """
     true = rows["true_openings"]
-    found = {name: float(rows[name].double().mean()) for name in ("lmd", "mean_lmd", "untouched") if name in rows}
+    found = {
+        name: float(rows[name].double().mean())
+        for name in ("landmark_distance", "rest_landmark_distance", "untouched")
+        if name in rows
+    }
     for prefix in ("", "filter_", "shuffled_"):
         for part, name in enumerate(NAMES):
             made = [each[:, part] for each in rows[f"{prefix}openings"]]
             found[f"{prefix}{name}_r"] = mean_r(made, [each[:, part] for each in true])
-    found["lag"] = float(abs(lag([each[:, 0] for each in rows["openings"]], [each[:, 0] for each in true])))
+    found["lag_error"] = float(abs(lag([each[:, 0] for each in rows["openings"]], [each[:, 0] for each in true])))
     made, right = (torch.cat(list(each)).double().var(0) for each in (rows["openings"], true))
     found["variance_ratio"] = float((made / right.clamp(min=1e-12)).min())
     for name in ("light", "film_light"):

@@ -176,7 +176,7 @@ class Lips(Task):
         real = mask[:, :frames]
         rows: Rows = {f"{name}openings": kept(openings(each), real) for name, each in made.items()}
         rest = self.shapes.mouths(torch.zeros_like(outputs.data[:, :frames]))
-        for name, each in (("lmd", made[""]), ("mean_lmd", rest)):
+        for name, each in (("landmark_distance", made[""]), ("rest_landmark_distance", rest)):
             far = (each - made["true_"]).abs().mean(2)
             rows[name] = (far * real).sum(1) / real.sum(1).clamp(min=1)
         rows["mouths"] = kept(torch.view_as_real(made[""]), real)

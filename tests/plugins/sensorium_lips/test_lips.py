@@ -296,7 +296,11 @@ def test_correlation_and_lag_by_hand():
 def test_metrics_by_hand():
     true = torch.stack([torch.sin(torch.arange(40.0)), torch.cos(torch.arange(40.0))], 1)
     half = true * torch.tensor([0.5, -1.0])
-    tensors = {"lmd": torch.tensor([0.1, 0.3]), "mean_lmd": torch.ones(2), "untouched": torch.ones(2)}
+    tensors = {
+        "landmark_distance": torch.tensor([0.1, 0.3]),
+        "rest_landmark_distance": torch.ones(2),
+        "untouched": torch.ones(2),
+    }
     rows = {
         "openings": [half, half],
         "filter_openings": [true, -true],
@@ -308,8 +312,8 @@ def test_metrics_by_hand():
     }
     found = measures.measured(rows)
     wanted = {
-        "lmd": 0.2,
-        "mean_lmd": 1,
+        "landmark_distance": 0.2,
+        "rest_landmark_distance": 1,
         "untouched": 1,
         "aperture_r": 1,
         "width_r": -1,
@@ -317,7 +321,7 @@ def test_metrics_by_hand():
         "filter_width_r": 0,
         "shuffled_aperture_r": 0,
         "shuffled_width_r": 0,
-        "lag": 0,
+        "lag_error": 0,
         "variance_ratio": 0.25,
         "light_r": 1,
         "film_light_r": 0,
