@@ -23,8 +23,9 @@ def measured(rows: Rows) -> dict[str, float]:
     Args:
         rows: Lists of N: `openings`, `filter_openings` and `shuffled_openings`, height and width of the mouth (F, 2),
             by the network, by the linear filter, and by the network from a sound whose moments are in another order;
-            `true_openings`. Perhaps `light` and `film_light` (F,), how light the mouth is in the film that was made and
-            in the one that was given. Tensors (N,): `landmark_distance`, `rest_landmark_distance`, perhaps `untouched`.
+            `true_openings`. Perhaps `dark` and `film_dark` (F,), how dark the mouth is in the film that was made and in
+            the one that was given, and the `film_openings` of that one. Tensors (N,): `landmark_distance`,
+            `rest_landmark_distance`, perhaps `untouched`.
     """
     true = rows["true_openings"]
     found = {
@@ -39,9 +40,13 @@ def measured(rows: Rows) -> dict[str, float]:
     found["lag_error"] = float(abs(lag([each[:, 0] for each in rows["openings"]], [each[:, 0] for each in true])))
     made, right = (torch.cat(list(each)).double().var(0) for each in (rows["openings"], true))
     found["variance_ratio"] = float((made / right.clamp(min=1e-12)).min())
-    for name in ("light", "film_light"):
-        if name in rows:
-            found[f"{name}_r"] = mean_r([-each for each in rows[name]], [each[:, 0] for each in true])
+    if "dark" in rows:
+        for name, seen, mouths in (
+            ("dark", "dark", true),
+            ("film_dark", "film_dark", true),
+            ("true_dark", "film_dark", rows["film_openings"]),
+        ):
+            found[f"{name}_r"] = mean_r(rows[seen], [each[:, 0] for each in mouths])
     return found
 
 

@@ -20,7 +20,7 @@ from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.series import Series
 from sensorium.builtin.modalities.video import Footages, Video
 from sensorium_lips import report
-from sensorium_lips.composing import composed, luminance, played, untouched
+from sensorium_lips.composing import composed, darkness, played, untouched
 from sensorium_lips.face import POINTS, openings, placed
 from sensorium_lips.hearing import NUMBERS, Hearing, around
 from sensorium_lips.measures import measured
@@ -185,17 +185,23 @@ class Lips(Task):
         return rows
 
     def seen(self, batch: Batch, mouths: Sequence[Tensor]) -> Rows:
-        """Returns how light the mouth is in the film as it was and as it is made, and what is left as it was."""
-        found: dict[str, list[Tensor]] = {"light": [], "film_light": [], "untouched": []}
+        """Returns how dark the mouth is in the film as it was and as it is made, and what is left as it was."""
+        found: dict[str, list[Tensor]] = {"dark": [], "film_dark": [], "film_openings": [], "untouched": []}
         for place, own in enumerate(mouths):
             frames, landmarks = self.film(batch, place)
             made = composed(frames, landmarks, own, self.config.candidates)
             shown = played(len(frames), len(own), frames.device)
-            as_it_was = frames[shown], landmarks[shown]
-            found["light"].append(luminance(made, landmarks[shown]))
-            found["film_light"].append(luminance(*as_it_was))
-            found["untouched"].append(untouched(as_it_was[0], made, as_it_was[1]))
+            frames, landmarks = frames[shown], landmarks[shown]
+            found["dark"].append(self.darkness(made, landmarks))
+            found["film_dark"].append(self.darkness(frames, landmarks))
+            found["film_openings"].append(openings(placed(landmarks)[1]))
+            found["untouched"].append(untouched(frames, made, landmarks))
         return {**found, "untouched": torch.stack(found["untouched"])}
+
+    def darkness(self, frames: Tensor, landmarks: Tensor) -> Tensor:
+        """Returns how dark the mouth is in normalised frames (T, C, H, W), (T,)."""
+        frame = self.video.frame
+        return darkness(frames * frame.std.to(frames) + frame.mean.to(frames), landmarks)
 
     def film(self, batch: Batch, place: int) -> tuple[Tensor, Tensor]:
         """Returns the frames (T, C, H, W) of a sample's film that have landmarks, and these, (T, 136)."""

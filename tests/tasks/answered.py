@@ -18,7 +18,6 @@ from torch import Tensor
 from sensorium import Batch, Task
 from sensorium.ops.audio import si_sdr
 from sensorium.ops.boxes import around
-from sensorium_lips.composing import luminance
 
 Check = Callable[[Task, Mapping[str, Any], Mapping[str, Any], Batch], None]
 
@@ -113,9 +112,9 @@ def lips(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     for values, real, openings in zip(answer["mouth"].data, answer["mouth"].mask, rows["openings"], strict=True):
         close(values[:, real].T, openings)
     films = answer["video"]
-    for place, light in enumerate(rows["light"]):
+    for place, dark in enumerate(rows["dark"]):
         _, landmarks = task.film(batch, place)
-        close(luminance(films.data[place][films.mask[place]], landmarks), light)
+        close(task.darkness(films.data[place][films.mask[place]], landmarks), dark)
 
 
 ROWS_SAY: dict[str, Check] = {

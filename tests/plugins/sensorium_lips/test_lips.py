@@ -195,7 +195,7 @@ def test_nothing_but_the_sound_moves_the_lips_and_no_truth_is_asked_for(task, as
     assert torch.equal(task(Batch(batch.samples, swapped)).data, task(batch).data)
     rows = task.rows(task(batch), batch)
     assert rows["untouched"].tolist() == [1, 1]
-    assert not torch.equal(rows["light"][0], rows["film_light"][0])
+    assert not torch.equal(rows["dark"][0], rows["film_dark"][0])
 
 
 def test_paper_sizes_are_the_defaults():
@@ -277,9 +277,11 @@ def test_landmarks_of_nothing_break_nothing():
 
 
 def test_an_open_mouth_is_dark():
-    frames, landmarks = film_of([0.1, 0.3, 0.5])
-    light = composing.luminance(frames, landmarks)
-    assert light.tolist() == pytest.approx([0.1, 0.3, 0.5], abs=0.02)
+    frames, landmarks = film_of([0.8, 0.8])
+    frames[1, :, 28:33] = 0.1
+    first, second = composing.darkness(frames, landmarks).tolist()
+    assert first == pytest.approx(0, abs=0.02)
+    assert second > 0.4
 
 
 # ---- how it is counted -------------------------------------------------------------------------
@@ -306,8 +308,9 @@ def test_metrics_by_hand():
         "filter_openings": [true, -true],
         "shuffled_openings": [true * 0, true * 0],
         "true_openings": [true, true],
-        "light": [-true[:, 0], -true[:, 0]],
-        "film_light": [true[:, 0], -true[:, 0]],
+        "dark": [true[:, 0], true[:, 0]],
+        "film_dark": [true[:, 0], -true[:, 0]],
+        "film_openings": [true, -true],
         **tensors,
     }
     found = measures.measured(rows)
@@ -323,8 +326,9 @@ def test_metrics_by_hand():
         "shuffled_width_r": 0,
         "lag_error": 0,
         "variance_ratio": 0.25,
-        "light_r": 1,
-        "film_light_r": 0,
+        "dark_r": 1,
+        "film_dark_r": 0,
+        "true_dark_r": 1,
     }
     assert found == pytest.approx(wanted, abs=1e-6)
 

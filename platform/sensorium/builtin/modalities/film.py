@@ -281,6 +281,9 @@ def write(
         stream.pix_fmt = "yuv420p"
         heard = None
         if sound is not None and len(sound) and sample_rate is not None:
+            samples = np.ascontiguousarray(np.clip(sound, -1, 1)[None], np.float32)
+            spoken = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            spoken.sample_rate, spoken.pts, spoken.time_base = sample_rate, 0, Fraction(1, sample_rate)
             allowed = [each for each in AAC if each >= sample_rate] or AAC[-1:]
             heard = container.add_stream("aac", rate=allowed[0], layout="mono")
             heard.bit_rate = 96_000
@@ -288,9 +291,6 @@ def write(
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
         container.mux(stream.encode(None))
         if heard is not None:
-            samples = np.ascontiguousarray(np.clip(sound, -1, 1)[None], np.float32)
-            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = sample_rate, 0, Fraction(1, sample_rate)
-            container.mux(heard.encode(frame))
+            container.mux(heard.encode(spoken))
             container.mux(heard.encode(None))
     return buffer.getvalue()
