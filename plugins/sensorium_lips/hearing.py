@@ -37,6 +37,7 @@ class Hearing(nn.Module):
         self.silence = ahead * self.hop + self.window
         options = {"n_fft": self.window, "hop_length": self.hop, "n_mels": BANDS}
         self.cepstra = MFCC(rate, CEPSTRA, log_mels=True, melkwargs=options)
+        self.cepstra.register_buffer("dct_mat", self.cepstra.dct_mat.contiguous())  # as files want it
 
     def forward(self, sounds: Tensor) -> Tensor:
         """Returns (B, T, D) of sounds (B, S), however loud they are.

@@ -54,19 +54,20 @@ class Shapes(nn.Module):
         """Returns what the linear filter makes of windows (..., W D): mouths (..., 20)."""
         return torch.view_as_complex((windows @ self.filter + self.bias).unflatten(-1, (-1, 2)).contiguous())
 
-    def fit(self, sums: Sums) -> None:
-        """Takes over what the sums over the training set say."""
-        mean, covariance = sums.moments()
+    def fit(self, mean: Tensor, covariance: Tensor) -> None:
+        """Takes over what mean and covariance of windows and mouths over the training set say."""
         inputs = len(self.filter)
         shape, spread = mean[inputs:], covariance[inputs:, inputs:]
         variances, vectors = torch.linalg.eigh(spread)
         count = len(self.components)
         variances, vectors = variances.flip(0)[:count], vectors.flip(1)[:, :count]
-        # An eigenvector's sign is any: of the largest coordinate it is made positive, on every machine.
-        largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+        # An eigenvector's sign is any. That of its first large coordinate is made positive: of its largest one would
+        # not do, since mouths are the same on both sides, and rounding would choose.
+        large = vectors.abs() > 0.9 * vectors.abs().amax(0)
+        first = vectors.gather(0, large.int().argmax(0, keepdim=True))
         kept = variances > LEAST * variances[0]
         self.mean.copy_(shape)
-        self.components.copy_((vectors * largest.sign()).T)
+        self.components.copy_((vectors * first.sign()).T)
         self.deviations.copy_(torch.where(kept, variances, 1.0).sqrt())  # type: ignore[operator]
         self.kept.copy_(kept)  # type: ignore[operator]
         scale = covariance.diagonal()[:inputs].clamp(min=1e-12).sqrt()
