@@ -18,7 +18,7 @@ from sensorium.ops.plots import figure, png
 from sensorium_lips.composing import composed, played
 
 SHOWN = 8
-"""Frames that are drawn."""
+"""Frames that are drawn, of all heights of the mouth."""
 
 
 def clip(rows: Rows, sample: Sample, reads: Mapping[str, Modality], config: Any, frame_rate: float) -> bytes:
@@ -36,7 +36,8 @@ def clip(rows: Rows, sample: Sample, reads: Mapping[str, Modality], config: Any,
     there = config.target in sample
     values = transform(sample, reads if there else {config.audio: audio})
     mouths = torch.view_as_complex(rows["mouths"][0])
-    places = torch.linspace(0, len(mouths) - 1, min(SHOWN, len(mouths))).long()
+    by_height = rows["true_openings"][0][:, 0].argsort()
+    places = by_height[torch.linspace(0, len(mouths) - 1, min(SHOWN, len(mouths))).long()].sort().values
     drawing = figure(11, 6.6 if there else 4)
     axes = drawing.add_gridspec(3 + 2 * there, len(places), height_ratios=[1, 1.6, 1.6] + [2.2] * 2 * there)
     wave = values[config.audio][0].numpy()
