@@ -30,6 +30,8 @@ RULE = 100
 """Steps a second of the rule."""
 PAUSE = 0.15
 """Longest silence between two digits, in seconds."""
+BEFORE = 0.5
+"""Longest stretch of what is said that is over before the clip begins, in seconds."""
 FILMS = 4
 """Films that there are of each person."""
 KEPT = 4000
@@ -130,15 +132,19 @@ class Talking(DrawnSplit):
         return {**sample, **found}
 
     def said(self, speaker: str, random: np.random.Generator) -> tuple[NDArray[np.float32], list[str]]:
-        """Returns digits that somebody says one after the other, with short pauses, and which."""
+        """Returns digits that somebody says one after the other, with short pauses, and which.
+
+        It begins anywhere in them: nothing is heard or done at the same time in every clip.
+        """
+        before = int(random.uniform(0, BEFORE) * RATE)
         pieces, takes, length = [], [], 0
-        while length < self.config.seconds * RATE:
+        while length < before + self.config.seconds * RATE:
             take = self.takes[speaker][int(random.integers(len(self.takes[speaker])))]
             pause = np.zeros(int(random.uniform(0, PAUSE) * RATE), np.float32)
             pieces += [level(trimmed(self.speech(take))), pause]
             takes.append(f"{take.digit}/{take.speaker}/{take.number}")
             length += len(pieces[-2]) + len(pause)
-        return fitted(np.concatenate(pieces), self.config.seconds), takes
+        return fitted(np.concatenate(pieces)[before:], self.config.seconds), takes
 
     def film(self, speaker: str, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Returns a film of somebody and its landmarks."""
