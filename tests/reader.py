@@ -34,6 +34,8 @@ def furnish(folder: Path) -> None:
     import soundfile
     from sklearn.datasets import load_digits
 
+    from sensorium.builtin.modalities import film
+
     (folder / "plugins").symlink_to(ROOT / "plugins")
     (folder / "data").mkdir()
     if os.environ.get(needs.DATA):
@@ -45,3 +47,5 @@ def furnish(folder: Path) -> None:
     plot.imsave(folder / "canvas.png", np.tile(digits.images[3], (3, 3)), cmap="gray")
     moments = np.arange(8000) / 8000  # a second
     soundfile.write(folder / "four.wav", 0.1 * np.sin(2 * np.pi * 440 * moments), 8000)
+    (folder / "film.mp4").write_bytes(film.write(np.full((25, 96, 96, 3), 200, np.uint8), 25))
+    np.savetxt(folder / "landmarks.csv", np.tile(np.linspace(20, 70, 136), (25, 1)), delimiter=",")

@@ -1,44 +1,23 @@
-"""Films of single speakers, any two of which are mixed: GRID, or films that a table names.
-
-    s1/<name>.mpg ... s34/<name>.mpg      a folder for each speaker; s1/video/<name>.mpg and
-                                          s1.mpg_vcd/s1/<name>.mpg, as copies have them, will do too
-    index.csv                             or a table, whose columns `id` and `video` name a clip and its file, and
-                                          `speaker`, if it is there, who speaks
-
-M. Cooke, J. Barker, S. Cunningham, X. Shao, An audio-visual corpus for speech perception and automatic
-speech recognition, JASA 120(5), 2006.
-"""
+"""Films of single speakers, any two of which are mixed: GRID, or films that a table names."""
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sensorium import Dataset, MediaError, Sample, Split, UserError, expanded, unknown
-from sensorium.builtin.datasets.files import csv_rows, read_text, require_media
+from sensorium.builtin.datasets.grid import Clip, clips_of
 from sensorium.builtin.modalities.video import Video
-from sensorium.builtin.values import clean, once
 
 LEVEL = 0.05
 """Root mean square of each voice."""
 RATE = 16000
 """Samples a second of the voices."""
-NEEDED = ("id", "video")
-SPEAKER = re.compile(r"(s\d+)(\.|$)")
-
-
-class Clip(NamedTuple):
-    """One film, and who speaks in it."""
-
-    id: str
-    speaker: str
-    film: Path
 
 
 class GridMixtures(Dataset):
@@ -82,8 +61,7 @@ class GridMixtures(Dataset):
         if split not in self.splits:
             raise unknown("split", split, self.splits)
         root = Path(expanded(self.config.root))
-        table = root / "index.csv"
-        clips = _listed(table) if table.is_file() else _found(root)
+        clips = clips_of(root)
         for name in self.config.test:
             if not any(name in clip[:2] for clip in clips):
                 raise unknown("speaker or clip", name, {clip.speaker for clip in clips}, str(root))
@@ -139,40 +117,6 @@ class Pairs:
         ahead = 1 + (turn + number) % (len(self.speakers) - 1)
         others = self.speakers[(who + ahead) % len(self.speakers)]
         return self.speakers[who][number], others[(number + later) % len(others)]
-
-
-def _listed(table: Path) -> list[Clip]:
-    """Returns the films that a table names.
-
-    Raises:
-        UserError: A column or cell is missing, an id is there twice, or a film is not there.
-    """
-    clips, places = [], []
-    for line, row in csv_rows(read_text(table, "table", "Set dataset.root."), table, NEEDED):
-        name = clean(row["id"])
-        clips.append(Clip(name, clean(row.get("speaker", "")) or name, table.parent / row["video"].strip()))
-        places.append(f"{table}:{line}")
-    once(zip((clip.id for clip in clips), places, strict=True), "id")
-    require_media((str(clip.film) for clip in clips), table)
-    return clips
-
-
-def _found(root: Path) -> list[Clip]:
-    """Returns the films below folders that are called after speakers."""
-    clips = {}
-    for film in sorted(root.rglob("*.mpg")):
-        folders = map(SPEAKER.match, film.relative_to(root).parts[:-1])
-        speaker = next((folder[1] for folder in folders if folder), None)
-        if speaker is not None:
-            name = f"{speaker}/{film.stem}"
-            clips[name] = Clip(name, speaker, film)  # of two copies of a film, in two qualities, one is enough
-    if not clips:
-        raise UserError(
-            f"There are no films of speakers in {root}.",
-            "Films are expected as s1/<name>.mpg, s2/<name>.mpg and so on, or in a table index.csv.",
-            "Set dataset.root to the folder that holds them.",
-        )
-    return list(clips.values())
 
 
 def _voice(film: Path) -> NDArray[np.float32]:

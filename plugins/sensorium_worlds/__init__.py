@@ -6,6 +6,7 @@ from sensorium import hookimpl
 @hookimpl
 def sensorium_datasets() -> dict[str, str]:
     """Coloured digits on a canvas with words about them; digits seen, heard, mouthed, moved, and in a row; dishes."""
+    """Coloured digits on a canvas with words about them; digits seen, heard and mouthed; digits that move; and more."""
     return {
         "digits_canvas": "sensorium_worlds.canvas:DigitsCanvas",
         "digits_av": "sensorium_worlds.av:DigitsAV",
@@ -16,6 +17,7 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_either": "sensorium_worlds.either:DigitsEither",
         "digits_sounding": "sensorium_worlds.sounding:DigitsSounding",
         "digits_spoken": "sensorium_worlds.spoken:DigitsSpoken",
+        "digits_talking": "sensorium_worlds.talking:DigitsTalking",
     }
 
 

@@ -7,9 +7,12 @@ import json
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import httpx
 import pytest
+import soundfile
+import torch
 from PIL import Image as Pillow
 from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
@@ -204,6 +207,39 @@ def test_each_kind_of_answer_has_its_place(browser: Browser, artefacts: Path) ->
         assert visit.output("mesh").locator("a").get_attribute("href") == "data:model/gltf;base64,Z2x0Zg=="
         expect(visit.output('odd "name"').locator("p")).to_have_text("<img src=x onerror=alert(1)>")
         visit.page.screenshot(path=artefacts / "page-kinds.png", full_page=True)
+        visit.check()
+
+
+def test_a_film_that_is_made_is_played_with_its_sound(browser: Browser, artefacts: Path, tmp_path: Path) -> None:
+    options = ["dataset.seconds=1", "dataset.train=16", "dataset.held_out=2", "training.steps=1"]
+    trained = train("lips", tmp_path / "lips", *options, "evaluation.contributions=false")
+    model = trained.outcome.model
+    assert model is not None
+    sample = trained.assembly.splits["test"][0]
+    audio, target, landmarks = (tmp_path / name for name in ("digits.wav", "target.mp4", "landmarks.csv"))
+    soundfile.write(audio, *sample["audio"])
+    film, series = (trained.assembly.modalities[name] for name in ("target", "target_landmarks"))
+    target.write_bytes(film.encode(film.transform(film.decode(sample["target"]), None)))
+    landmarks.write_text(series.encode(torch.from_numpy(sample["target_landmarks"]).T))
+    (right,) = Predictor.load(model)([{"audio": str(audio), "target": str(target), "target_landmarks": str(landmarks)}])
+    local = Local(load(model, "lips/1", Limits(), 1))
+    with running(application({"lips": local})) as url, Visit(browser, url) as visit:
+        for name, path in (("audio", audio), ("target", target), ("target_landmarks", landmarks)):
+            visit.choose(name, path)
+        visit.ask()
+        player = visit.output("video").locator("video")
+        expect(player).to_be_visible(timeout=60_000)
+        shown = player.get_attribute("src")
+        assert base64.b64decode(str(shown).partition("base64,")[2]) == right["video"], "to the last bit"
+        expect(visit.output("video").locator("canvas.wave")).to_be_visible()
+        ended = "(film) => new Promise((done) => { film.onended = () => done(film.currentTime); film.play(); })"
+        assert player.evaluate(ended) == pytest.approx(1, abs=0.1), "a second of it is played"
+        assert player.evaluate("(film) => film.videoWidth") == 96
+        assert player.evaluate("(film) => film.webkitAudioDecodedByteCount") > 0
+        expect(visit.output("mouth").locator("canvas.curves")).to_be_visible()
+        saved = visit.output("mouth").locator("a").get_attribute("href")
+        assert unquote(str(saved).partition(",")[2]) == right["mouth"]
+        visit.page.screenshot(path=artefacts / "page-film.png", full_page=True)
         visit.check()
 
 

@@ -108,12 +108,22 @@ def localization(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
         assert box == (around(heat >= task.threshold) or [0.0] * 4)
 
 
+def lips(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    for values, real, openings in zip(answer["mouth"].data, answer["mouth"].mask, rows["openings"], strict=True):
+        close(values[:, real].T, openings)
+    films = answer["video"]
+    for place, dark in enumerate(rows["dark"]):
+        _, landmarks = task.film(batch, place)
+        close(task.darkness(films.data[place][films.mask[place]], landmarks), dark)
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
     "fused": fused,
     "gradient_blending": fused,
     "imagebind": imagebind,
+    "lips": lips,
     "localization": localization,
     "ogm_ge": fused,
     "recipes": recipes,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -237,7 +238,7 @@ def test_it_is_asked_over_http_and_on_its_page_with_a_real_file(
 
 
 def shown(part: Any, right: Any) -> Any:
-    """Returns the value that a page shows of an output; of media what the player holds."""
+    """Returns the value that a page shows of an output; of media what the player holds, of curves what is saved."""
     if part.locator(".bar").count():
         bars = part.locator(".bar").all()
         return {
@@ -246,6 +247,8 @@ def shown(part: Any, right: Any) -> Any:
         }
     if part.locator("[src^='data:']").count():
         return part.locator("[src^='data:']").first.get_attribute("src").partition("base64,")[2]
+    if part.locator("canvas.curves").count():
+        return unquote(part.locator("[href^='data:text/csv,']").get_attribute("href").partition(",")[2])
     text = part.locator("p, pre").first.text_content()
     return text if isinstance(right, str) else json.loads(text)
 
@@ -269,7 +272,8 @@ def file(modality: Any, raw: Any) -> bytes:
         buffer = io.BytesIO()
         soundfile.write(buffer, *raw, format="WAV", subtype="FLOAT")
         return buffer.getvalue()
-    return modality.encode(modality.transform(modality.decode(raw), None))
+    made = modality.encode(modality.transform(modality.decode(raw), None))
+    return made.encode() if isinstance(made, str) else made
 
 
 def as_json(values: Mapping[str, Any]) -> dict[str, Any]:

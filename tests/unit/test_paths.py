@@ -33,6 +33,7 @@ from sensorium.scaffold.new import write
 from sensorium.tracking import models, uri
 from sensorium.training import runs
 from sensorium_imagebind.layouts import LLVIP, SUNRGBD
+from sensorium_lips.layouts import GridFaces, LRSFaces
 from sensorium_localization.layouts import SoundNetFlickr, VGGSoundSource
 from sensorium_recipes.recipe1m import Recipe1M
 from sensorium_recipes.recipe_lines import RecipeLines
@@ -117,6 +118,8 @@ READ = {
     "llvip": lambda: LLVIP.Config(root="~/x").build().open("train"),
     "soundnet_flickr": lambda: SoundNetFlickr.Config(root="~/x").build().open("test"),
     "vgg_ss": lambda: VGGSoundSource.Config(root="~/x").build().open("test"),
+    "grid_faces": lambda: GridFaces.Config(root="~/x").build().open("train"),
+    "lrs_faces": lambda: LRSFaces.Config(root="~/x").build().open("train"),
     "recipe1m": lambda: Recipe1M.Config(root="~/x").build().open("train"),
     "recipe_lines": lambda: RecipeLines.Config(root="~/x").build().open("train"),
     "coco_categories": lambda: CocoCategories.Config(root="~/x").build().open("train"),

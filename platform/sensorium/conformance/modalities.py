@@ -129,10 +129,11 @@ def tells_where_parts_lie(subject: Subject) -> str:
     for axis, size in ((0, columns), (1, rows)):  # brightness grows along x, then along y
         line = (torch.arange(size) + 0.5) / size
         ramp = line.expand(rows, columns) if axis == 0 else line[:, None].expand(rows, columns)
-        value = modality.decode(ramp.expand(modality.shape[0] or 1, -1, -1).clone())
+        value = _picture(modality, ramp)
         for seed in (None, *range(8)):
-            made, placed = modality.transform(value, _random(seed)), modality.geometry(value, _random(seed))
-            low, high = (modality.transform(torch.full_like(value, level), None).mean() for level in (0.0, 1.0))
+            made, placed = _seen(modality.transform(value, _random(seed))), modality.geometry(value, _random(seed))
+            flat = (_picture(modality, torch.full_like(ramp, level)) for level in (0.0, 1.0))
+            low, high = (_seen(modality.transform(each, None)).mean() for each in flat)
             found = (made.mean(0) - low) / (high - low)
             y, x = torch.meshgrid(*(torch.arange(side) + 0.5 for side in placed.seen), indexing="ij")
             given = placed.inverse().places(torch.stack([x, y], -1).double())
@@ -143,6 +144,20 @@ def tells_where_parts_lie(subject: Subject) -> str:
                     f"With seed {seed}, a place is {float(far.max()) * size:.1f} pixels from `geometry`'s."
                 )
     return "parts lie where `geometry` says"
+
+
+def _picture(modality: Modality, grey: Tensor) -> Any:
+    """Returns a picture (h, w) from 0 to 1 as a modality decodes it: a video shows it in one frame."""
+    picture = grey.expand(modality.shape[-3] or 1, -1, -1)
+    if modality.form == "video":
+        return modality.decode((picture.permute(1, 2, 0)[None].mul(255).round().byte(), 25.0))
+    return modality.decode(picture.clone())
+
+
+def _seen(value: Any) -> Tensor:
+    """Returns a transformed picture, or the first frame of a video, (C, H, W)."""
+    seen: Tensor = value if isinstance(value, Tensor) else value.frames[0]
+    return seen
 
 
 def follows_a_picture(subject: Subject) -> str:

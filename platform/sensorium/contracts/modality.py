@@ -26,8 +26,8 @@ class Modality(Component):
             lowers them to its own.
         shape: Shape of one transformed value, None where it varies.
         vocabulary: Number of distinct ids for `tokens` and `label`; 0 for continuous values.
-        follows: Field of a picture whose geometry this one follows, in training, evaluation and answers: a depth map, a
-            mask, boxes. None is by itself.
+        follows: Field of a picture or video whose geometry this one follows, in training, evaluation and answers: a
+            depth map, a mask, boxes, landmarks. None is by itself.
         learns: True when `fit` must see the training set before the first batch.
     """
 

@@ -15,10 +15,11 @@ import sensorium_separation
 from sensorium import Batch, Features
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
+from sensorium.builtin.datasets.grid import Clip
 from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.video import Video
 from sensorium.errors import MediaError, UserError
-from sensorium_separation.grid import Clip, GridMixtures, Pairs
+from sensorium_separation.grid import GridMixtures, Pairs
 from sensorium_separation.masks import binary_mask, complex_mask, darkness, frame_mask, gates, ratio_mask
 from sensorium_separation.measures import Separated, means, rows
 from sensorium_separation.measures import metrics as measured

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sensorium import MediaError
+from sensorium import Geometry, MediaError, Padded
 from sensorium.builtin.modalities.series import Series
 
 READINGS = np.arange(8, dtype=np.float64).reshape(4, 2)
@@ -54,6 +54,27 @@ def test_long_ones_give_their_middle_or_any_stretch_and_short_ones_rest_at_the_m
     drawn = {tuple(modality.transform(value, torch.Generator().manual_seed(s))[0, 0].tolist()) for s in range(30)}
     assert drawn == {(0, 2), (2, 4), (4, 6)}
     assert series(length=6, mean=[3]).transform(value, None)[0, 0].tolist() == [-3, -1, 1, 3, 0, 0]
+
+
+def test_without_a_length_each_keeps_its_own():
+    modality = series(length=None, mean=[1], std=[2])
+    assert (modality.form, modality.shape) == ("series", (2, None))
+    values = [modality.transform(modality.decode(READINGS[:count]), torch.Generator()) for count in (3, 1)]
+    batch = modality.collate(values)
+    assert batch.data.tolist() == [[[-0.5, 0.5, 1.5], [0, 1, 2]], [[-0.5, 0, 0], [0, 0, 0]]]
+    assert batch.mask.tolist() == [[True] * 3, [True, False, False]]
+    assert modality.encode(Padded(batch.data[1], batch.mask[1])) == "0,1\n"
+    assert modality.encode(values[0]) == "0,1\n2,3\n4,5\n"
+
+
+def test_places_move_with_the_picture_that_they_follow_and_come_back():
+    modality = series(channels=4, length=None, follows="video", std=[2])
+    mirrored = Geometry.identity((20, 10)).then(torch.tensor([[-1, 0, 10], [0, 0.5, 0]], dtype=torch.float64), (10, 10))
+    moved = modality.follow(modality.decode(READINGS.reshape(2, 4)), mirrored)
+    assert (moved * 2).T.tolist() == [[10, 0.5, 8, 1.5], [6, 2.5, 4, 3.5]], "x and y of two places in turn"
+    assert modality.encode(modality.put_back(moved, mirrored)) == "0,1,2,3\n4,5,6,7\n"
+    with pytest.raises(ValueError, match="even"):
+        Series.Config(channels=3, follows="video")
 
 
 HOSTILE = {

@@ -16,7 +16,7 @@ from av.video.reformatter import VideoReformatter
 from sensorium import Batch, MediaError, Padded
 from sensorium.builtin.encoders.convnet import ConvNet
 from sensorium.builtin.encoders.frames import Frames
-from sensorium.builtin.modalities.video import Video
+from sensorium.builtin.modalities.video import Footage, Footages, Video
 from sensorium.contracts.data import map_tensors
 
 
@@ -308,3 +308,54 @@ def test_each_frame_is_seen_by_itself():
     mask = torch.tensor([[True, True, False], [True, True, True]])
     masked = encoder(Padded(frames, mask))
     assert torch.allclose(masked.pooled[0], features.tokens[0, :2].mean(0), atol=1e-6)
+
+
+def test_sound_goes_into_the_file_in_step_with_the_frames():
+    clicks = torch.zeros(1, 16000)
+    clicks[0, [4000, 9000]] = 0.9
+    modality = video(channels=3, size=64, frame_rate=10, sample_rate=16000)
+    made = modality.encode(Footage(torch.zeros(10, 3, 64, 64), clicks))
+    assert made == modality.encode(Footage(torch.zeros(10, 3, 64, 64), clicks)), "the same bytes each time"
+    again = modality.decode(made)
+    assert again.frames.shape == (10, 3, 64, 64)
+    assert again.sound.shape == (1, 16000)
+    loud = again.sound[0].abs()
+    assert abs(int(loud[:6500].argmax()) - 4000) < 32
+    assert abs(int(loud[6500:].argmax()) + 6500 - 9000) < 32, "two milliseconds"
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(8000, 8000), (10000, 11025), (96000, 48000)])
+def test_sound_at_any_rate_becomes_one_that_files_have(rate, wanted):
+    tone = torch.sin(torch.arange(rate) / rate * 2 * math.pi * 440)[None] / 2
+    made = video(sample_rate=rate, frame_rate=10).encode(Footage(torch.zeros(10, 1, 16, 16), tone))
+    with av.open(io.BytesIO(made)) as container:
+        assert container.streams.audio[0].rate == wanted
+    heard = video(sample_rate=8000, frame_rate=10).decode(made).sound[0, 1000:7000]
+    spectrum = torch.fft.rfft(heard * torch.hann_window(6000)).abs()
+    assert int(spectrum.argmax()) == 330, "440 Hz of 6,000 samples at 8,000 Hz"
+
+
+def test_of_a_batch_each_film_ends_with_its_frames():
+    sound = torch.zeros(2, 1, 8000)
+    mask = torch.arange(10) < torch.tensor([[10], [4]])
+    films = Footages(torch.zeros(2, 10, 1, 16, 16), mask, sound)
+    modality = video(frame_rate=10, sample_rate=8000)
+    again = modality.decode(modality.encode(map_tensors(films, lambda tensor: tensor[1])))
+    assert (len(again.frames), again.sound.shape[1]) == (4, 3200)
+
+
+def test_without_sound_a_file_has_none():
+    with av.open(io.BytesIO(video(sample_rate=8000).encode(torch.zeros(3, 1, 16, 16)))) as container:
+        assert not container.streams.audio
+
+
+def test_geometry_is_where_the_parts_of_a_frame_go():
+    modality = video(size=(10, 10), region=[0.5, 0.0, 1.0, 1.0])
+    frames = np.zeros((1, 20, 60), np.uint8)
+    frames[0, 4, 45] = 255  # of the right half, 20 x 30, the middle 20 columns are kept: from 35
+    value = modality.decode((frames, 25))
+    made, placed = modality.transform(value, None).frames[0, 0], modality.geometry(value, None)
+    assert (placed.given, placed.seen) == ((20, 60), (10, 10))
+    x, y = placed.places(torch.tensor([45.5, 4.5], dtype=torch.float64)).tolist()
+    assert (x, y) == pytest.approx((5.25, 2.25))
+    assert made.argmax().item() == 10 * int(y) + int(x)

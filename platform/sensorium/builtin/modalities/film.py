@@ -21,6 +21,9 @@ from sensorium.builtin.modalities.source import readable
 FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,obu,ivf,vc1,mjpeg,gif,flv,asf,ogg,mxf,nut,dv"
 """FFmpeg's names of what is read: none is a playlist, which could name any other file."""
 
+AAC = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+"""Samples a second that AAC has; others are brought to the next one."""
+
 STEP = 0.02
 """Seconds by which sound may come too early or too late before it counts as a gap; times are rounded."""
 
@@ -249,10 +252,19 @@ def _put(sound: NDArray[np.float32], pieces: Iterable[Any], place: int) -> int:
     return place
 
 
-def write(frames: NDArray[np.uint8], rate: float) -> bytes:
-    """Returns frames (T, H, W, 3) as MP4 (H.264); sides are rounded up to even numbers.
+def write(
+    frames: NDArray[np.uint8], rate: float, sound: NDArray[np.float32] | None = None, sample_rate: int | None = None
+) -> bytes:
+    """Returns frames (T, H, W, 3) as MP4 (H.264), and their sound (AAC); sides are rounded up to even numbers.
 
     Small frames are enlarged by a whole number, so that a person sees something.
+
+    Args:
+        frames: The frames.
+        rate: Of them a second.
+        sound: (S,) in [-1, 1], from the beginning of the first frame; what is louder is clipped. Without samples the
+            file has no sound.
+        sample_rate: Samples a second.
     """
     import av
 
@@ -267,7 +279,18 @@ def write(frames: NDArray[np.uint8], rate: float) -> bytes:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000), options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
+        heard = None
+        if sound is not None and len(sound) and sample_rate is not None:
+            samples = np.ascontiguousarray(np.clip(sound, -1, 1)[None], np.float32)
+            spoken = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            spoken.sample_rate, spoken.pts, spoken.time_base = sample_rate, 0, Fraction(1, sample_rate)
+            allowed = [each for each in AAC if each >= sample_rate] or AAC[-1:]
+            heard = container.add_stream("aac", rate=allowed[0], layout="mono")
+            heard.bit_rate = 96_000
         for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
         container.mux(stream.encode(None))
+        if heard is not None:
+            container.mux(heard.encode(spoken))
+            container.mux(heard.encode(None))
     return buffer.getvalue()

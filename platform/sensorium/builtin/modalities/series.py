@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from sensorium import MediaError, Modality
+from sensorium import Geometry, MediaError, Modality, Padded
 from sensorium.builtin.modalities import npy
 from sensorium.builtin.modalities.source import opened, readable
 
@@ -28,14 +28,13 @@ COPIES = 4
 
 
 class Series(Modality):
-    """A fixed number of readings of several channels, as a picture of one row for encoders of pictures.
+    """Readings of several channels: a fixed number, as a picture of one row for encoders of pictures, or each its own.
 
     An inertial sensor (IMU) has six channels: acceleration along three axes, in m/s², then rotation about them,
     in rad/s. A file holds a line for each reading with a number for each channel (CSV, perhaps with a first line of
-    names), or an array (N, C) in NumPy's format.
+    names), or an array (N, C) in NumPy's format. Without `length` a batch is Padded (B, C, T).
     """
 
-    form = "image"
     media_type = "text/csv"
     accepts: ClassVar[tuple[str, ...]] = ("text/csv",)
     limits = ("max_readings",)
@@ -47,8 +46,12 @@ class Series(Modality):
         channels: int
         """Numbers in a reading."""
 
-        length: int
-        """Readings: longer ones give their middle, in training any stretch; shorter ones rest at the mean."""
+        length: int | None = None
+        """Readings: longer ones give their middle, in training any stretch; shorter ones rest at the mean. None keeps
+        each one's own."""
+
+        follows: str | None = None
+        """Field of a picture or video whose pixels they are places in, x and y in turn: each reading moves with it."""
 
         mean: list[float] = field(default_factory=lambda: [0.0])
         """Subtracted from readings, in their own unit: one number, or one for each channel."""
@@ -60,19 +63,23 @@ class Series(Modality):
         """Readings in a file above which it is refused."""
 
         def __post_init__(self) -> None:
-            if min(self.channels, self.length, self.max_readings) < 1:
+            if min(self.channels, self.length or 1, self.max_readings) < 1 or self.length == 0:
                 raise ValueError("channels, length and max_readings are at least 1.")
             for name in ("mean", "std"):
                 if len(getattr(self, name)) not in (1, self.channels):
                     raise ValueError(f"{name} holds one number, or one for each of the {self.channels} channels.")
             if min(self.std) <= 0:
                 raise ValueError("std is above 0.")
+            if self.follows is not None and self.channels % 2:
+                raise ValueError("Places have two channels each: with follows, channels is even.")
 
     config: Series.Config
 
     def __init__(self, config: Series.Config) -> None:
         super().__init__(config)
-        self.shape = (config.channels, 1, config.length)
+        self.follows = config.follows
+        self.form = "image" if config.length else "series"
+        self.shape = (config.channels, 1, config.length) if config.length else (config.channels, None)
         self.mean, self.std = (torch.tensor(each).view(-1, 1, 1) for each in (config.mean, config.std))
 
     def decode(self, raw: Any) -> Tensor:
@@ -112,7 +119,12 @@ class Series(Modality):
         return 0
 
     def transform(self, value: Tensor, random: Generator | None) -> Tensor:
-        """Returns (C, 1, T), scaled; where the series is longer, any stretch of it if `random` is given."""
+        """Returns (C, 1, T), scaled; where the series is longer, any stretch of it if `random` is given.
+
+        Without `length` it returns (C, N).
+        """
+        if self.config.length is None:
+            return (value - self.mean[:, 0]) / self.std[:, 0]
         spare = value.shape[1] - self.config.length
         start = max(0, spare) // 2
         if random is not None and spare > 0:
@@ -121,18 +133,38 @@ class Series(Modality):
         scaled = (kept - self.mean) / self.std
         return F.pad(scaled, (0, self.config.length - scaled.shape[2]))
 
-    def collate(self, values: Sequence[Tensor]) -> Tensor:
-        """Returns (B, C, 1, T)."""
-        return torch.stack(list(values))
+    def follow(self, value: Tensor, geometry: Geometry) -> Tensor:
+        """Returns what `transform` does of places that have moved with a picture."""
+        places = value.T.reshape(-1, self.config.channels // 2, 2)
+        return self.transform(geometry.places(places).flatten(1).T, None)
 
-    def encode(self, value: Tensor) -> str:
-        """Returns the readings of (C, 1, T), a line for each, in their own unit."""
-        readings = (value.detach().cpu().float() * self.std + self.mean)[:, 0].T
+    def put_back(self, value: Tensor | Padded, geometry: Geometry) -> Tensor:
+        """Returns places as they lie on the picture that was sent, scaled."""
+        return self.follow(self._unscaled(value), geometry.inverse())
+
+    def collate(self, values: Sequence[Tensor]) -> Tensor | Padded:
+        """Returns (B, C, 1, T), or without `length` Padded (B, C, T)."""
+        if self.config.length is not None:
+            return torch.stack(list(values))
+        lengths = torch.tensor([value.shape[1] for value in values])
+        longest = int(lengths.max())
+        data = torch.stack([F.pad(value, (0, longest - value.shape[1])) for value in values])
+        return Padded(data, torch.arange(longest) < lengths[:, None])
+
+    def encode(self, value: Tensor | Padded) -> str:
+        """Returns the readings of (C, 1, T), or (C, N), or of a row of Padded, a line for each, in their own unit."""
+        readings = self._unscaled(value).T
         return "".join(",".join(f"{number:.6g}" for number in reading) + "\n" for reading in readings.tolist())
 
     def example(self, random: Generator) -> bytes:
         """Returns readings around the mean."""
-        return self.encode(torch.randn(self.config.channels, 1, self.config.length, generator=random)).encode()
+        length = self.config.length or int(torch.randint(10, 21, (), generator=random))
+        return self.encode(torch.randn(self.config.channels, length, generator=random)).encode()
+
+    def _unscaled(self, value: Tensor | Padded) -> Tensor:
+        """Returns (C, N) in the unit of the readings."""
+        rows = value.data[:, value.mask] if isinstance(value, Padded) else value
+        return rows.detach().cpu().float().reshape(self.config.channels, -1) * self.std[:, 0] + self.mean[:, 0]
 
     def _read(self, file: BinaryIO, name: str) -> NDArray[Any]:
         most = self.config.max_readings

@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from sensorium import MediaError, Modality
+from sensorium import Geometry, MediaError, Modality
 from sensorium.builtin.modalities import film
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.source import opened
@@ -158,13 +158,20 @@ class Video(Modality):
     def transform(self, value: Footage, random: Generator | None) -> Footage:
         """Returns frames (T, C, H, W), cropped, resized and normalised, and the sound (1, S)."""
         frames, sound = self._window(value)
-        if self.config.region:
-            left, top, right, bottom = self.config.region
-            height, width = frames.shape[2:]
-            rows = slice(int(top * height), max(int(top * height) + 1, int(bottom * height)))
-            frames = frames[:, :, rows, int(left * width) : max(int(left * width) + 1, int(right * width))]
-        frames = _resized(frames, self.frame.size)
+        rows, columns = self._kept(*frames.shape[2:])
+        frames = _resized(frames[:, :, rows, columns], self.frame.size)
         return Footage((frames - self.frame.mean) / self.frame.std, sound)
+
+    def geometry(self, value: Footage, random: Generator | None) -> Geometry:
+        """Returns where `transform` puts the parts of a frame, the same for all of them."""
+        height, width = value.frames.shape[2:]
+        rows, columns = self._kept(height, width)
+        down, across = (
+            self.frame.size[0] / (rows.stop - rows.start),
+            self.frame.size[1] / (columns.stop - columns.start),
+        )
+        matrix = [[across, 0, -across * columns.start], [0, down, -down * rows.start]]
+        return Geometry.identity((height, width)).then(torch.tensor(matrix, dtype=torch.float64), self.frame.size)
 
     def collate(self, values: Sequence[Footage]) -> Footages:
         """Returns frames (B, T, C, H, W) and sound (B, 1, S), with zeros after the end of each."""
@@ -174,11 +181,26 @@ class Video(Modality):
         sound = torch.stack([F.pad(v.sound, (0, samples - v.sound.shape[1])) for v in values])
         return Footages(data, torch.arange(longest) < lengths[:, None], sound)
 
-    def encode(self, value: Footage | Tensor) -> bytes:
-        """Returns normalised frames (T, C, H, W) as MP4 without sound; what lies outside the range is clipped."""
-        frames = (value if isinstance(value, Tensor) else value.frames).detach().cpu().float()
-        pixels = (frames * self.frame.std + self.frame.mean).clamp(0, 1).mul(255).round().byte()
-        return film.write(pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy(), self.config.frame_rate)
+    def encode(self, value: Footage | Footages | Tensor) -> bytes:
+        """Returns normalised frames as MP4, with their sound if there is any; what lies outside the range is clipped.
+
+        Args:
+            value: Frames (T, C, H, W), or a Footage, or a row of Footages, whose frames end with its mask.
+        """
+        if isinstance(value, Footage):
+            frames, sound = value.frames, value.sound
+        elif isinstance(value, Footages):
+            count = int(value.mask.sum())
+            frames, sound = value.data[:count], value.sound[:, : round(count * value.sound.shape[1] / len(value.data))]
+        else:
+            frames, sound = value, torch.zeros(1, 0)
+        pixels = (frames.detach().cpu().float() * self.frame.std + self.frame.mean).clamp(0, 1).mul(255).round().byte()
+        return film.write(
+            pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy(),
+            self.config.frame_rate,
+            sound[0].detach().cpu().float().numpy(),
+            self.config.sample_rate,
+        )
 
     def example(self, random: Generator) -> bytes:
         """Returns an MP4 of a few spots that change, as long as a video, or half a second."""
@@ -207,6 +229,16 @@ class Video(Modality):
         chosen = ((torch.arange(count) + 0.01) * (float(rate) / self.config.frame_rate)).long()
         return pixels[chosen.clamp(max=len(pixels) - 1)].expand(-1, self.config.channels, -1, -1)
 
+    def _kept(self, height: int, width: int) -> tuple[slice, slice]:
+        """Returns the rows and columns that are kept: of the region, the middle of the aspect of `size`."""
+        left, top, right, bottom = self.config.region or (0.0, 0.0, 1.0, 1.0)
+        first, start = int(top * height), int(left * width)
+        height, width = max(1, int(bottom * height) - first), max(1, int(right * width) - start)
+        aspect = self.frame.size[1] / self.frame.size[0]
+        rows, columns = max(1, round(min(height, width / aspect))), max(1, round(min(width, height * aspect)))
+        first, start = first + (height - rows) // 2, start + (width - columns) // 2
+        return slice(first, first + rows), slice(start, start + columns)
+
     def _window(self, value: Footage) -> tuple[Tensor, Tensor]:
         frames, sound = value.frames, value.sound
         if self.length is None or len(frames) == self.length:
@@ -226,12 +258,7 @@ def _countable(number: Any) -> bool:
 
 
 def _resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Returns the middle of frames (T, C, h, w) at a size, as floats in [0, 1]."""
-    height, width = frames.shape[2:]
-    aspect = size[1] / size[0]
-    rows, columns = round(min(height, width / aspect)), round(min(width, height * aspect))
-    top, left = (height - rows) // 2, (width - columns) // 2
-    frames = frames[:, :, top : top + max(1, rows), left : left + max(1, columns)]
+    """Returns frames (T, C, h, w) at a size, as floats in [0, 1]."""
     if tuple(frames.shape[2:]) != tuple(size):
         frames = F.interpolate(frames, size, mode="bicubic", antialias=True)
     return frames.float() / 255
