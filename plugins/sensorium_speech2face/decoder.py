@@ -46,7 +46,9 @@ class FaceDecoder(nn.Module):
         height, side, times = *image.size, 0
         if height != side or side % 2:
             raise UserError(
-                f"Pictures of {height} x {side} cannot be drawn.", "A square of an even side was expected.", "Set `size`."
+                f"Pictures of {height} x {side} cannot be drawn.",
+                "A square of an even side was expected.",
+                "Set `size`.",
             )
         while side % 2 == 0 and side > 5:
             side, times = side // 2, times + 1

@@ -1,21 +1,25 @@
-"""The best linear map from one vector to another: what the voice encoder is compared with, and what reads faces.
+"""The best linear map: what the voice encoder is compared with, and what reads drawn faces.
 
-Shapes: B samples, X channels of what is given, Y of what is expected.
+Shapes: B samples, S samples of sound, F bins, X channels of what is given, Y of what is expected.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from sensorium import workers
-
-RIDGE = 1e-3
-"""Added to the variances of what is given, as a share of their mean, so that few samples have a solution too."""
+from sensorium import Padded, workers
+from sensorium.ops.spectra import Spectra
 
 
 class LeastSquares(nn.Module):
     """A linear map with an offset. Until it is fitted it answers 0.
+
+    Args:
+        given: X.
+        expected: Y.
+        ridge: Added to the variances of what is given, as a share of their mean: few samples have a solution too.
 
     Attributes:
         weight: (X + 1, Y), the last row is the offset.
@@ -23,10 +27,10 @@ class LeastSquares(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, given: int, expected: int) -> None:
+    def __init__(self, given: int, expected: int, ridge: float) -> None:
         super().__init__()
         self.register_buffer("weight", torch.zeros(given + 1, expected))
-        self._moments = torch.zeros(0)
+        self.ridge, self._moments = ridge, torch.zeros(0)
 
     def begin(self) -> None:
         """Forgets the samples."""
@@ -46,14 +50,28 @@ class LeastSquares(nn.Module):
         inner, cross = moments[:size, :size], moments[:size, size:]
         count, sums = inner[-1, -1], inner[-1, :-1]
         spread = (inner.diagonal()[:-1] - sums.square() / count).mean()
-        ridge = torch.full((size,), float(RIDGE), dtype=torch.float64, device=inner.device) * spread
-        ridge[-1] = 0  # the offset is free
-        self.weight.copy_(torch.linalg.solve(inner + ridge.diag(), cross))
+        ridge = torch.eye(size).to(inner) * self.ridge * spread
+        ridge[-1, -1] = 0  # the offset is free
+        self.weight.copy_(torch.linalg.solve(inner + ridge, cross))
         self._moments = torch.zeros(0)
 
     def forward(self, given: Tensor) -> Tensor:
         """Returns what is expected (B, Y)."""
         return _extended(given) @ self.weight
+
+
+def mean_spectrum(sound: Padded, n_fft: int) -> Tensor:
+    """Returns the logarithm of the mean power in each bin (B, F), around its own mean: how loud it is does not count.
+
+    Args:
+        sound: Waveforms (B, 1, S).
+        n_fft: Samples of a window; F is half of them and one.
+    """
+    # Silence at the end, and what stands for it in a batch, adds no power to any bin.
+    wave = F.pad(sound.data[:, 0], (0, n_fft))
+    power = Spectra(n_fft, n_fft // 4, 1.0).compressed(wave).abs().square().sum(2)
+    level = (power + 1e-6 * power.mean(1, keepdim=True) + 1e-12).log()
+    return level - level.mean(1, keepdim=True)
 
 
 def _extended(given: Tensor) -> Tensor:

@@ -22,9 +22,13 @@ TOP = (1, 5, 10)
 
 
 def agreement(rows: Rows, attributes: Sequence[str], gallery: int) -> dict[str, float]:
-    """Returns `r1`, `r5`, `r10` and `median_rank` of `voice`, and with `linear_` before them of the linear map;
-    `cosine` to the true feature and `error` of the pixels, from 0 to 1, with `linear_` and `mean_` beside them, and
-    `decoder_error`; and of each attribute the correlation `r_<name>`, and `real_r_<name>` read of real pictures.
+    """Returns how often the face is found, how far it is off, and how its attributes agree with the real ones.
+
+    `r1`, `r5`, `r10` (shares) and `median_rank`: the place of the face in its gallery. `cosine`: to its true feature.
+    `error`: of the pixels drawn, from 0 to 1. With `linear_` before them they are those of the linear map in place of
+    the voice encoder, with `mean_` of the mean face; `decoder_error` is that of what is drawn of the true feature.
+    `r_<attribute>`: correlation of what is read of the drawn face with the truth; `real_r_<attribute>`: of what is
+    read of the real picture.
 
     Args:
         rows: Of a split.
@@ -41,7 +45,9 @@ def agreement(rows: Rows, attributes: Sequence[str], gallery: int) -> dict[str, 
         found |= {f"{prefix}cosine": _mean(cosine), f"{prefix}error": _mean(rows[f"error.{kind}"])}
     found["decoder_error"] = _mean(rows["error.face"])
     for name in attributes:
-        found |= {f"{what}_{name}": correlation(rows[f"{what}.{name}"], rows[f"true.{name}"]) for what in ("r", "real_r")}
+        found |= {
+            f"{what}_{name}": correlation(rows[f"{what}.{name}"], rows[f"true.{name}"]) for what in ("r", "real_r")
+        }
     return found
 
 

@@ -24,10 +24,9 @@ from sensorium.builtin.modalities.number import Number
 from sensorium.builtin.modalities.vector import Vector
 from sensorium_speech2face import measures, report
 from sensorium_speech2face.decoder import FaceDecoder
-from sensorium_speech2face.linear import LeastSquares
-from sensorium_speech2face.spectrum import mean_spectrum
+from sensorium_speech2face.linear import LeastSquares, mean_spectrum
 
-WINDOW = 512
+WINDOW = 256
 """Samples of a window of the mean spectrum, which the linear map hears."""
 
 
@@ -80,7 +79,9 @@ class Speech2Face(Task):
             )
         audio = modalities.get(config.audio)
         if not isinstance(audio, Audio) or audio.form != "waveform":
-            raise UserError(f"{config.audio!r} is not a waveform.", hint=f"Set modalities.{config.audio}.view=waveform.")
+            raise UserError(
+                f"{config.audio!r} is not a waveform.", hint=f"Set modalities.{config.audio}.view=waveform."
+            )
         if wrong := [name for name in config.attributes if not isinstance(modalities.get(name), Number)]:
             raise UserError(f"The attribute {wrong[0]!r} is not a number.", f"Set modalities.{wrong[0]}=number.")
         self.face: Task = config.face.build(modalities)
@@ -88,8 +89,8 @@ class Speech2Face(Task):
         self.voice: Encoder = config.voice.build(audio)
         self.join = nn.Linear(self.voice.dim, eyes.dim)
         self.decoder = FaceDecoder(config.decoder, eyes.dim, shown)
-        self.reader = LeastSquares(eyes.dim, len(config.attributes))
-        self.linear = LeastSquares(WINDOW // 2 + 1, eyes.dim)
+        self.reader = LeastSquares(eyes.dim, len(config.attributes), 1e-3)
+        self.linear = LeastSquares(WINDOW // 2 + 1, eyes.dim, 0.1)
         self.register_buffer("mean", torch.zeros(eyes.dim + 1))
         self.inputs = {config.audio: audio, config.image: image}
         self.optional = frozenset(self.inputs)
@@ -208,7 +209,9 @@ class Speech2Face(Task):
         rows |= {f"error.{kind}": ((each - shown) * off).abs().mean((1, 2, 3)) for kind, each in drawn.items()}
         truth, read, real = self.attributes(batch), self.reader(self.see(drawn["voice"])), self.reader(self.see(shown))
         for column, name in enumerate(self.config.attributes):
-            rows |= {f"{what}.{name}": each[:, column] for what, each in (("true", truth), ("r", read), ("real_r", real))}
+            rows |= {
+                f"{what}.{name}": each[:, column] for what, each in (("true", truth), ("r", read), ("real_r", real))
+            }
         return rows
 
     def metrics(self, rows: Rows) -> dict[str, float]:

@@ -73,11 +73,16 @@ class VoiceEncoder(Encoder):
             )
         self.spectra = Spectra(config.n_fft, config.hop_length, config.power, "hann", config.win_length)
         groups, last = config.widths, len(config.widths) - 1
-        plan = [(width, 2 if at == last and nth else 1) for at, group in enumerate(groups) for nth, width in enumerate(group)]
+        plan = [
+            (width, 2 if at == last and nth else 1)
+            for at, group in enumerate(groups)
+            for nth, width in enumerate(group)
+        ]
         widths = [2, *(width for width, _ in plan)]
         strides = [stride for _, stride in plan]
         self.layers = nn.ModuleList(
-            Layer(below, above, config.taps, stride) for (below, above), stride in zip(pairwise(widths), strides, strict=True)
+            Layer(below, above, config.taps, stride)
+            for (below, above), stride in zip(pairwise(widths), strides, strict=True)
         )
         ends = [sum(map(len, groups[: at + 1])) - 1 for at in range(last)]
         self.pooled = frozenset(ends)
@@ -119,8 +124,9 @@ class Layer(nn.Module):
     def forward(self, grid: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Returns grid (B, C, F, T) and which of its frames are real (B, T)."""
         grid, real = self.conv(F.pad(grid, self.around)), real[:, :: self.stride]
-        there = real[:, None, None]
+        there = real[:, None, None].to(grid)
         count = (real.sum(1) * grid.shape[1] * grid.shape[2])[:, None, None, None]
-        off = (grid - (grid * there).sum((1, 2, 3), keepdim=True) / count) * there
-        deviation = (off.square().sum((1, 2, 3), keepdim=True) / count + EPSILON).sqrt()
-        return F.relu(off / deviation * self.scale + self.shift) * there, real
+        grid = grid * there
+        mean, square = (each.sum((1, 2, 3), keepdim=True) / count for each in (grid, grid.square()))
+        gain = self.scale * (square - mean.square() + EPSILON).rsqrt()
+        return F.relu(grid * gain + (self.shift - mean * gain)) * there, real
