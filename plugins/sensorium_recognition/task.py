@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Batch, Encoder, Modality, NamedModules, Rows, Split, Task, UserError
+from sensorium import Batch, Encoder, Features, Modality, NamedModules, Rows, Split, Task, UserError
 from sensorium.builtin.looking import seen
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.tags import Tags
@@ -72,8 +72,13 @@ class Recognition(Task):
 
     def logits(self, seen: Tensor) -> dict[str, Tensor]:
         """Returns target -> logits (B, C) of what the input's modality collated, or of pictures that were made."""
-        pooled = self.encoder(seen).pooled
-        return {name: head(pooled) for name, head in self.heads.items()}
+        return self.logits_of(self.config.input, self.encoder(seen))
+
+    def logits_of(self, field: str, features: Features) -> dict[str, Tensor]:
+        """Returns target -> logits (B, C) of features of the input."""
+        if field != self.config.input:
+            return dict(super().logits_of(field, features))
+        return {name: head(features.pooled) for name, head in self.heads.items()}
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns for each target the loss of each sample (B,), in nats; for tags their mean."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium_separation.spectra import TINY, expanded
+from sensorium.ops.spectra import TINY, expanded
 
 SLOPES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 """How steeply a gate may turn from one speaker to the other, in deviations of what is seen of the mouths."""

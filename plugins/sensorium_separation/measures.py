@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sensorium import Rows
 from sensorium.ops.audio import sdr, si_sdr
+from sensorium.ops.spectra import Spectra
 from sensorium_separation.masks import binary_mask, complex_mask, frame_mask, gates, ratio_mask
-from sensorium_separation.spectra import Spectra
 
 
 class Separated(NamedTuple):

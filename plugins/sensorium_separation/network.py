@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium import Config
-from sensorium_separation.spectra import frames
+from sensorium.ops.spectra import frames
 
 
 class VisualStream(Config):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sensorium import Rows, Split
 from sensorium.ops.plots import figure, png
-from sensorium_separation.spectra import Spectra
+from sensorium.ops.spectra import Spectra
 
 NAMES = ("mixture", "voice a, separated", "voice b, separated", "voice a", "voice b")
 

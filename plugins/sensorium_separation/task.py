@@ -15,11 +15,11 @@ from torch import Tensor
 
 from sensorium import Batch, Encoder, Modality, Rows, Split, Task, UserError
 from sensorium.builtin.modalities.audio import Audio
+from sensorium.ops.spectra import TINY, Spectra
 from sensorium_separation.masks import darkness
 from sensorium_separation.measures import Separated, metrics, rows
 from sensorium_separation.network import AudioStream, Joining, Joint, Listening, VisualStream, Watching, in_step
 from sensorium_separation.report import examples, plots
-from sensorium_separation.spectra import TINY, Spectra
 
 LETTERS = ("a", "b")
 

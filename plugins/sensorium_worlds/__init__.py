@@ -18,6 +18,7 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_sounding": "sensorium_worlds.sounding:DigitsSounding",
         "digits_spoken": "sensorium_worlds.spoken:DigitsSpoken",
         "digits_talking": "sensorium_worlds.talking:DigitsTalking",
+        "people": "sensorium_worlds.people:People",
     }
 
 

@@ -103,6 +103,12 @@ def imagebind(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     close(answer["digit"], rows["logits.digit"].softmax(-1))
 
 
+def speech2face(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    for name in ("audio", "image"):
+        close(answer[f"{name}_embedding"], rows[f"embedding.{name}"])
+    close(answer["face"], rows["face"])
+
+
 def localization(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     for box, heat in zip(answer["box"].data[:, 0].tolist(), rows["heat"], strict=True):
         assert box == (around(heat >= task.threshold) or [0.0] * 4)
@@ -132,6 +138,7 @@ ROWS_SAY: dict[str, Check] = {
     "show_and_tell": caption,
     "show_attend_and_tell": attention,
     "soundnet": soundnet,
+    "speech2face": speech2face,
     "tagging": tagging,
     "text2image": drawn,
     "vqa": vqa,

@@ -39,6 +39,7 @@ from sensorium_recipes.recipe1m import Recipe1M
 from sensorium_recipes.recipe_lines import RecipeLines
 from sensorium_separation.grid import GridMixtures
 from sensorium_soundnet.flickr import FlickrSounds
+from sensorium_speech2face.layouts import AVSpeech, TalkingFaces, VoxCeleb
 from sensorium_tagging.coco import CocoCategories
 from sensorium_text2image.photographs import DescribedPhotographs
 from sensorium_word2vec.corpora import PlainText, Wikipedia
@@ -120,6 +121,9 @@ READ = {
     "vgg_ss": lambda: VGGSoundSource.Config(root="~/x").build().open("test"),
     "grid_faces": lambda: GridFaces.Config(root="~/x").build().open("train"),
     "lrs_faces": lambda: LRSFaces.Config(root="~/x").build().open("train"),
+    "avspeech": lambda: AVSpeech.Config(root="~/x").build().open("train"),
+    "voxceleb": lambda: VoxCeleb.Config(root="~/x").build().open("train"),
+    "talking_faces": lambda: TalkingFaces.Config(root="~/x").build().open("train"),
     "recipe1m": lambda: Recipe1M.Config(root="~/x").build().open("train"),
     "recipe_lines": lambda: RecipeLines.Config(root="~/x").build().open("train"),
     "coco_categories": lambda: CocoCategories.Config(root="~/x").build().open("train"),

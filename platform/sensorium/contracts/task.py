@@ -203,6 +203,22 @@ class Task(Component, nn.Module):
             "Take `clip`.",
         )
 
+    def logits_of(self, field: str, features: Features) -> Mapping[str, Tensor]:
+        """Returns what the task tells of features of a field: output -> logits (B, C), for another task.
+
+        Args:
+            field: Whose encoder the features come from.
+            features: With `pooled`: what `encoder_of(field)` returned, or what another network made in its likeness.
+
+        Raises:
+            UserError: The task tells no classes.
+        """
+        raise UserError(
+            f"The task {type(self).__name__} tells no classes of features of {field!r}.",
+            "A task was expected whose `logits_of` does.",
+            "Take `recognition`.",
+        )
+
     def alone(self, outputs: Any, batch: Batch) -> Alone:
         """Returns what each input says without the others, for methods that balance modalities.
 

@@ -19,12 +19,12 @@ from sensorium.builtin.datasets.grid import Clip
 from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.video import Video
 from sensorium.errors import MediaError, UserError
+from sensorium.ops.spectra import Spectra
 from sensorium_separation.grid import GridMixtures, Pairs
 from sensorium_separation.masks import binary_mask, complex_mask, darkness, frame_mask, gates, ratio_mask
 from sensorium_separation.measures import Separated, means, rows
 from sensorium_separation.measures import metrics as measured
 from sensorium_separation.network import Joining, Joint, VisualStream, Watching
-from sensorium_separation.spectra import Spectra, frames
 
 BRIEF = ("dataset.train=16", "dataset.held_out=8")
 
@@ -48,34 +48,6 @@ def exchanged(batch):
     fields = dict(batch.fields)
     fields["face_a"], fields["face_b"] = fields["face_b"], fields["face_a"]
     return Batch(batch.samples, fields)
-
-
-def test_compression_worked_out_by_hand():
-    """The phase stays, the magnitude is raised to 0.3, and nothing stays nothing."""
-    spectra = Spectra(8, 4, 0.3)
-    wave = torch.zeros(32)
-    wave[16] = 1.0
-    plain = torch.stft(wave, 8, 4, window=torch.hann_window(8), return_complex=True)
-    compressed = spectra.compressed(wave)
-    loud = plain.abs() > 1e-6
-    assert torch.allclose(compressed.abs()[loud], plain.abs()[loud] ** 0.3, atol=1e-5)
-    assert torch.allclose(compressed.angle()[loud], plain.angle()[loud], atol=1e-5)
-    assert not compressed[~loud].abs().any()
-
-
-@pytest.mark.parametrize("window", ["hann", "hamming"])
-@pytest.mark.parametrize("win_length", [None, 256, 250])
-def test_there_and_back(window, win_length):
-    spectra = Spectra(256, 100, 0.3, window, win_length)
-    wave = torch.randn(2, 3, 8000)
-    assert torch.allclose(spectra.sound(spectra.compressed(wave), 8000), wave, atol=1e-4)
-
-
-def test_a_shorter_window_stands_in_the_middle_of_the_transform():
-    wave = torch.randn(800)
-    found = Spectra(256, 80, 1.0, "hamming", 200).compressed(wave)
-    piece = wave[400 - 100 : 400 + 100] * torch.hamming_window(200)
-    assert torch.allclose(found[:, 5].abs(), torch.fft.rfft(piece, 256).abs(), atol=1e-4)
 
 
 def test_ideal_masks_give_back_what_they_can():
@@ -164,16 +136,6 @@ def test_each_moment_sees_its_video_frame(samples, hop, count, wanted):
     watching = Watching(VisualStream(channels=1, dilations=[]), 1)
     seen = watching(torch.arange(float(count)).view(1, count, 1), samples, hop)
     assert seen.flatten().tolist() == wanted
-
-
-@pytest.mark.parametrize(("hop", "samples"), [(128, 8000), (128, 8063), (128, 8064), (100, 999), (64, 8063)])
-def test_no_click_ends_a_sound_whatever_its_length(hop, samples):
-    random = torch.Generator().manual_seed(0)
-    spectra = Spectra(256, hop, 0.3)
-    compressed = spectra.compressed(0.1 * torch.randn(4, samples, generator=random))
-    assert compressed.shape[2] == frames(samples, hop)
-    sound = spectra.sound(compressed * (1 + 0.2 * torch.randn(compressed.shape, generator=random)), samples)
-    assert sound[:, -8:].abs().max() < 2 * sound[:, :-64].abs().max()
 
 
 def test_both_faces_pass_through_the_same_stream(assembly):

@@ -1,9 +1,9 @@
-"""Complex spectrograms, their compression by a power, and masks on them.
+"""Complex spectrograms, compressed by a power, and the way back to sound.
 
-The network works on compressed spectrograms |X|^p exp(i arg X), p = 0.3 (Ephrat et al. 2018, 3.2);
-a mask multiplies the compressed mixture, so that no gradient passes through a power near 0.
+Networks work on compressed spectrograms |X|^p exp(i arg X), p = 0.3 (A. Ephrat et al., Looking to Listen at the
+Cocktail Party, SIGGRAPH 2018, section 3.2), in which faint parts of speech weigh as much as loud ones.
 
-Shapes: B mixtures, N speakers, S samples, F bins, T frames.
+Shapes: ... any leading dimensions, S samples, F bins, T frames.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def frames(samples: int, hop: int) -> int:
 
 
 def expanded(compressed: Tensor, power: float) -> Tensor:
-    """Returns the spectrogram that was compressed by a power."""
+    """Returns the spectrogram (..., F, T) that was compressed by a power."""
     # The magnitude without its root: the gradient of abs() at 0 is none.
     size = compressed.real.square() + compressed.imag.square()
     return compressed * (size + TINY**2) ** ((1 / power - 1) / 2)
