@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,7 @@ class Image2Speech(Task):
     """Says aloud what a picture shows. No text, and no label, comes between."""
 
     exportable = False  # what is said follows from the sample's id, which is not a tensor
+    probe: ClassVar[Mapping[str, Any]] = {"dataset.sources.pairs.who": "voice"}  # one voice is learnt sooner
 
     class Config(Task.Config):
         """The parts, their sizes, and how units are drawn."""
@@ -108,7 +109,8 @@ class Image2Speech(Task):
             raise UserError(f"{config.seconds} s hold no step.", f"A step is {STEP} frames.", "Raise model.seconds.")
         self.seeing: Encoder = config.encoder.build(image)
         self.hearing = Hearing(config.hearing, Mel(config.spectrum, rate), self.longest, config.space)
-        self.match = nn.Linear(self.seeing.dim, config.space)
+        # Without the first layer all cosines begin at 1, and most of a short training passes until they differ.
+        self.match = nn.Sequential(nn.BatchNorm1d(self.seeing.dim), nn.Linear(self.seeing.dim, config.space))
         self.loss: Loss = config.loss.build()
         if self.loss.form != "pairs":
             raise UserError(f"model.loss takes {self.loss.form}.", "A loss over pairs was expected.", "Take `infonce`.")
@@ -155,9 +157,7 @@ class Image2Speech(Task):
         return {"pairs": self.loss(outputs["image"], outputs["audio"], batch.groups.to(batch.device))}
 
     def look(self, batch: Batch) -> Features:
-        """Returns the places of the pictures (B, P, D), each with what there is in all of the picture added.
-
-        Each place of the published network, which is deep, sees all of it anyway.
+        """Returns the places of the pictures (B, P, D), to each of which the whole picture's features are added.
 
         Raises:
             UserError: The encoder gives no places.
@@ -165,7 +165,7 @@ class Image2Speech(Task):
         features: Features = self.seeing(batch[self.config.image])
         if features.tokens is None:
             raise UserError("model.encoder gives no places to look at.", "A map was expected.", "Take `convnet`.")
-        return replace(features, tokens=features.tokens + features.pooled[:, None])
+        return replace(features, tokens=features.tokens + self.match[0](features.pooled)[:, None])
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Learns the codebook from what is heard."""
@@ -176,8 +176,8 @@ class Image2Speech(Task):
         """Returns the cross entropy (B,) of the units that are said of each picture, the mean over them and the end."""
         words = as_words(self.hearing.units(batch[self.config.audio]).units)
         logits = self.decoder.teacher_force(self.look(batch), words).logits.float()
-        mask = words.mask[:, 1:]
-        each = F.cross_entropy(logits.transpose(1, 2), words.data[:, 1:], reduction="none")
+        aim, mask = words.data[:, 1:], words.mask[:, 1:]
+        each = F.cross_entropy(logits.transpose(1, 2), aim, reduction="none")
         return {"units": (each * mask).sum(1) / mask.sum(1)}
 
     def spoken(self, batch: Batch) -> dict[str, Tensor]:

@@ -61,7 +61,7 @@ class Hearing(nn.Module):
         shapes = ((mel.bands.shape[1], 4, 2), (dim, 4, 2), (dim, 3, 1))
         self.layers = nn.ModuleList(nn.Conv1d(before, dim, width, stride) for before, width, stride in shapes)
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in shapes)
-        self.match = nn.Sequential(nn.Linear(dim, space), nn.GELU(), nn.Linear(space, space))
+        self.match = nn.Sequential(nn.BatchNorm1d(dim), nn.Linear(dim, space), nn.GELU(), nn.Linear(space, space))
         self.codebook = Codebook(config.units, dim)
 
     def spectrogram(self, sounds: Padded) -> Padded:

@@ -108,11 +108,18 @@ def localization(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
         assert box == (around(heat >= task.threshold) or [0.0] * 4)
 
 
+def image2speech(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    close(answer["speech"].data[:, 0], rows["speech"])
+    close(answer["spectrogram"].data[:, 0], rows["spectrogram"])
+    assert names(task, "units", answer["units"]) == [" ".join(map(str, said)) for said in rows["units"]]
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
     "fused": fused,
     "gradient_blending": fused,
+    "image2speech": image2speech,
     "imagebind": imagebind,
     "localization": localization,
     "ogm_ge": fused,

@@ -78,7 +78,7 @@ def griffin_lim(magnitude: Tensor, window: Tensor, hop: int, steps: int = 32) ->
         hop: Samples from one frame to the next.
         steps: Iterations.
     """
-    wide = magnitude.flatten(0, -3).float()
+    wide = magnitude.reshape(-1, *magnitude.shape[-2:]).float()
     turns = torch.rand(wide.shape[1:], generator=torch.Generator().manual_seed(0)).to(wide)
     phase = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns).expand_as(wide)
     length, options = (wide.shape[2] - 1) * hop, {"n_fft": len(window), "hop_length": hop, "window": window}
@@ -88,7 +88,7 @@ def griffin_lim(magnitude: Tensor, window: Tensor, hop: int, steps: int = 32) ->
         found = torch.stft(sound, pad_mode="constant", return_complex=True, **options)
         ahead = found + MOMENTUM * (found - last)
         phase, last = ahead / ahead.abs().clamp(min=1e-12), found
-    return torch.istft(wide * phase, length=length, **options).unflatten(0, magnitude.shape[:-2])
+    return torch.istft(wide * phase, length=length, **options).reshape(*magnitude.shape[:-2], length)
 
 
 def _centred(sound: Tensor) -> tuple[Tensor, Tensor]:

@@ -197,8 +197,8 @@ class WordDecoder(Decoder):
             logits = logits.float() / temperature
             logits[:, NEVER] = -torch.inf
             sums = logits.softmax(1).cumsum(1)
-            drawn = torch.searchsorted(sums, chances[:, place, None] * sums[:, -1:], right=True)
-            word = torch.where(over, EOS, drawn[:, 0].clamp(max=sums.shape[1] - 1))
+            taken = chances[:, place, None] * sums[:, -1:] * (1 - 1e-6)  # below the last sum, however it is rounded
+            word = torch.where(over, EOS, torch.searchsorted(sums, taken, right=True)[:, 0])
             words.append(word)
             weights += [] if attention is None else [attention]
         return Generated(torch.stack(words, 1), torch.stack(weights, 1) if weights else None)
