@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sensorium import Padded, Rows
+from sensorium import Batch, Padded, Rows
 from sensorium.builtin.modalities.audio import Audio
 
 Row = Sequence[int]
@@ -16,21 +16,29 @@ KINDS = ("understood", "resynthesised", "real")
 """What is judged: speech made of pictures, of the units of people's speech, and people's speech itself."""
 
 
-def found(rows: Rows, said: str, speaker: str) -> dict[str, float]:
+NAMES = ("label", "speaker")
+"""Raw fields that tell what is said, and by whom; samples may lack them."""
+
+
+def named(batch: Batch) -> Rows:
+    """Returns what is said and by whom, as rows `sample.<field>`, where all samples tell it."""
+    there = [name for name in NAMES if all(name in sample for sample in batch.samples)]
+    return {f"sample.{name}": [str(sample[name]) for sample in batch.samples] for name in there}
+
+
+def found(rows: Rows) -> dict[str, float]:
     """Returns the metrics that the rows allow.
 
     Args:
         rows: `units` and `other`, two utterances of each picture; `true`, the units of people's speech; perhaps
-            `<kind>.all` (N,), whether the judge is right.
-        said: Name of the row that tells what is said, which may be missing.
-        speaker: Name of the row that tells who says it.
+            `<kind>.all` (N,), whether the judge is right, and those of `named`.
     """
     metrics = {kind: float(rows[f"{kind}.all"].double().mean()) for kind in KINDS if f"{kind}.all" in rows}
     pairs = list(zip(rows["units"], rows["other"], strict=True))
     metrics["differ"] = sum(one != other for one, other in pairs) / len(pairs)
     metrics["units_each"] = sum(map(len, rows["units"])) / len(pairs)
-    if said in rows and speaker in rows:
-        right = abx(rows["true"], rows[said], rows[speaker])
+    if all(f"sample.{name}" in rows for name in NAMES):
+        right = abx(rows["true"], *(rows[f"sample.{name}"] for name in NAMES))
         metrics |= {} if right is None else {"abx": right}
     return metrics
 

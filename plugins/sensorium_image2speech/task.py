@@ -81,10 +81,6 @@ class Image2Speech(Task):
         """Divisor of the logits when units are drawn; 0 searches for the likeliest ones."""
         beam: int = 3
         """Rows of units that are followed at a time where the likeliest ones are searched for."""
-        said: str = "label"
-        """Raw field that tells what is said, to compare units; samples may lack it."""
-        speaker: str = "speaker"
-        """Raw field that tells who says it."""
 
         def __post_init__(self) -> None:
             if self.space < 1 or self.beam < 1 or self.seconds <= 0 or self.temperature < 0:
@@ -227,10 +223,8 @@ class Image2Speech(Task):
             "units": measures.lists(as_units(outputs["words"])),
             "other": measures.lists(as_units(self.say(batch, "again"))),
             "true": measures.lists(own.units),
+            **measures.named(batch),
         }
-        for name in (config.said, config.speaker):
-            if all(name in sample for sample in batch.samples):
-                rows[f"sample.{name}"] = [str(sample[name]) for sample in batch.samples]
         if self.judge is not None:
             again = self.hearing.mel.sound(self.voice.speak(own.units))
             for kind, made in (("understood", outputs["speech"]), ("resynthesised", again)):
@@ -240,8 +234,7 @@ class Image2Speech(Task):
 
     def metrics(self, rows: Rows) -> dict[str, float]:
         """Returns the shares that the judge understands, what the units tell, and how often two utterances differ."""
-        names = (f"sample.{name}" for name in (self.config.said, self.config.speaker))
-        return super().metrics(rows) | measures.found(rows, *names)
+        return super().metrics(rows) | measures.found(rows)
 
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns a few pictures with how they are told."""

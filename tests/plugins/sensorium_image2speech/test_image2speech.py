@@ -279,10 +279,12 @@ def test_stages_learn_apart_each_from_its_own_source(assembly):
     found = {stage.name: (set(stage.objectives[0].updates), plan(stage.name).split) for stage in task.stages()}
     assert found == {
         "hearing": ({"seeing", "match", "hearing", "loss"}, "pairs_train"),
-        "telling": ({"decoder", "seeing"}, "pairs_train"),
+        "telling": ({"decoder"}, "pairs_train"),
         "speaking": ({"voice"}, "voice_train"),
         "judge": ({"judge.encoder", "judge.heads"}, "train"),
     }
+    tuned = assemble(load("image2speech", [*SMALL, "model.fine_tune=true"])).task.stages()[1]
+    assert set(tuned.objectives[0].updates) == {"decoder", "seeing"}
     assert "image" not in assembly.splits["voice_train"][0], "the voice never saw a picture"
     speakers = {
         split: {assembly.splits[f"{split}_train"][n]["speaker"] for n in range(40)} for split in ("pairs", "voice")
@@ -388,7 +390,7 @@ def test_abx_asks_for_the_word_and_not_the_voice():
 
 def test_what_is_found_by_hand():
     rows = {"units": [[1], [2, 3]], "other": [[1], [2]], "true": [[1], [2]], "real.all": torch.tensor([True, False])}
-    assert measures.found(rows, "a", "b") == {"real": 0.5, "differ": 0.5, "units_each": 1.5}
+    assert measures.found(rows) == {"real": 0.5, "differ": 0.5, "units_each": 1.5}
 
 
 # ---- data --------------------------------------------------------------------------------------
