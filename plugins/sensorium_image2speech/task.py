@@ -129,10 +129,7 @@ class Image2Speech(Task):
     # ---- training ----------------------------------------------------------------------------
 
     def stages(self) -> Sequence[Stage]:
-        """Returns what learns to hear, to tell pictures in units, and to speak units; and the judge, apart from all.
-
-        `speaking` needs the codebook, which `telling` prepares; otherwise the two do not depend on one another.
-        """
+        """Returns what learns to hear, to tell pictures in units, and to speak units; and the judge, apart from all."""
         hears = ["seeing", "match", "hearing", *(["loss"] if any(True for _ in self.loss.parameters()) else [])]
         tells = ["decoder", *(["seeing"] if self.config.fine_tune else [])]
         return [
