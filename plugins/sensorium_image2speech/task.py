@@ -77,7 +77,7 @@ class Image2Speech(Task):
         """Longest speech; what is longer is cut."""
         fine_tune: bool = True
         """Whether what sees is trained along when units are learnt from pictures."""
-        temperature: float = 0.7
+        temperature: float = 0.5
         """Divisor of the logits when units are drawn; 0 searches for the likeliest ones."""
         beam: int = 3
         """Rows of units that are followed at a time where the likeliest ones are searched for."""
