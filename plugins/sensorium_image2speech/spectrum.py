@@ -72,9 +72,9 @@ class Mel(nn.Module):
         with torch.autocast(sounds.data.device.type, enabled=False):
             wave = (sounds.data[:, 0] * sounds.mask).float()
             wave = wave / wave.abs().amax(1, keepdim=True).clamp(min=1e-5)
-            n_fft = len(self.window)
-            options = {"hop_length": self.hop, "window": self.window, "pad_mode": "constant", "return_complex": True}
-            magnitude = torch.stft(wave, n_fft, **options).abs() / self.window.sum()  # type: ignore[arg-type]
+            options: dict[str, Any] = {"hop_length": self.hop, "window": self.window, "pad_mode": "constant"}
+            found = torch.stft(wave, len(self.window), return_complex=True, **options)
+            magnitude = found.abs() / self.window.sum()
             mel = (magnitude.transpose(1, 2) @ self.bands).transpose(1, 2).clamp(min=FLOOR)
             frames = 1 + sounds.mask.sum(1) // self.hop
             mask = torch.arange(mel.shape[2], device=mel.device) < frames[:, None]
@@ -116,7 +116,7 @@ class Heard(Encoder):
             raise UserError("Only sounds of one channel are heard.", "", "Set `channels: 1` of the modality.")
         rate, spectrum = modality.config.sample_rate, config.spectrum
         self.mel = Mel(spectrum, rate)
-        view = {"n_fft": spectrum.n_fft, "hop_length": spectrum.hop_length, "n_mels": spectrum.n_mels}
+        view: dict[str, Any] = {"n_fft": spectrum.n_fft, "hop_length": spectrum.hop_length, "n_mels": spectrum.n_mels}
         self.encoder: Encoder = config.encoder.build(Audio(Audio.Config(sample_rate=rate, **view)))
         self.dim = self.encoder.dim
 

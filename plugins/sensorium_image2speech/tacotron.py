@@ -103,7 +103,8 @@ class Tacotron(nn.Module):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it was cut: a network that is not trained never stops
             mel, frames, _ = self.network.infer(units[None])
-        return mel[0, :, : int(frames)]
+        spoken: Tensor = mel[0, :, : int(frames)]
+        return spoken
 
 
 class Prenet(nn.Module):

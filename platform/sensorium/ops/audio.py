@@ -6,6 +6,7 @@ Shapes: ... any leading dimensions, S samples, L taps of a filter, F bins and T 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,7 +82,8 @@ def griffin_lim(magnitude: Tensor, window: Tensor, hop: int, steps: int = 32) ->
     wide = magnitude.reshape(-1, *magnitude.shape[-2:]).float()
     turns = torch.rand(wide.shape[1:], generator=torch.Generator().manual_seed(0)).to(wide)
     phase = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns).expand_as(wide)
-    length, options = (wide.shape[2] - 1) * hop, {"n_fft": len(window), "hop_length": hop, "window": window}
+    length = (wide.shape[2] - 1) * hop
+    options: dict[str, Any] = {"n_fft": len(window), "hop_length": hop, "window": window}
     last = torch.zeros_like(phase)
     for _ in range(steps):
         sound = torch.istft(wide * phase, length=length, **options)
