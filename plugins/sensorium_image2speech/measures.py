@@ -6,9 +6,10 @@ Shapes: B samples of a batch, N of a split, S samples of a sound, L units.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from sensorium import Batch, Padded, Rows
+from sensorium import Batch, Padded, Rows, Task
 from sensorium.builtin.modalities.audio import Audio
 
 Row = Sequence[int]
@@ -49,6 +50,13 @@ def read_again(audio: Audio, made: Padded) -> Any:
     files = [audio.encode(Padded(row, mask)) for row, mask in zip(data, masks, strict=True)]
     read = audio.collate([audio.transform(audio.decode(each), None) for each in files])
     return Padded(read.data.to(made.data.device), read.mask.to(made.data.device))
+
+
+def heard(judge: Task, batch: Batch, field: str, sounds: Any) -> list[str]:
+    """Returns what a judge takes sounds for, the likeliest class of its first label, where a field has them."""
+    answer = judge.predict(replace(batch, fields={**batch.fields, field: sounds}))
+    name, label = next(iter(judge.outputs.items()))
+    return [label.encode(chances.argmax()) for chances in answer[name].cpu()]
 
 
 def lists(units: Padded) -> list[list[int]]:

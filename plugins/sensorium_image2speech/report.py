@@ -20,7 +20,8 @@ def sheet_of(rows: Rows, shown: Callable[[int], bytes], rate: int) -> bytes:
     """Returns a PNG of a few pictures, and below each the wave and the spectrogram of what is said of it.
 
     Args:
-        rows: `speech` (N, S), `spectrogram` (N, M, T), and `understood.all` (N,) where there is a judge.
+        rows: `speech` (N, S), `spectrogram` (N, M, T), and, where there is a judge, `heard`, what it
+            hears, and `understood.all` (N,), whether that is right.
         shown: Place of a sample -> its picture as PNG.
         rate: Samples a second.
     """
@@ -42,7 +43,7 @@ def sheet_of(rows: Rows, shown: Callable[[int], bytes], rate: int) -> bytes:
         bottom.set(yticks=[], xlabel="seconds")
         if "understood.all" in rows:
             right = bool(rows["understood.all"][place])
-            top.set_title("understood" if right else "not understood", fontsize=9, color="green" if right else "red")
+            top.set_title(f"heard: {rows['heard'][place]}", fontsize=10, color="green" if right else "red")
     grid[0, 0].text(-0.25, 0.5, "a picture", rotation=90, va="center", transform=grid[0, 0].transAxes)
     grid[1, 0].set_ylabel("its speech", fontsize=9)
     grid[2, 0].set_ylabel("pitch (mel)", fontsize=9)

@@ -224,9 +224,10 @@ class Image2Speech(Task):
         }
         if self.judge is not None:
             again = self.hearing.mel.sound(self.voice.speak(own.units))
-            for kind, made in (("understood", outputs["speech"]), ("resynthesised", again)):
-                rows |= judged(self.judge, batch, config.audio, measures.read_again(self.audio, made), kind)
-            rows |= judged(self.judge, batch, config.audio, batch[config.audio], "real")
+            made, again = (measures.read_again(self.audio, each) for each in (outputs["speech"], again))
+            for kind, each in zip(measures.KINDS, (made, again, batch[config.audio]), strict=True):
+                rows |= judged(self.judge, batch, config.audio, each, kind)
+            rows["heard"] = measures.heard(self.judge, batch, config.audio, made)
         return rows
 
     def metrics(self, rows: Rows) -> dict[str, float]:
