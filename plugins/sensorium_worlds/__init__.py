@@ -19,6 +19,7 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_spoken": "sensorium_worlds.spoken:DigitsSpoken",
         "digits_talking": "sensorium_worlds.talking:DigitsTalking",
         "people": "sensorium_worlds.people:People",
+        "digits_told": "sensorium_worlds.told:DigitsTold",
     }
 
 

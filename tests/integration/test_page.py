@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import httpx
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -240,6 +243,51 @@ def test_a_film_that_is_made_is_played_with_its_sound(browser: Browser, artefact
         saved = visit.output("mouth").locator("a").get_attribute("href")
         assert unquote(str(saved).partition(",")[2]) == right["mouth"]
         visit.page.screenshot(path=artefacts / "page-film.png", full_page=True)
+        visit.check()
+
+
+def spoken() -> bytes:
+    """Returns half a second of silence, then half a second of a tone."""
+    buffer = io.BytesIO()
+    tone = 0.5 * np.sin(np.arange(8000) / 3) * (np.arange(8000) >= 4000)
+    soundfile.write(buffer, tone, 8000, "PCM_16", format="WAV")
+    return buffer.getvalue()
+
+
+class Speaks(Shows):
+    """A model that answers with a sound."""
+
+    OUTPUTS: ClassVar[dict[str, Output]] = {"speech": Output("audio/wav", {"type": "string"})}
+    ANSWER: ClassVar[dict[str, Any]] = {"speech": spoken()}
+
+
+def test_what_a_model_says_is_played_with_a_picture_of_its_wave(browser: Browser, artefacts: Path) -> None:
+    bar = """(canvas, share) => {
+        const left = 4 * Math.floor(share * 160) + 1;
+        const pixels = canvas.getContext('2d').getImageData(left, 0, 1, 64).data;
+        const drawn = Array.from({ length: 64 }, (_, row) => pixels[4 * row + 3] > 0);
+        return [drawn.filter(Boolean).length, ...pixels.slice(4 * 32, 4 * 32 + 3)];
+    }"""
+    with running(application({"speaks": Speaks()})) as url, Visit(browser, url) as visit:
+        visit.page.get_by_role("button", name="Fill in an example").click()
+        visit.ask()
+        wave, player = visit.output("speech").locator("canvas"), visit.output("speech").locator("audio")
+        expect(wave).to_have_attribute("aria-label", re.compile(r"^1\.00 seconds of sound"))
+        quiet, *ahead = wave.evaluate(bar, 0.25)
+        loud, *_ = wave.evaluate(bar, 0.75)
+        assert quiet <= 3, "nothing is heard in the first half"
+        assert loud >= 50, "and something as loud as can be in the second"
+        assert player.evaluate("(player) => player.paused"), "nobody is shouted at"
+        box = wave.bounding_box()
+        assert box is not None
+        wave.click(position={"x": 0.6 * box["width"], "y": 20})
+        assert player.evaluate("(player) => player.currentTime") == pytest.approx(0.65, abs=0.1), "from there on"
+        visit.page.wait_for_function("() => document.querySelector('[data-output=speech] audio').ended")
+        (_, *gone), (_, *past) = wave.evaluate(bar, 0.25), wave.evaluate(bar, 0.97)
+        assert gone == past != ahead, "what was heard has another colour"
+        saved = visit.output("speech").get_by_role("link", name="Save")
+        assert saved.get_attribute("download") == "answer.wav"
+        visit.page.screenshot(path=artefacts / "page-speech.png", full_page=True)
         visit.check()
 
 

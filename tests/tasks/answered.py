@@ -123,11 +123,19 @@ def lips(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
         close(task.darkness(films.data[place][films.mask[place]], landmarks), dark)
 
 
+def image2speech(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    close(answer["spectrogram"].data[:, 0], rows["spectrogram"])
+    # The steps that find phases make a difference in the last digit larger.
+    torch.testing.assert_close(answer["speech"].data[:, 0], rows["speech"], rtol=0, atol=0.02)
+    assert names(task, "units", answer["units"]) == [" ".join(map(str, said)) for said in rows["units"]]
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
     "fused": fused,
     "gradient_blending": fused,
+    "image2speech": image2speech,
     "imagebind": imagebind,
     "lips": lips,
     "localization": localization,

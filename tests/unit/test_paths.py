@@ -32,6 +32,7 @@ from sensorium.runtime import description, laptop, working_dir
 from sensorium.scaffold.new import write
 from sensorium.tracking import models, uri
 from sensorium.training import runs
+from sensorium_image2speech.layouts import Flickr8kAudio, LJSpeech, SpokenCOCO
 from sensorium_imagebind.layouts import LLVIP, SUNRGBD
 from sensorium_lips.layouts import GridFaces, LRSFaces
 from sensorium_localization.layouts import SoundNetFlickr, VGGSoundSource
@@ -115,6 +116,9 @@ READ = {
     "grid": lambda: GridMixtures.Config(root="~/x").build().open("train"),
     "photographs": lambda: DescribedPhotographs.Config(root="~/x").build().open("train"),
     "flickr_sounds": lambda: FlickrSounds.Config(root="~/x").build().open("train"),
+    "flickr8k_audio": lambda: Flickr8kAudio.Config(root="x", images="x", lists="~/x").build().open("train"),
+    "spoken_coco": lambda: SpokenCOCO.Config(root="~/x", images="x").build().open("train"),
+    "ljspeech": lambda: LJSpeech.Config(root="~/x").build().open("train"),
     "sun_rgbd": lambda: SUNRGBD.Config(root="~/x").build().open("train"),
     "llvip": lambda: LLVIP.Config(root="~/x").build().open("train"),
     "soundnet_flickr": lambda: SoundNetFlickr.Config(root="~/x").build().open("test"),

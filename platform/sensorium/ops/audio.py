@@ -1,11 +1,12 @@
-"""How much of a sound is what it should be: signal-to-distortion ratios, in dB.
+"""How much of a sound is what it should be, in dB, and sounds for spectrograms that have no phase.
 
-Shapes: ... any leading dimensions, S samples, L taps of a filter.
+Shapes: ... any leading dimensions, S samples, L taps of a filter, F bins and T frames of a spectrogram.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ FLOOR = 1e-8
 """Energy, as a share of the larger one, below which a part of a signal counts as this much."""
 TAPS = 512
 """L of BSS Eval."""
+MOMENTUM = 0.99
+"""Share of the last change that Griffin and Lim's next step goes on by (Perraudin et al. 2013, section 4)."""
 
 
 def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
@@ -60,6 +63,34 @@ def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     whole = estimate.square().sum(-1)
     silent = reference.square().sum(-1) == 0
     return _decibels(explained, whole - explained, whole, whole == 0, silent).float()
+
+
+@torch.no_grad()
+def griffin_lim(magnitude: Tensor, window: Tensor, hop: int, steps: int = 32) -> Tensor:
+    """Returns a sound (..., S) whose spectrogram has about these magnitudes; S = (T - 1) hop.
+
+    D. Griffin, J. Lim, Signal Estimation from Modified Short-Time Fourier Transform, 1984, made faster by N. Perraudin,
+    P. Balazs, P. Søndergaard, A Fast Griffin-Lim Algorithm, 2013. The first phases are random, but the same ones each
+    time, so that a sound follows from its magnitudes alone.
+
+    Args:
+        magnitude: (..., F, T), F = n_fft / 2 + 1: magnitudes themselves, no powers or logarithms.
+        window: (n_fft,), as it was analysed with, frames centred on their samples.
+        hop: Samples from one frame to the next.
+        steps: Iterations.
+    """
+    wide = magnitude.reshape(-1, *magnitude.shape[-2:]).float()
+    turns = torch.rand(wide.shape[1:], generator=torch.Generator().manual_seed(0)).to(wide)
+    phase = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns).expand_as(wide)
+    length = (wide.shape[2] - 1) * hop
+    options: dict[str, Any] = {"n_fft": len(window), "hop_length": hop, "window": window}
+    last = torch.zeros_like(phase)
+    for _ in range(steps):
+        sound = torch.istft(wide * phase, length=length, **options)
+        found = torch.stft(sound, pad_mode="constant", return_complex=True, **options)
+        ahead = found + MOMENTUM * (found - last)
+        phase, last = ahead / ahead.abs().clamp(min=1e-12), found
+    return torch.istft(wide * phase, length=length, **options).reshape(*magnitude.shape[:-2], length)
 
 
 def _centred(sound: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from sensorium import MediaError
+from sensorium import MediaError, Padded
 from sensorium.builtin.modalities.audio import Audio
 
 RATE = 8000
@@ -165,6 +165,15 @@ def test_wav_round_trip():
     assert soundfile.info(io.BytesIO(content)).subtype == "PCM_16"
     assert (modality.decode(content) - samples).abs().max() <= 1 / 32768
     assert (modality.form, modality.media_type) == ("waveform", "audio/wav")
+
+
+def test_what_pads_is_not_written():
+    audio = Audio(Audio.Config(sample_rate=8000, view="waveform"))
+    sound = Padded(torch.full((1, 900), 0.5), torch.arange(900) < 700)
+    assert audio.decode(audio.encode(sound)).shape == (1, 700)
+    shown = Audio(Audio.Config())
+    picture = Padded(torch.rand(1, 64, 30), torch.arange(30) < 20)
+    assert Pillow.open(io.BytesIO(shown.encode(picture))).size == (20, 64)
 
 
 @pytest.mark.parametrize("view", ["spectrogram", "mel", "log_mel", "mfcc"])

@@ -134,6 +134,26 @@ def test_the_weights_of_a_beam_are_those_of_its_words(text):
     assert said.attention[0, :3, 0].tolist() == [BOS, 5, 6]
 
 
+def test_words_are_drawn_as_often_as_they_are_likely(text):
+    rigged = Rigged({BOS: {4: 0.75, 5: 0.25}, 4: {EOS: 1.0}, 5: {6: 1.0}, 6: {EOS: 1.0}}, text)
+    evenly = ((torch.arange(400) + 0.5) / 400)[:, None].expand(-1, 7)
+    features = Features(torch.zeros(400, 1))
+    said = rigged.draw(features, evenly).words
+    assert said.shape == (400, 3), "as long as the longest"
+    assert (said[:, 0] == 4).sum() == 300, "where the chance lies below 0.75"
+    assert said[300:].tolist() == [[5, 6, EOS]] * 100
+    assert said[:300].tolist() == [[4, EOS, EOS]] * 300
+    cold = rigged.draw(features, evenly, temperature=0.5).words
+    assert (cold[:, 0] == 4).sum() == 360, "0.75 ** 2 / (0.75 ** 2 + 0.25 ** 2)"
+    assert rigged.draw(features, evenly).attention.shape == (400, 3, 1)
+
+
+def test_what_is_never_said_is_never_drawn(text):
+    rigged = Rigged({BOS: {PAD: 0.5, BOS: 0.4, 4: 0.1}, 4: {PAD: 0.9, EOS: 0.1}}, text)
+    for chance in (1e-3, 0.5, 1.0):
+        assert rigged.draw(NOTHING, torch.full((1, 7), chance)).words.tolist() == [[4, EOS]]
+
+
 def test_padding_and_first_signs_are_never_said(text):
     table = {BOS: {PAD: 0.5, BOS: 0.3, 5: 0.2}}
     assert Rigged(table, text).generate(NOTHING).words[0].tolist()[:2] == [5, EOS]

@@ -1,4 +1,4 @@
-"""What all decoders share that say one word after another: teaching, greedy search, beam search.
+"""What all decoders share that say one word after another: teaching, greedy search, beam search, drawing.
 
 Shapes: B samples, T words of a sentence with its first sign, L words said, K sentences of a beam, P places that
 are looked at, V words of the vocabulary.
@@ -176,6 +176,33 @@ class WordDecoder(Decoder):
         cut = over.value.isneginf()[:, None]  # no end was found: the best beginning
         over.add(total.masked_fill(~cut, -torch.inf), words, weights)
         return over.said()
+
+    @torch.no_grad()
+    def draw(self, features: Features, chances: Tensor, temperature: float = 1.0) -> Generated:
+        """Returns a sentence for each sample, whose words are drawn from what the decoder finds likely.
+
+        Args:
+            features: What is described.
+            chances: (B, L), from [0, 1): for each word, which part of the distribution it is taken from. L is at least
+                `longest`.
+            temperature: Divisor of the logits; the lower, the likelier the words that are taken.
+        """
+        state, device = self.begin(features), features.pooled.device
+        word = torch.full((len(features.pooled),), BOS, device=device)
+        words, weights = [], []
+        for place in range(self.longest):
+            over = word == EOS
+            if over.all():
+                break
+            logits, state, attention = self.step(word, state)
+            logits = logits.float() / temperature
+            logits[:, NEVER] = -torch.inf
+            sums = logits.softmax(1).cumsum(1)
+            taken = chances[:, place, None] * sums[:, -1:] * (1 - 1e-6)  # below the last sum, however it is rounded
+            word = torch.where(over, EOS, torch.searchsorted(sums, taken, right=True)[:, 0])
+            words.append(word)
+            weights += [] if attention is None else [attention]
+        return Generated(torch.stack(words, 1), torch.stack(weights, 1) if weights else None)
 
 
 class _Over:

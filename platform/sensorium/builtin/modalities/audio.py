@@ -183,8 +183,10 @@ class Audio(Modality):
         data = torch.stack([F.pad(value, (0, longest - value.shape[-1])) for value in values])
         return Padded(data, torch.arange(longest) < lengths[:, None])
 
-    def encode(self, value: Tensor) -> bytes:
-        """Returns a waveform as WAV (16 bits), or a spectrogram as PNG with low frequencies below."""
+    def encode(self, value: Tensor | Padded) -> bytes:
+        """Returns a waveform as WAV (16 bits), or a spectrogram as PNG with low frequencies below; what pads is cut."""
+        if isinstance(value, Padded):
+            value = value.data[..., value.mask]
         value = value.detach().cpu().float()
         if self.config.view != "waveform":
             return png(value, logarithm=self.config.view in ("spectrogram", "mel"))
