@@ -15,6 +15,7 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_moving": "sensorium_worlds.moving:DigitsMoving",
         "digits_either": "sensorium_worlds.either:DigitsEither",
         "digits_sounding": "sensorium_worlds.sounding:DigitsSounding",
+        "digits_aloud": "sensorium_worlds.aloud:DigitsAloud",
     }
 
 

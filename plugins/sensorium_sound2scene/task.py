@@ -1,0 +1,185 @@
+"""The task: a sound becomes the embedding of the picture that goes with it, of which a picture is drawn.
+
+K. Sung-Bin, A. Senocak, H. Ha, A. Owens, T.-H. Oh, Sound to Visual Scene Generation by Audio-to-Visual Latent
+Alignment, CVPR 2023.
+
+Shapes: B samples, S channels of the embeddings' space, C channels of a picture, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sensorium import Batch, Encoder, Loss, Modality, Objective, Padded, Rows, Split, Stage, Task, UserError
+from sensorium.builtin.modalities.audio import Audio
+from sensorium.builtin.modalities.number import Number
+from sensorium_sound2scene import measures, report
+from sensorium_sound2scene.selection import chosen
+from sensorium_sound2scene.variations import Variations
+
+MIDDLE, SPREAD = -40.0, 25.0
+"""Level and deviation of a spectrogram, in dB, that what hears gets as 0 and 1."""
+STEP = 9.0
+"""By how much a sound is made quieter and louder in evaluation, in dB."""
+
+
+class Sound2Scene(Task):
+    """Draws what it hears. What sees and what draws is frozen; what hears learns where pictures lie."""
+
+    exportable = False  # a picture follows from the sample's id, which is not a tensor
+
+    class Config(Task.Config):
+        """What draws, what hears, and what is learnt from."""
+
+        painter: Task.Config
+        """Task that embeds pictures and draws of embeddings, trained first or by its `weights`: `variations`."""
+        ears: Encoder.Config
+        """What hears."""
+        loss: Loss.Config
+        """A loss over pairs of what is heard and what is seen: `distance_infonce`."""
+        selection: Task.Config | None = None
+        """Task that says how much a sound has to do with a picture, trained first or by its `weights`: `localization`.
+        Moments of training videos are chosen by it; None learns from all."""
+        moments: int = 1
+        """How many moments of each video are chosen."""
+        judge: Task.Config | None = None
+        """Task that says what a picture shows, trained first or by its `weights`: `recognition`."""
+        image: str = "image"
+        """Field of the pictures."""
+        audio: str = "audio"
+        """Field of the sounds."""
+
+        def __post_init__(self) -> None:
+            if self.moments < 1:
+                raise ValueError("moments is at least 1.")
+
+    config: Config
+
+    def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
+        super().__init__(config, modalities)
+        audio = modalities[config.audio]
+        options = audio.config if isinstance(audio, Audio) else None
+        if options is None or options.view != "log_mel" or options.standardise or options.seconds is None:
+            raise UserError(
+                f"How loud {config.audio!r} is cannot be told.",
+                "Sounds of one length were expected, as levels in dB: they are mixed and made louder.",
+                f"Set modalities.{config.audio}={{name: audio, seconds: 1.0, standardise: false}}.",
+            )
+        painter = config.painter.build(modalities)
+        if not isinstance(painter, Variations) or painter.config.image != config.image:
+            raise UserError(f"model.painter does not draw {config.image!r}.", "A task `variations` was expected.")
+        self.painter: Variations = painter
+        self.ears: Encoder = config.ears.build(audio)
+        self.head = nn.Sequential(nn.LayerNorm(self.ears.dim), nn.Linear(self.ears.dim, painter.space))
+        self.loss: Loss = config.loss.build()
+        if self.loss.form != "pairs":
+            raise UserError(f"model.loss takes {self.loss.form}.", "A loss over pairs was expected.")
+        self.selection: Task | None = None if config.selection is None else config.selection.build(modalities)
+        self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
+        own = {"other": audio, "gain": Number(Number.Config(least=-60, most=60))}
+        own["seed"] = Number(Number.Config(least=0, whole=True))
+        self.inputs = self.apart("inputs", {config.audio: audio}, own)
+        self.optional = frozenset(own)
+        self.outputs = {config.image: modalities[config.image]}
+
+    def encoder_of(self, field: str) -> Encoder:
+        """Returns what hears."""
+        return self.ears if field == self.config.audio else super().encoder_of(field)
+
+    # ---- training ----------------------------------------------------------------------------
+
+    def stages(self) -> Sequence[Stage]:
+        """Returns those of what sees, draws, chooses and judges; then what hears learns alone."""
+        inner = [name for name in ("painter", "selection", "judge") if getattr(self, name) is not None]
+        parts = ["ears", "head", *(["loss"] if any(self.loss.parameters()) else [])]
+        learn = Objective("hear", parts, self.forward, self.losses)
+        return [*self.earlier(*inner), Stage("hear", [learn], self.choose if self.selection is not None else None)]
+
+    def choose(self, batches: Iterable[Batch]) -> list[str]:
+        """Returns the ids of the moments in which what is seen is heard, of this worker's."""
+        assert self.selection is not None
+        return chosen(self.selection, self.config.moments, batches)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns what is heard and what is seen, in the space of what is seen: (B, S) of unit length each."""
+        return {"heard": self.hear(batch[self.config.audio]), "seen": self.painter.embed(batch)}
+
+    def hear(self, sound: Padded) -> Tensor:
+        """Returns where the pictures of sounds, log-mel spectrograms in dB, are to lie, (B, S) of unit length."""
+        level = Padded((sound.data - MIDDLE) / SPREAD * sound.mask[:, None, None], sound.mask)
+        return F.normalize(self.head(self.ears(level).pooled), dim=-1)
+
+    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Returns the loss over pairs (equation 2); moments of one video belong together."""
+        groups = batch.groups.to(outputs["heard"].device)
+        return {"pairs": self.loss(outputs["heard"], outputs["seen"], groups)}
+
+    # ---- evaluation --------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
+        """Returns embeddings, pictures drawn of a sound, of it quieter and louder, and of what is seen; what they show."""
+        image, sound = self.config.image, batch[self.config.audio]
+        heard = {"drawn": outputs["heard"]}
+        heard |= {name: self.hear(amplified(sound, by)) for name, by in (("quieter", -STEP), ("louder", STEP))}
+        made = {name: self.painter.draw(each, batch) for name, each in heard.items()}
+        rows: Rows = {"embedding.audio": outputs["heard"], "embedding.image": outputs["seen"], **made}
+        rows |= {f"key.{name}": batch.ids for name in ("audio", "image")} | {"real": batch[image]}
+        if self.judge is not None:
+            made["variation"] = self.painter.draw(outputs["seen"], batch)
+            for kind in ("drawn", "variation"):
+                rows |= measures.looked_at(self.judge, batch, image, made[kind], kind)
+            rows |= measures.looked_at(self.judge, batch, image, batch[image], "real")
+        return rows
+
+    def metrics(self, rows: Rows) -> dict[str, float]:
+        """Returns what the judge finds, how like real pictures drawn ones are, and whether louder is larger."""
+        return super().metrics(rows) | measures.measured(rows)
+
+    def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
+        """Returns a few sounds with what is drawn of them."""
+        audio = self.modalities[self.config.audio]
+
+        def sound(place: int) -> bytes:
+            value: bytes = audio.encode(audio.transform(audio.decode(split[place][self.config.audio]), None))
+            return value
+
+        drawn = report.heard(rows, self.outputs[self.config.image], sound, lambda place: _named(split[place]))
+        return {**super().plots(rows, split), "drawn.png": drawn}
+
+    # ---- use ---------------------------------------------------------------------------------
+
+    def predict(self, batch: Batch) -> dict[str, Any]:
+        """Returns a picture (B, C, H, W) of a sound, perhaps of `other` at the same time, made louder by `gain` dB."""
+        sound: Padded = batch[self.config.audio]
+        if "other" in batch:
+            sound = together(sound, batch["other"])
+        if "gain" in batch:
+            sound = amplified(sound, batch["gain"].view(-1, 1, 1, 1))
+        return {self.config.image: self.painter.draw(self.hear(sound), batch)}
+
+
+def amplified(sound: Padded, gain: Tensor | float) -> Padded:
+    """Returns log-mel spectrograms in dB of sounds that are louder by so many dB."""
+    return replace(sound, data=sound.data + gain)
+
+
+def together(one: Padded, other: Padded) -> Padded:
+    """Returns the log-mel spectrograms, in dB, of two sounds at once: their powers add up where neither drowns the other.
+
+    That is their mean over all phases between the two.
+    """
+    powers = (torch.pow(10, each.data / 10) for each in (one, other))
+    return Padded(10 * sum(powers, torch.zeros_like(one.data)).log10(), one.mask | other.mask)
+
+
+def _named(sample: Mapping[str, Any]) -> str:
+    """Returns what a sample shows, in words, where it says so."""
+    things = sample.get("things", sample.get("label", sample["id"]))
+    return things if isinstance(things, str) else " and ".join(things)
