@@ -29,7 +29,7 @@ FIELDS = {"image": "image", "audio": "audio", "label": "label"}
 
 
 class VGGSound(Dataset):
-    """Moments of clips of ten seconds with their sound and class; the raw value `video` tells whose moments they are."""
+    """Moments of clips of ten seconds with sound and class; the raw value `video` tells whose moments they are."""
 
     fields: ClassVar[dict[str, str]] = FIELDS
 

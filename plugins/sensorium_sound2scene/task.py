@@ -9,7 +9,6 @@ Shapes: B samples, S channels of the embeddings' space, C channels of a picture,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,11 +19,10 @@ from sensorium import Batch, Encoder, Loss, Modality, Objective, Padded, Rows, S
 from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.number import Number
 from sensorium_sound2scene import measures, report
+from sensorium_sound2scene.level import Level
 from sensorium_sound2scene.selection import chosen
 from sensorium_sound2scene.variations import Variations
 
-MIDDLE, SPREAD = -40.0, 25.0
-"""Level and deviation of a spectrogram, in dB, that what hears gets as 0 and 1."""
 STEP = 9.0
 """By how much a sound is made quieter and louder in evaluation, in dB."""
 
@@ -71,6 +69,7 @@ class Sound2Scene(Task):
                 "Sounds of one length were expected, as levels in dB: they are mixed and made louder.",
                 f"Set modalities.{config.audio}={{name: audio, seconds: 1.0, standardise: false}}.",
             )
+        self.level = Level(options.mean, options.std)
         painter = config.painter.build(modalities)
         if not isinstance(painter, Variations) or painter.config.image != config.image:
             raise UserError(f"model.painter does not draw {config.image!r}.", "A task `variations` was expected.")
@@ -111,9 +110,8 @@ class Sound2Scene(Task):
         return {"heard": self.hear(batch[self.config.audio]), "seen": self.painter.embed(batch)}
 
     def hear(self, sound: Padded) -> Tensor:
-        """Returns where the pictures of sounds, log-mel spectrograms in dB, are to lie, (B, S) of unit length."""
-        level = Padded((sound.data - MIDDLE) / SPREAD * sound.mask[:, None, None], sound.mask)
-        return F.normalize(self.head(self.ears(level).pooled), dim=-1)
+        """Returns where the pictures of sounds are to lie, (B, S) of unit length."""
+        return F.normalize(self.head(self.ears(sound).pooled), dim=-1)
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the loss over pairs (equation 2); moments of one video belong together."""
@@ -124,10 +122,12 @@ class Sound2Scene(Task):
 
     @torch.no_grad()
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
-        """Returns embeddings, pictures drawn of a sound, of it quieter and louder, and of what is seen; what they show."""
+        """Returns embeddings, pictures drawn of a sound as it is, quieter, and louder, and what they show."""
         image, sound = self.config.image, batch[self.config.audio]
         heard = {"drawn": outputs["heard"]}
-        heard |= {name: self.hear(amplified(sound, by)) for name, by in (("quieter", -STEP), ("louder", STEP))}
+        heard |= {
+            name: self.hear(self.level.amplified(sound, by)) for name, by in (("quieter", -STEP), ("louder", STEP))
+        }
         made = {name: self.painter.draw(each, batch) for name, each in heard.items()}
         rows: Rows = {"embedding.audio": outputs["heard"], "embedding.image": outputs["seen"], **made}
         rows |= {f"key.{name}": batch.ids for name in ("audio", "image")} | {"real": batch[image]}
@@ -159,24 +159,10 @@ class Sound2Scene(Task):
         """Returns a picture (B, C, H, W) of a sound, perhaps of `other` at the same time, made louder by `gain` dB."""
         sound: Padded = batch[self.config.audio]
         if "other" in batch:
-            sound = together(sound, batch["other"])
+            sound = self.level.together(sound, batch["other"])
         if "gain" in batch:
-            sound = amplified(sound, batch["gain"].view(-1, 1, 1, 1))
+            sound = self.level.amplified(sound, batch["gain"].view(-1, 1, 1, 1))
         return {self.config.image: self.painter.draw(self.hear(sound), batch)}
-
-
-def amplified(sound: Padded, gain: Tensor | float) -> Padded:
-    """Returns log-mel spectrograms in dB of sounds that are louder by so many dB."""
-    return replace(sound, data=sound.data + gain)
-
-
-def together(one: Padded, other: Padded) -> Padded:
-    """Returns the log-mel spectrograms, in dB, of two sounds at once: their powers add up where neither drowns the other.
-
-    That is their mean over all phases between the two.
-    """
-    powers = (torch.pow(10, each.data / 10) for each in (one, other))
-    return Padded(10 * sum(powers, torch.zeros_like(one.data)).log10(), one.mask | other.mask)
 
 
 def _named(sample: Mapping[str, Any]) -> str:

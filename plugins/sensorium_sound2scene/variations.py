@@ -123,7 +123,7 @@ class Variations(Task):
         }
 
     def metrics(self, rows: Rows) -> dict[str, float]:
-        """Returns also the error of the velocity, and the cosine of what is seen of a picture and of one drawn like it."""
+        """Returns also the velocity's error, and how like its picture a drawn one is to what sees (cosine)."""
         own = {name: float(rows[name].double().mean()) for name in ("velocity", "cosine")}
         return super().metrics(rows) | own
 

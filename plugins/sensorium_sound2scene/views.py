@@ -12,7 +12,6 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import Batch, Config, Padded

@@ -31,14 +31,15 @@ KEPT = 20_000
 
 
 class DigitsAloud(Drawn):
-    """A coloured digit that is spoken, small where it is quiet and large where it is loud; or two, both quiet, at once.
+    """A coloured digit that is spoken, small where it is quiet and large where it is loud; or two quiet ones at once.
 
     Training samples are moments of videos: `moments` after one another show the same handwriting in the same colour.
-    In the last `spoilt` of them something else is heard, of digits that are not seen. Held-out samples are moments of
-    videos of their own, and none is spoilt. The split `together` shows two digits each, all others one.
+    In the last `spoilt` of them something else is heard, of digits that are not seen, however loud. Held-out samples are moments of
+    videos of their own, and none is spoilt. The split `together` shows two digits each, all others one. `things` are
+    the digits that are seen, `heard` those that are heard.
     """
 
-    fields: ClassVar[dict[str, str]] = {"image": "image", "audio": "audio", "things": "tags"}
+    fields: ClassVar[dict[str, str]] = {"image": "image", "audio": "audio", "things": "tags", "heard": "tags"}
     splits = ("train", "validation", "test", "together")
 
     class Config(Drawn.Config):
@@ -110,17 +111,21 @@ class Aloud(DrawnSplit):
         colours = [COLOURS[str(of_video.choice(tuple(COLOURS)))] for _ in seen]
         level = of_video.uniform(QUIETEST, LOUDEST)
         levels = [QUIETEST if two else level for _ in seen]
-        heard = seen
+        heard, loud = seen, levels
+        others: Collection[str] = ()
         if moment >= moments - self.config.spoilt:
-            heard = [str(digit) for digit in random.permutation(digits[len(seen) :])[: len(seen)]]
+            others = digits[len(seen) :]
         elif self.config.shuffle_pairs and self.home == "train":
-            heard = [str(digit) for digit in random.permutation(DIGITS)[: len(seen)]]
+            others = DIGITS
+        if others:  # as loud as it is, too
+            heard = [str(digit) for digit in random.permutation(list(others))[: len(seen)]]
+            loud = [QUIETEST if two else random.uniform(QUIETEST, LOUDEST) for _ in heard]
         group = " ".join(sorted(seen)) if self.home != "train" else f"video {video}"
-        found: Sample = {"group": group, "video": f"{self.split}/{video}", "things": seen}
+        found: Sample = {"group": group, "video": f"{self.split}/{video}", "things": seen, "heard": heard}
         if "image" in self.makes:
             found["image"] = _drawn(inks, colours, levels, self.config.side, self.random(index, 2))
         if "audio" in self.makes:
-            found["audio"] = (self._said(heard, levels, self.random(index, 3)), RATE)
+            found["audio"] = (self._said(heard, loud, self.random(index, 3)), RATE)
         if len(self.kept) < KEPT:
             self.kept[index] = found
         return {**found}

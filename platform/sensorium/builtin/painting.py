@@ -186,7 +186,7 @@ def velocity_error(outputs: Any) -> Tensor:
 def denoiser(
     network: Callable[..., Tensor], diffusion: Diffusion, guidance: float, embedding: Tensor
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Returns what `Sampler` asks for: (value, time) -> the clean picture, from -1 to 1, that has an embedding (B, S)."""
+    """Returns what `Sampler` asks for: (value, time) -> the clean picture, from -1 to 1, of an embedding (B, S)."""
 
     def denoise(value: Tensor, time: Tensor) -> Tensor:
         velocity = steered(network, guidance, value, time, embedding)
