@@ -1,7 +1,6 @@
 """Which moments of a video are learnt from: those in which what is seen is what is heard.
 
-Sung-Bin et al. 2023, section 3.3: moments are ranked by how much picture and sound have to do with one another, as a
-network says that has learnt to find what sounds in a picture.
+Sung-Bin et al. 2023, section 3.3: moments are ranked by how much picture and sound have to do with one another.
 
 Shapes: B samples.
 """
@@ -9,7 +8,7 @@ Shapes: B samples.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -18,22 +17,19 @@ from sensorium import Batch, Task, UserError, workers
 from sensorium.contracts.data import stable_hash
 
 
-def chosen(localizer: Task, moments: int, batches: Iterable[Batch]) -> list[str]:
+def chosen(correlation: Callable[[Batch], Tensor], moments: int, batches: Iterable[Batch]) -> list[str]:
     """Returns the ids, of this worker's samples, of the moments of each video that correlate best.
 
     Args:
-        localizer: A task whose rows hold `best`, how strongly the sound answers to any place of the picture, (B,).
+        correlation: How much the sounds of a batch have to do with its pictures, (B,).
         moments: How many are kept of each video.
         batches: This worker's samples, perhaps a part of a video's; the raw value `video` tells which belong together,
             and a sample without it is a video of its own.
-
-    Raises:
-        UserError: The task's rows hold no such thing.
     """
     ids, marks, scores = [], [], []
     for batch in batches:
         marks += [(stable_hash(str(each.get("video", each["id"]))), stable_hash(each["id"])) for each in batch.samples]
-        scores.append(correlation(localizer, batch))
+        scores.append(correlation(batch))
         ids += batch.ids
     device = scores[0].device
     every = zip(
@@ -45,8 +41,8 @@ def chosen(localizer: Task, moments: int, batches: Iterable[Batch]) -> list[str]
     return [name for name in ids if stable_hash(name) in kept]
 
 
-def correlation(localizer: Task, batch: Batch) -> Tensor:
-    """Returns how much the sounds of a batch have to do with its pictures, (B,).
+def localized(localizer: Task, batch: Batch) -> Tensor:
+    """Returns how strongly each sound answers to some place of its picture, (B,): the row `best` of a localizer.
 
     Raises:
         UserError: The task does not say so.

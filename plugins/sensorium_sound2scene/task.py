@@ -9,6 +9,7 @@ Shapes: B samples, S channels of the embeddings' space, C channels of a picture,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.number import Number
 from sensorium_sound2scene import measures, report
 from sensorium_sound2scene.level import Level
-from sensorium_sound2scene.selection import chosen
+from sensorium_sound2scene.selection import chosen, localized
 from sensorium_sound2scene.variations import Variations
 
 STEP = 9.0
@@ -41,11 +42,11 @@ class Sound2Scene(Task):
         """What hears."""
         loss: Loss.Config
         """A loss over pairs of what is heard and what is seen: `distance_infonce`."""
+        moments: int | None = None
+        """How many moments of each training video are chosen, those that correlate best; None learns from all."""
         selection: Task.Config | None = None
         """Task that says how much a sound has to do with a picture, trained first or by its `weights`: `localization`.
-        Moments of training videos are chosen by it; None learns from all."""
-        moments: int = 1
-        """How many moments of each video are chosen."""
+        None asks ears that have learnt from all moments before (the stage `scout`)."""
         judge: Task.Config | None = None
         """Task that says what a picture shows, trained first or by its `weights`: `recognition`."""
         image: str = "image"
@@ -54,8 +55,10 @@ class Sound2Scene(Task):
         """Field of the sounds."""
 
         def __post_init__(self) -> None:
-            if self.moments < 1:
+            if self.moments is not None and self.moments < 1:
                 raise ValueError("moments is at least 1.")
+            if self.moments is None and self.selection is not None:
+                raise ValueError("selection chooses moments: say how many of each video.")
 
     config: Config
 
@@ -74,8 +77,9 @@ class Sound2Scene(Task):
         if not isinstance(painter, Variations) or painter.config.image != config.image:
             raise UserError(f"model.painter does not draw {config.image!r}.", "A task `variations` was expected.")
         self.painter: Variations = painter
-        self.ears: Encoder = config.ears.build(audio)
-        self.head = nn.Sequential(nn.LayerNorm(self.ears.dim), nn.Linear(self.ears.dim, painter.space))
+        self.ears = Ears(config.ears, audio, painter.space)
+        if config.moments is not None and config.selection is None:
+            self.scout = Ears(config.ears, audio, painter.space)
         self.loss: Loss = config.loss.build()
         if self.loss.form != "pairs":
             raise UserError(f"model.loss takes {self.loss.form}.", "A loss over pairs was expected.")
@@ -89,29 +93,42 @@ class Sound2Scene(Task):
 
     def encoder_of(self, field: str) -> Encoder:
         """Returns what hears."""
-        return self.ears if field == self.config.audio else super().encoder_of(field)
+        return self.ears.encoder if field == self.config.audio else super().encoder_of(field)
 
     # ---- training ----------------------------------------------------------------------------
 
     def stages(self) -> Sequence[Stage]:
         """Returns those of what sees, draws, chooses and judges; then what hears learns alone."""
         inner = [name for name in ("painter", "selection", "judge") if getattr(self, name) is not None]
-        parts = ["ears", "head", *(["loss"] if any(self.loss.parameters()) else [])]
-        learn = Objective("hear", parts, self.forward, self.losses)
-        return [*self.earlier(*inner), Stage("hear", [learn], self.choose if self.selection is not None else None)]
+        learnt = ["loss"] if any(self.loss.parameters()) else []
+        hear = Objective("hear", ["ears", *learnt], self.forward, self.losses)
+        scout = Objective("scout", ["scout", *learnt], partial(self.meet, "scout"), self.losses)
+        return [
+            *self.earlier(*inner),
+            *([Stage("scout", [scout])] if hasattr(self, "scout") else []),
+            Stage("hear", [hear], None if self.config.moments is None else self.choose),
+        ]
 
     def choose(self, batches: Iterable[Batch]) -> list[str]:
         """Returns the ids of the moments in which what is seen is heard, of this worker's."""
-        assert self.selection is not None
-        return chosen(self.selection, self.config.moments, batches)
+        assert self.config.moments is not None
+        return chosen(self.correlation, self.config.moments, batches)
+
+    def correlation(self, batch: Batch) -> Tensor:
+        """Returns how much the sounds of a batch have to do with its pictures, (B,)."""
+        if self.selection is not None:
+            return localized(self.selection, batch)
+        met = self.meet("scout", batch)
+        return (met["heard"] * met["seen"]).sum(1)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns what is heard and what is seen, in the space of what is seen: (B, S) of unit length each."""
-        return {"heard": self.hear(batch[self.config.audio]), "seen": self.painter.embed(batch)}
+        return self.meet("ears", batch)
 
-    def hear(self, sound: Padded) -> Tensor:
-        """Returns where the pictures of sounds are to lie, (B, S) of unit length."""
-        return F.normalize(self.head(self.ears(sound).pooled), dim=-1)
+    def meet(self, ears: str, batch: Batch) -> dict[str, Tensor]:
+        """Returns what some ears hear and what is seen, (B, S) of unit length each."""
+        heard: Tensor = self.get_submodule(ears)(batch[self.config.audio])
+        return {"heard": heard, "seen": self.painter.embed(batch)}
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the loss over pairs (equation 2); moments of one video belong together."""
@@ -126,7 +143,7 @@ class Sound2Scene(Task):
         image, sound = self.config.image, batch[self.config.audio]
         heard = {"drawn": outputs["heard"]}
         heard |= {
-            name: self.hear(self.level.amplified(sound, by)) for name, by in (("quieter", -STEP), ("louder", STEP))
+            name: self.ears(self.level.amplified(sound, by)) for name, by in (("quieter", -STEP), ("louder", STEP))
         }
         made = {name: self.painter.draw(each, batch) for name, each in heard.items()}
         rows: Rows = {"embedding.audio": outputs["heard"], "embedding.image": outputs["seen"], **made}
@@ -162,7 +179,26 @@ class Sound2Scene(Task):
             sound = self.level.together(sound, batch["other"])
         if "gain" in batch:
             sound = self.level.amplified(sound, batch["gain"].view(-1, 1, 1, 1))
-        return {self.config.image: self.painter.draw(self.hear(sound), batch)}
+        return {self.config.image: self.painter.draw(self.ears(sound), batch)}
+
+
+class Ears(nn.Module):
+    """An encoder of sounds, and a linear map into the space of what is seen.
+
+    Args:
+        encoder: What hears.
+        audio: What it reads.
+        space: S.
+    """
+
+    def __init__(self, encoder: Encoder.Config, audio: Modality, space: int) -> None:
+        super().__init__()
+        self.encoder: Encoder = encoder.build(audio)
+        self.head = nn.Sequential(nn.LayerNorm(self.encoder.dim), nn.Linear(self.encoder.dim, space))
+
+    def forward(self, sound: Padded) -> Tensor:
+        """Returns where the pictures of sounds are to lie, (B, S) of unit length."""
+        return F.normalize(self.head(self.encoder(sound).pooled), dim=-1)
 
 
 def _named(sample: Mapping[str, Any]) -> str:

@@ -34,8 +34,8 @@ class DigitsAloud(Drawn):
     """A coloured digit that is spoken, small where it is quiet and large where it is loud; or two quiet ones at once.
 
     Training samples are moments of videos: `moments` after one another show the same handwriting in the same colour.
-    In the last `spoilt` of them something else is heard, of digits that are not seen, however loud. Held-out samples are moments of
-    videos of their own, and none is spoilt. The split `together` shows two digits each, all others one. `things` are
+    In the last `spoilt` of them something else is heard, of digits that are not seen, however loud. Held-out samples
+    are moments of videos of their own, and none is spoilt. The split `together` shows two digits each, all others one. `things` are
     the digits that are seen, `heard` those that are heard.
     """
 

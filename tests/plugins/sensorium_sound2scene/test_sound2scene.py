@@ -143,7 +143,7 @@ def test_only_what_hears_learns(task, assembly):
     batch = batch_of(assembly, "train")
     sum(hear.losses(hear.forward(batch), batch).values()).backward()
     reached = {name.split(".")[0] for name, each in task.named_parameters() if each.grad is not None}
-    assert reached == {"ears", "head"} == set(hear.updates)
+    assert reached == {"ears"} == set(hear.updates)
 
 
 def test_both_sides_are_of_unit_length(task, assembly):
@@ -179,8 +179,7 @@ def test_a_mixture_is_what_is_heard_of_both_at_once(assembly):
 
 def test_a_question_is_mixed_and_made_louder_before_it_is_heard(task, assembly, monkeypatch):
     batch, heard = batch_of(assembly, "test", 2), []
-    hear = type(task).hear
-    monkeypatch.setattr(type(task), "hear", lambda self, sound: heard.append(sound) or hear(self, sound))
+    task.ears.register_forward_pre_hook(lambda ears, given: heard.append(given[0]))
     audio, gain = batch["audio"], torch.tensor([6.0, -6.0])
     other = Padded(audio.data.flip(0), audio.mask)
     only = replace(batch, fields={"audio": audio})
@@ -214,7 +213,7 @@ def test_it_learns_where_pictures_lie_and_from_shuffled_pairs_it_does_not(task, 
     def reached(seen):
         model = copy.deepcopy(task)
         monkeypatch.setattr(type(model.painter), "embed", lambda self, batch: seen)
-        learnt = torch.optim.Adam([*model.ears.parameters(), *model.head.parameters()], lr=3e-3)
+        learnt = torch.optim.Adam(model.ears.parameters(), lr=3e-3)
         for _ in range(40):
             learnt.zero_grad()
             model.losses(model(batch), batch)["pairs"].mean().backward()
@@ -261,21 +260,33 @@ def test_moments_are_chosen_over_batches_and_workers(task, assembly, monkeypatch
     assert task.choose(iter(batches)) == ["one 1", "two 0", "two 2"], "a better moment lies with another worker"
 
 
-def test_a_localizer_chooses_before_what_hears_learns():
-    spoilt = assemble(load(SPOILT, ["dataset.train=40", "dataset.held_out=8", "training.global_batch=8", PAINTER]))
+LOCALIZER = (
+    "model.selection={name: localization, loss: infonce, supervised: 0, eyes: {name: convnet, widths: [8]},"
+    " hearing: {name: simclr, input: audio, encoder: {name: convnet, widths: [8]}, loss: infonce}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "stages"),
+    [((), ["scout", "hear"]), ((LOCALIZER,), ["selection/localize", "judge", "hear"])],
+    ids=["ears", "localizer"],
+)
+def test_two_moments_of_each_video_are_chosen_before_what_hears_learns(options, stages):
+    small = ("dataset.train=40", "dataset.held_out=8", "training.global_batch=8", PAINTER)
+    spoilt = assemble(load(SPOILT, [*small, *options]))
     task = spoilt.task.eval()
-    names = [stage.name for stage in task.stages()]
-    assert names.index("selection/localize") < names.index("hear")
+    assert [stage.name for stage in task.stages()][-len(stages) :] == stages
     samples = [spoilt.splits["train"][place] for place in range(20)]
     ids = task.stages()[-1].prepare(iter(task.batched(samples).split(3)))
     assert len(ids) == 8
     of_video = [int(name.split("/")[1]) // 5 for name in ids]
+    assert "scout" not in task.stages()[-1].objectives[0].updates
     assert of_video == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_what_does_not_say_how_sound_and_picture_correlate_is_refused(task, assembly):
     with pytest.raises(UserError, match="Take `localization`"):
-        selection.correlation(task.judge, batch_of(assembly, "test"))
+        selection.localized(task.judge, batch_of(assembly, "test"))
 
 
 # ---- what does not fit -----------------------------------------------------------------------------
@@ -293,6 +304,7 @@ def test_what_does_not_say_how_sound_and_picture_correlate_is_refused(task, asse
         ("model.painter={name: recognition, encoder: convnet, targets: [things]}", "`variations` was expected"),
         ("modalities.image.std=[0.3]", "between -1 and 1"),
         ("model.moments=0", "at least 1"),
+        ("model.selection={name: recognition, encoder: convnet, targets: [things]}", "how many of each video"),
         ("model.painter.blur=-1", "at least 0"),
     ],
 )
