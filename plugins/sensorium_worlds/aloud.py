@@ -35,8 +35,8 @@ class DigitsAloud(Drawn):
 
     Training samples are moments of videos: `moments` after one another show the same handwriting in the same colour.
     In the last `spoilt` of them something else is heard, of digits that are not seen, however loud. Held-out samples
-    are moments of videos of their own, and none is spoilt. The split `together` shows two digits each, all others one. `things` are
-    the digits that are seen, `heard` those that are heard.
+    are moments of videos of their own, and none is spoilt. The split `together` shows two digits each, all others one.
+    `things` are the digits that are seen, `heard` those that are heard.
     """
 
     fields: ClassVar[dict[str, str]] = {"image": "image", "audio": "audio", "things": "tags", "heard": "tags"}

@@ -108,6 +108,10 @@ def localization(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
         assert box == (around(heat >= task.threshold) or [0.0] * 4)
 
 
+def embedded(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    close(answer["image_embedding"], rows["embedding"])
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
@@ -121,9 +125,12 @@ ROWS_SAY: dict[str, Check] = {
     "separation": separation,
     "show_and_tell": caption,
     "show_attend_and_tell": attention,
+    "simclr": embedded,
+    "sound2scene": drawn,
     "soundnet": soundnet,
     "tagging": tagging,
     "text2image": drawn,
+    "variations": drawn,
     "vqa": vqa,
     "word2vec": word2vec,
 }

@@ -35,6 +35,7 @@ from sensorium_localization.layouts import SoundNetFlickr, VGGSoundSource
 from sensorium_recipes.recipe1m import Recipe1M
 from sensorium_recipes.recipe_lines import RecipeLines
 from sensorium_separation.grid import GridMixtures
+from sensorium_sound2scene.layouts import VEGAS, VGGSound
 from sensorium_soundnet.flickr import FlickrSounds
 from sensorium_tagging.coco import CocoCategories
 from sensorium_text2image.photographs import DescribedPhotographs
@@ -112,6 +113,8 @@ READ = {
     "llvip": lambda: LLVIP.Config(root="~/x").build().open("train"),
     "soundnet_flickr": lambda: SoundNetFlickr.Config(root="~/x").build().open("test"),
     "vgg_ss": lambda: VGGSoundSource.Config(root="~/x").build().open("test"),
+    "vggsound": lambda: VGGSound.Config(root="~/x").build().open("train"),
+    "vegas": lambda: VEGAS.Config(root="~/x").build().open("train"),
     "recipe1m": lambda: Recipe1M.Config(root="~/x").build().open("train"),
     "recipe_lines": lambda: RecipeLines.Config(root="~/x").build().open("train"),
     "coco_categories": lambda: CocoCategories.Config(root="~/x").build().open("train"),
