@@ -29,7 +29,7 @@ FIELDS = {"image": "image", "audio": "audio", "label": "label"}
 
 
 class VGGSound(Dataset):
-    """Moments of clips of ten seconds with sound and class; the raw value `video` tells whose moments they are."""
+    """Moments of clips of ten seconds with sound and class; the group of training samples is the clip."""
 
     fields: ClassVar[dict[str, str]] = FIELDS
 
@@ -153,7 +153,7 @@ def _rows(text: str, path: Path) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _columns() -> dict[str, list[Any]]:
-    return {name: [] for name in ("id", "group", "video", *FIELDS)}
+    return {name: [] for name in ("id", "group", *FIELDS)}
 
 
 def _add(
@@ -161,6 +161,6 @@ def _add(
 ) -> None:
     """Appends a moment. What is trained belongs together by video, as no label is told; what is tested by class."""
     group = video if split == "train" else label
-    row = {"id": name, "group": group, "video": video, "image": str(image), "audio": str(audio), "label": label}
+    row = {"id": name, "group": group, "image": str(image), "audio": str(audio), "label": label}
     for column, value in row.items():
         columns[column].append(value)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sensorium import Batch, Task, UserError, workers
-from sensorium.contracts.data import stable_hash
 
 
 def chosen(correlation: Callable[[Batch], Tensor], moments: int, batches: Iterable[Batch]) -> list[str]:
@@ -23,22 +23,19 @@ def chosen(correlation: Callable[[Batch], Tensor], moments: int, batches: Iterab
     Args:
         correlation: How much the sounds of a batch have to do with its pictures, (B,).
         moments: How many are kept of each video.
-        batches: This worker's samples, perhaps a part of a video's; the raw value `video` tells which belong together,
-            and a sample without it is a video of its own.
+        batches: This worker's samples, perhaps a part of a video's. What shares a group is of one video.
     """
-    ids, marks, scores = [], [], []
+    ids: list[str] = []
+    videos, scores = [], []
     for batch in batches:
-        marks += [(stable_hash(str(each.get("video", each["id"]))), stable_hash(each["id"])) for each in batch.samples]
-        scores.append(correlation(batch))
         ids += batch.ids
-    device = scores[0].device
-    every = zip(
-        workers.gather_rows(torch.tensor(marks, dtype=torch.int64, device=device)).tolist(),
-        workers.gather_rows(torch.cat(scores)).tolist(),
-        strict=True,
-    )
-    kept = best((((video, moment), score) for (video, moment), score in every), moments)
-    return [name for name in ids if stable_hash(name) in kept]
+        scores.append(correlation(batch).double())
+        videos.append(batch.groups.to(scores[-1].device))
+    own = torch.full_like(torch.cat(videos), workers.rank())
+    places = torch.stack([torch.cat(videos), own, torch.arange(len(ids), device=own.device)], 1)
+    every = zip(workers.gather_rows(places).tolist(), workers.gather_rows(torch.cat(scores)).tolist(), strict=True)
+    kept = best((((video, (rank, index)), score) for (video, rank, index), score in every), moments)
+    return [ids[index] for rank, index in sorted(kept) if rank == workers.rank()]
 
 
 def localized(localizer: Task, batch: Batch) -> Tensor:
@@ -58,14 +55,14 @@ def localized(localizer: Task, batch: Batch) -> Tensor:
     return found
 
 
-def best(scored: Iterable[tuple[tuple[int, int], float]], moments: int) -> set[int]:
-    """Returns the moments with the highest scores of each video, so many of each; of equal ones, the lower number.
+def best(scored: Iterable[tuple[tuple[int, Any], float]], moments: int) -> set[Any]:
+    """Returns the moments with the highest scores of each video, so many of each; of equal ones, the first.
 
     Args:
         scored: ((video, moment), score).
         moments: How many of each video.
     """
-    videos: defaultdict[int, list[tuple[float, int]]] = defaultdict(list)
+    videos: defaultdict[int, list[tuple[float, Any]]] = defaultdict(list)
     for (video, moment), score in scored:
         videos[video].append((-score, moment))
     return {moment for ranked in videos.values() for _, moment in sorted(ranked)[:moments]}

@@ -121,7 +121,7 @@ class Aloud(DrawnSplit):
             heard = [str(digit) for digit in random.permutation(list(others))[: len(seen)]]
             loud = [QUIETEST if two else random.uniform(QUIETEST, LOUDEST) for _ in heard]
         group = " ".join(sorted(seen)) if self.home != "train" else f"video {video}"
-        found: Sample = {"group": group, "video": f"{self.split}/{video}", "things": seen, "heard": heard}
+        found: Sample = {"group": group, "things": seen, "heard": heard}
         if "image" in self.makes:
             found["image"] = _drawn(inks, colours, levels, self.config.side, self.random(index, 2))
         if "audio" in self.makes:

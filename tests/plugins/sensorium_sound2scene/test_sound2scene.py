@@ -15,7 +15,6 @@ import sensorium_sound2scene
 from sensorium import Padded, UserError, workers
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
-from sensorium.contracts.data import stable_hash
 from sensorium_sound2scene import selection
 from sensorium_sound2scene.level import Level
 from sensorium_sound2scene.views import Views, viewed
@@ -245,7 +244,7 @@ class Knows(torch.nn.Module):
 def moments(assembly, *scores, video="one"):
     sample = assembly.splits["train"][0]
     samples = [
-        {**sample, "id": f"{video} {number}", "video": video, "score": score} for number, score in enumerate(scores)
+        {**sample, "id": f"{video} {number}", "group": video, "score": score} for number, score in enumerate(scores)
     ]
     return assembly.task.batched(samples)
 
@@ -254,8 +253,8 @@ def test_moments_are_chosen_over_batches_and_workers(task, assembly, monkeypatch
     task.selection, task.config = Knows(), replace(task.config, moments=2)
     batches = [moments(assembly, 0.1, 0.8), moments(assembly, 0.3, 0.2, 0.9, video="two")]
     assert task.choose(iter(batches)) == ["one 0", "one 1", "two 0", "two 2"]
-    elsewhere = torch.tensor([[stable_hash("one"), 7], [stable_hash("one"), 8]])
-    more = {torch.int64: elsewhere, torch.float32: torch.tensor([0.7, 0.6])}
+    group = int(batches[0].groups[0])
+    more = {torch.int64: torch.tensor([[group, 1, 0], [group, 1, 1]]), torch.float64: torch.tensor([0.7, 0.6])}
     monkeypatch.setattr(workers, "gather_rows", lambda rows: torch.cat([rows, more[rows.dtype]]))
     assert task.choose(iter(batches)) == ["one 1", "two 0", "two 2"], "a better moment lies with another worker"
 
