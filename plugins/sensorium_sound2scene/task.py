@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class Sound2Scene(Task):
     """Draws what it hears. What sees and what draws is frozen; what hears learns where pictures lie."""
 
     exportable = False  # a picture follows from the sample's id, which is not a tensor
+    probe: ClassVar[Mapping[str, Any]] = {"evaluation.split": "test"}
 
     class Config(Task.Config):
         """What draws, what hears, and what is learnt from."""
