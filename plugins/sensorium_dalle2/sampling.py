@@ -1,49 +1,13 @@
-"""How samples are drawn: by DDIM or DDPM, with guidance, from numbers that follow from each sample.
+"""Embeddings that were drawn: which of several is taken, and what lies between two.
 
 Shapes: B samples, S channels of CLIP's space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from sensorium import Batch
-from sensorium.ops.diffusion import Diffusion, guided
-
-
-class Sampler:
-    """Draws samples of a diffusion.
-
-    Args:
-        diffusion: Its schedule.
-        ancestral: DDPM, with fresh noise at each step, rather than DDIM.
-    """
-
-    def __init__(self, diffusion: Diffusion, ancestral: bool) -> None:
-        self.diffusion, self.ancestral = diffusion, ancestral
-
-    def __call__(
-        self, denoise: Callable[[Tensor, Tensor], Tensor], batch: Batch, name: str, shape: Sequence[Any], count: int
-    ) -> Tensor:
-        """Returns (B, *shape), drawn in `count` steps; other ones for another name."""
-
-        def fresh(turn: int) -> Tensor:
-            return batch.normal(f"{name}, step {turn}", *shape)
-
-        start = batch.normal(name, *shape)
-        return self.diffusion.sample(denoise, start, count, fresh if self.ancestral else None)
-
-
-def steered(network: Callable[..., Tensor], scale: float, value: Tensor, time: Tensor, *told: Any) -> Tensor:
-    """Returns what a network finds with its condition, moved away from what it finds without."""
-    yes = torch.ones(len(value), dtype=torch.bool, device=value.device)
-    known = network(value, time, *told, yes)
-    return known if scale == 1 else guided(known, network(value, time, *told, ~yes), scale)
 
 
 def closest(candidates: Tensor, sentence: Tensor) -> Tensor:

@@ -22,12 +22,12 @@ from sensorium.builtin.judging import judged
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.number import Number
 from sensorium.builtin.modalities.vector import Vector
+from sensorium.builtin.painting import Sampler, UNet, denoiser, steered, velocities, velocity_error
 from sensorium.ops.diffusion import Diffusion
 from sensorium_dalle2 import report
-from sensorium_dalle2.decoder import Decoder
 from sensorium_dalle2.linear import LeastSquares
 from sensorium_dalle2.prior import Prior, Sentence
-from sensorium_dalle2.sampling import Sampler, closest, slerp, steered
+from sensorium_dalle2.sampling import closest, slerp
 
 
 class Dalle2(Task):
@@ -54,7 +54,7 @@ class Dalle2(Task):
         """Share of the samples from which a condition is withheld in training."""
         prior: Prior.Config = field(default_factory=Prior.Config)
         """From sentences to embeddings of pictures."""
-        decoder: Decoder.Config = field(default_factory=Decoder.Config)
+        decoder: UNet.Config = field(default_factory=UNet.Config)
         """From embeddings to pictures."""
 
         def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Dalle2(Task):
         self.linear = LeastSquares(space)
         reader = self.clip.encoder_of(config.sentence)
         self.prior = Prior(config.prior, reader.dim, space, sentence.shape[0], config.steps)
-        self.decoder = Decoder(config.decoder, image.config.channels, space, config.steps)
+        self.decoder = UNet(config.decoder, image.config.channels, space, config.steps)
         self.judge: Task | None = None if config.judge is None else config.judge.build(modalities)
         share, seed = Number(Number.Config(least=0, most=1)), Number(Number.Config(least=0, whole=True))
         own = {"other": image, "embedding": Vector(Vector.Config(size=space)), "share": share, "seed": seed}
@@ -142,15 +142,14 @@ class Dalle2(Task):
 
     def seen(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the velocity of noised pictures, and what the decoder finds of it (B, C, H, W)."""
-        image = batch[self.config.image]
-        time, noise = self.diffusion.times(batch.uniform("time")), batch.normal("noise", *image.shape[1:])
-        embedding = self.embed(batch, self.config.image)
-        found = self.decoder(self.diffusion.noised(image, time, noise), time, embedding, self._told(batch))
-        return {"velocity": self.diffusion.velocity(image, time, noise), "found": found}
+        image = self.config.image
+        return velocities(
+            self.decoder, self.diffusion, batch[image], self.embed(batch, image), self._told(batch), batch
+        )
 
     def decoder_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the squared error of the velocity (B,) (Salimans and Ho 2022, appendix D)."""
-        return {"velocity": F.mse_loss(outputs["found"], outputs["velocity"], reduction="none").mean((1, 2, 3))}
+        return {"velocity": velocity_error(outputs)}
 
     def _told(self, batch: Batch) -> Tensor:
         return batch.uniform("told") >= self.config.dropped
@@ -171,11 +170,7 @@ class Dalle2(Task):
 
     def draw(self, embedding: Tensor, batch: Batch, name: str) -> Tensor:
         """Returns a picture (B, C, H, W) of each embedding (B, S); another one for another name."""
-
-        def denoise(value: Tensor, time: Tensor) -> Tensor:
-            velocity = steered(self.decoder, self.config.decoder.guidance, value, time, embedding)
-            return self.diffusion.clean(value, time, velocity).clamp(-1, 1)
-
+        denoise = denoiser(self.decoder, self.diffusion, self.config.decoder.guidance, embedding)
         return self.sampler(denoise, batch, name, self.outputs[self.config.image].shape, self.config.decoder.sampled)
 
     # ---- evaluation and use --------------------------------------------------------------------

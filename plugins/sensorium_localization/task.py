@@ -59,7 +59,7 @@ class Localization(Task):
         audio: str = "audio"
         """Field of the sound."""
         boxes: str = "boxes"
-        """Field of boxes around what sounds. Samples without it are learnt from by pairs alone."""
+        """Field of boxes around what sounds. Samples and data without it are learnt from by pairs alone."""
         absent: str | None = None
         """Field of a sound that comes from nowhere in the picture, to be told from the one that does."""
         agree: int = 1
@@ -90,7 +90,8 @@ class Localization(Task):
 
     def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__(config, modalities)
-        image, boxes = modalities[config.image], modalities[config.boxes]
+        image = modalities[config.image]
+        boxes = modalities.get(config.boxes) or Boxes(Boxes.Config(follows=config.image))
         if not isinstance(image, Image) or not isinstance(boxes, Boxes) or boxes.follows != config.image:
             raise UserError(
                 f"{config.image!r} is {image.form}, {config.boxes!r} {boxes.form}.",

@@ -5,8 +5,7 @@ from sensorium import hookimpl
 
 @hookimpl
 def sensorium_datasets() -> dict[str, str]:
-    """Coloured digits on a canvas with words about them; digits seen, heard, mouthed, moved, and in a row; dishes."""
-    """Coloured digits on a canvas with words about them; digits seen, heard and mouthed; digits that move; and more."""
+    """Digits drawn, spoken, mouthed, moved and put into words, two or three at a time or alone; people; dishes."""
     return {
         "digits_canvas": "sensorium_worlds.canvas:DigitsCanvas",
         "digits_av": "sensorium_worlds.av:DigitsAV",
@@ -20,6 +19,7 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_talking": "sensorium_worlds.talking:DigitsTalking",
         "people": "sensorium_worlds.people:People",
         "digits_told": "sensorium_worlds.told:DigitsTold",
+        "digits_aloud": "sensorium_worlds.aloud:DigitsAloud",
     }
 
 

@@ -130,6 +130,10 @@ def image2speech(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     assert names(task, "units", answer["units"]) == [" ".join(map(str, said)) for said in rows["units"]]
 
 
+def embedded(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
+    close(answer["image_embedding"], rows["embedding"])
+
+
 ROWS_SAY: dict[str, Check] = {
     "clip": clip,
     "dalle2": drawn,
@@ -145,10 +149,13 @@ ROWS_SAY: dict[str, Check] = {
     "separation": separation,
     "show_and_tell": caption,
     "show_attend_and_tell": attention,
+    "simclr": embedded,
+    "sound2scene": drawn,
     "soundnet": soundnet,
     "speech2face": speech2face,
     "tagging": tagging,
     "text2image": drawn,
+    "variations": drawn,
     "vqa": vqa,
     "word2vec": word2vec,
 }

@@ -39,6 +39,7 @@ from sensorium_localization.layouts import SoundNetFlickr, VGGSoundSource
 from sensorium_recipes.recipe1m import Recipe1M
 from sensorium_recipes.recipe_lines import RecipeLines
 from sensorium_separation.grid import GridMixtures
+from sensorium_sound2scene.layouts import VEGAS, VGGSound
 from sensorium_soundnet.flickr import FlickrSounds
 from sensorium_speech2face.layouts import AVSpeech, TalkingFaces, VoxCeleb
 from sensorium_tagging.coco import CocoCategories
@@ -128,6 +129,8 @@ READ = {
     "avspeech": lambda: AVSpeech.Config(root="~/x").build().open("train"),
     "voxceleb": lambda: VoxCeleb.Config(root="~/x").build().open("train"),
     "talking_faces": lambda: TalkingFaces.Config(root="~/x").build().open("train"),
+    "vggsound": lambda: VGGSound.Config(root="~/x").build().open("train"),
+    "vegas": lambda: VEGAS.Config(root="~/x").build().open("train"),
     "recipe1m": lambda: Recipe1M.Config(root="~/x").build().open("train"),
     "recipe_lines": lambda: RecipeLines.Config(root="~/x").build().open("train"),
     "coco_categories": lambda: CocoCategories.Config(root="~/x").build().open("train"),

@@ -310,6 +310,8 @@ def beats_its_ablation(subject: Subject) -> str:
     subject.model, right = trained.model, trained.metrics
     if not subject.assembly.task.stages():
         raise InapplicableError("Nothing is trained.")
+    if len(subject.assembly.modalities) == 1:
+        raise InapplicableError("It learns from one field alone: there are no pairs to tear apart.")
     if not metric:
         raise ContractError("The default experiment names no metric: add `search: {metric: …, mode: max}`.")
     if metric not in right:

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from sensorium import Batch, Features, UserError
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
+from sensorium.builtin.painting import Sampler, UNet, steered
 from sensorium_dalle2 import report
-from sensorium_dalle2.decoder import Decoder
 from sensorium_dalle2.prior import Prior, Sentence
-from sensorium_dalle2.sampling import Sampler, closest, slerp, steered
+from sensorium_dalle2.sampling import closest, slerp
 
 SMALL = [
     "dataset.train=64",
@@ -100,7 +100,7 @@ def test_an_unknown_sentence_is_replaced_by_what_was_learnt_for_it():
 
 def test_the_decoder_hears_time_and_embedding_and_nothing_of_its_neighbours():
     torch.manual_seed(0)
-    network = Decoder(Decoder.Config(width=8), channels=3, space=8, steps=10).eval()
+    network = UNet(UNet.Config(width=8), channels=3, space=8, steps=10).eval()
     noised, embedding, yes = torch.randn(B, 3, 12, 12), torch.randn(B, 8), torch.ones(B).bool()
     found = network(noised, torch.full((B,), 3), embedding, yes)
     assert found.shape == noised.shape

@@ -86,6 +86,12 @@ class Audio(Modality):
         standardise: bool = True
         """Brings each clip to mean 0 and deviation 1: all values of `log_mel`, each coefficient of `mfcc`."""
 
+        mean: float = 0.0
+        """Level in dB that is subtracted from `log_mel` that is not standardised, so that loud clips stay loud."""
+
+        std: float = 1.0
+        """What `log_mel` is divided by after that, in dB."""
+
         shift: float = 0.0
         """Largest move in time, in seconds: inside the recording where that is longer than `seconds`,
         else silence moves in."""
@@ -110,6 +116,10 @@ class Audio(Modality):
                 raise ValueError("n_mfcc is at most n_mels.")
             if self.seconds is not None and self.seconds * self.sample_rate < self.n_fft:
                 raise ValueError("seconds hold at least one window of n_fft samples.")
+            if self.std <= 0:
+                raise ValueError("std is above 0.")
+            if (self.mean, self.std) != (0, 1) and (self.view != "log_mel" or self.standardise):
+                raise ValueError("mean and std are for the view log_mel with standardise: false.")
             if self.shift < 0 or self.max_seconds <= 0 or self.max_bytes <= 0:
                 raise ValueError("shift is at least 0, max_seconds and max_bytes above 0.")
             if not (0 <= self.mask_bins <= 1 and 0 <= self.mask_frames <= 1):

@@ -36,6 +36,8 @@ def view(config: Any) -> nn.Module:
         steps.append(transforms.AmplitudeToDB(scale, DYNAMIC_RANGE))
     if config.view == "mfcc":
         steps.append(Cosine(config.n_mfcc, config.n_mels))
+    if config.view == "log_mel" and not config.standardise:
+        steps.append(Scale(config.mean, config.std))
     if config.view != "mel" and config.standardise:
         steps.append(Standardise((0, 1, 2) if config.view == "log_mel" else (0, 2)))
     return nn.Sequential(*steps)
@@ -51,6 +53,18 @@ class Cosine(nn.Module):
     def forward(self, picture: Tensor) -> Tensor:
         """Returns the cepstral coefficients."""
         return self.matrix @ picture
+
+
+class Scale(nn.Module):
+    """Less a level, over a deviation, both in dB."""
+
+    def __init__(self, mean: float, std: float) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Returns the levels so scaled."""
+        return (picture - self.mean) / self.std
 
 
 class Standardise(nn.Module):

@@ -1,20 +1,23 @@
-"""The decoder: a U-Net that tells picture from noise, told CLIP's embedding of the picture.
+"""Pictures painted of embeddings: a U-Net that tells picture from noise, how it learns, and how samples are drawn.
 
 Ramesh et al. 2022, section 2.1: the embedding is added to that of the time, and four tokens made of it are
 attended to beside the places of the picture. The U-Net is that of P. Dhariwal, A. Nichol, Diffusion Models
 Beat GANs on Image Synthesis, NeurIPS 2021, with one halving.
 
-Shapes: B samples, C channels of the picture, H rows, W columns, S channels of CLIP's space, D of a feature.
+Shapes: B samples, C channels of the picture, H rows, W columns, S channels of the embeddings' space, D of a feature.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Config
-from sensorium.ops.diffusion import waves
+from sensorium import Batch, Config
+from sensorium.ops.diffusion import Diffusion, guided, waves
 
 TOKENS = 4
 """Tokens made of the embedding."""
@@ -22,7 +25,7 @@ GROUPS = 8
 """Groups of channels that are normalised together."""
 
 
-class Decoder(nn.Module):
+class UNet(nn.Module):
     """Predicts the velocity: noise and picture, weighted by how much there is of the other.
 
     Args:
@@ -46,7 +49,7 @@ class Decoder(nn.Module):
             if self.width < GROUPS or self.width % GROUPS or self.sampled < 1:
                 raise ValueError(f"width is a multiple of {GROUPS}, sampled at least 1.")
 
-    def __init__(self, config: Decoder.Config, channels: int, space: int, steps: int) -> None:
+    def __init__(self, config: UNet.Config, channels: int, space: int, steps: int) -> None:
         super().__init__()
         width = config.width
         self.steps, self.width, inner = steps, width, 2 * width
@@ -125,3 +128,68 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         changed: Tensor = grid + self.output(mixed).transpose(1, 2).unflatten(2, grid.shape[2:])
         return changed
+
+
+class Sampler:
+    """Draws samples of a diffusion, from numbers that follow from each sample.
+
+    Args:
+        diffusion: Its schedule.
+        ancestral: DDPM, with fresh noise at each step, rather than DDIM.
+    """
+
+    def __init__(self, diffusion: Diffusion, ancestral: bool) -> None:
+        self.diffusion, self.ancestral = diffusion, ancestral
+
+    def __call__(
+        self, denoise: Callable[[Tensor, Tensor], Tensor], batch: Batch, name: str, shape: Sequence[Any], count: int
+    ) -> Tensor:
+        """Returns (B, *shape), drawn in `count` steps; other ones for another name."""
+
+        def fresh(turn: int) -> Tensor:
+            return batch.normal(f"{name}, step {turn}", *shape)
+
+        start = batch.normal(name, *shape)
+        return self.diffusion.sample(denoise, start, count, fresh if self.ancestral else None)
+
+
+def steered(network: Callable[..., Tensor], scale: float, value: Tensor, time: Tensor, *told: Any) -> Tensor:
+    """Returns what a network finds with its condition, moved away from what it finds without."""
+    yes = torch.ones(len(value), dtype=torch.bool, device=value.device)
+    known = network(value, time, *told, yes)
+    return known if scale == 1 else guided(known, network(value, time, *told, ~yes), scale)
+
+
+def velocities(
+    network: Callable[..., Tensor], diffusion: Diffusion, image: Tensor, embedding: Tensor, known: Tensor, batch: Batch
+) -> dict[str, Tensor]:
+    """Returns the `velocity` of noised pictures, and what a network finds of it (`found`), (B, C, H, W) each.
+
+    Args:
+        network: Such as a `UNet`.
+        diffusion: How noise comes in.
+        image: Pictures (B, C, H, W) from -1 to 1.
+        embedding: What the network is told, (B, S).
+        known: (B,), False where it is told nothing.
+        batch: The samples, from which time and noise follow.
+    """
+    time, noise = diffusion.times(batch.uniform("time")), batch.normal("noise", *image.shape[1:])
+    found = network(diffusion.noised(image, time, noise), time, embedding, known)
+    return {"velocity": diffusion.velocity(image, time, noise), "found": found}
+
+
+def velocity_error(outputs: Any) -> Tensor:
+    """Returns the squared error of the velocity (B,) (Salimans and Ho 2022, appendix D)."""
+    return F.mse_loss(outputs["found"], outputs["velocity"], reduction="none").mean((1, 2, 3))
+
+
+def denoiser(
+    network: Callable[..., Tensor], diffusion: Diffusion, guidance: float, embedding: Tensor
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Returns what `Sampler` asks for: (value, time) -> the clean picture, from -1 to 1, of an embedding (B, S)."""
+
+    def denoise(value: Tensor, time: Tensor) -> Tensor:
+        velocity = steered(network, guidance, value, time, embedding)
+        return diffusion.clean(value, time, velocity).clamp(-1, 1)
+
+    return denoise
