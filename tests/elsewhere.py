@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-DEVICE = torch.device("cpu:0")
+HOST, DEVICE = torch.device("cpu"), torch.device("cpu:0")
 """Equals no `torch.device("cpu")`, and is computed on by the same operators."""
 READS = {"_local_scalar_dense", "equal", "is_nonzero"}
 """Operators that give the host a number."""
@@ -106,9 +106,14 @@ def elsewhere() -> Iterator[Elsewhere]:
 
     def moves(own: Callable[..., Tensor]) -> Any:
         def to(tensor: Tensor, *args: Any, **options: Any) -> Tensor:
-            if mode.lies(tensor) and {"cpu", torch.device("cpu")} & {*args, *options.values()}:
+            targets = [*args, *options.values()]
+            if mode.lies(tensor) and any(
+                each in ("cpu", HOST) for each in targets if isinstance(each, str | torch.device)
+            ):
                 mode.fault(".to('cpu') waits for the device")
-            return own(tensor, *args, **options)
+            result = own(tensor, *args, **options)
+            likes = [each for each in targets if isinstance(each, Tensor)]
+            return mode.put(result.clone()) if any(map(mode.lies, likes)) and not mode.lies(result) else result
 
         return to
 

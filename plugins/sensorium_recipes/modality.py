@@ -123,7 +123,7 @@ class Lists(Padded):
         words: (B, S) int64, tokens of each item, 0 for one that is not real; on the host.
     """
 
-    on_host: ClassVar[tuple[str, ...]] = ("lengths", "words")
+    on_host: ClassVar[tuple[str, ...]] = ("counted", "words")
     words: Tensor = field(kw_only=True)
 
 

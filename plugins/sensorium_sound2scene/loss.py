@@ -15,7 +15,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sensorium import workers
 from sensorium.builtin.losses.blocks import PairLoss, Pairs, Tile
 
 NEAREST = 1e-3
@@ -52,25 +51,23 @@ class DistanceInfoNCE(PairLoss):
         for side in pairs.sides:
             for rows, columns, tile in pairs.tiles(side):
                 logits = -scale * distances(tile)
-                row, column = pairs.positives(rows, columns)
-                right = logits[row, column]
+                right = logits.where(pairs.positives(rows, columns), 0)
                 sums[side][rows] = torch.logaddexp(sums[side][rows], logits.logsumexp(1))
-                hits[rows] = hits[rows].index_add(0, row, right / own[rows][row])
+                hits[rows] += right.sum(1) / own[rows]
                 if pairs.alone:
                     sums[1][columns] = torch.logaddexp(sums[1][columns], logits.logsumexp(0))
-                    hits[columns] = hits[columns].index_add(0, column, right / own[columns][column])
+                    hits[columns] += right.sum(0) / own[columns]
         share = 2 * max(len(pairs), 1)
         loss = (sums[0] + sums[1] - hits).sum() / share
         if not wanted:
             return loss, ()
-        every = [workers.gather_rows(each) for each in sums]
+        every = [pairs.gather(each) for each in sums]
 
         def slopes(side: int) -> Iterator[Tile]:
             for rows, columns, tile in pairs.tiles(side):
                 far = distances(tile)
                 slope = (-scale * far - sums[side][rows, None]).exp() + (-scale * far - every[1 - side][columns]).exp()
-                row, column = pairs.positives(rows, columns)
-                slope[row, column] -= 2 / own[rows][row]
+                slope -= 2 * pairs.positives(rows, columns) / own[rows, None]
                 # A distance is the root of 2 - 2 cosines, so that its derivative by the cosine is -1 / distance.
                 yield rows, columns, slope.mul_(scale / share).div_(far)
 
@@ -84,5 +81,5 @@ def distances(cosines: Tensor) -> Tensor:
 
 def _counts(pairs: Pairs) -> Tensor:
     """Returns how many pairs share the group of each pair, itself included, (N,)."""
-    _, group, counts = pairs.groups.unique(return_inverse=True, return_counts=True)
+    group, counts = pairs.of_groups()
     return counts[group].to(pairs.own[0].dtype)

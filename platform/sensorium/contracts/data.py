@@ -36,18 +36,23 @@ class Padded:
         data: (B, ..., T) for what goes on in time, (B, T) for token ids; (B, T, ...) for a list of things that have
             several numbers each: points, boxes, tracks.
         mask: (B, T) bool, True where `data` is real.
-        lengths: (B,) int64, how many are real; on the host, wherever the others lie, so that nobody waits to know it.
+        counted: (B,) int64, how many are real, on the host; taken from the mask where that is made on the host.
     """
 
-    on_host: ClassVar[tuple[str, ...]] = ("lengths",)
+    on_host: ClassVar[tuple[str, ...]] = ("counted",)
 
     data: Tensor
     mask: Tensor
-    lengths: Tensor = field(default=None, kw_only=True)  # type: ignore[assignment]
+    counted: Tensor | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.lengths is None and self.mask is not None:  # as while torch.export takes it apart
-            object.__setattr__(self, "lengths", self.mask.sum(1).cpu())
+        if self.counted is None and self.mask is not None and self.mask.device == _CPU:
+            object.__setattr__(self, "counted", self.mask.sum(-1))
+
+    @property
+    def lengths(self) -> Tensor:
+        """How many are real, (B,) int64, on the host, whose waiting for a batch's own ended when it was collated."""
+        return self.mask.sum(-1).cpu() if self.counted is None else self.counted
 
 
 @dataclass
