@@ -107,9 +107,8 @@ def elsewhere() -> Iterator[Elsewhere]:
     def moves(own: Callable[..., Tensor]) -> Any:
         def to(tensor: Tensor, *args: Any, **options: Any) -> Tensor:
             targets = [*args, *options.values()]
-            if mode.lies(tensor) and any(
-                each in ("cpu", HOST) for each in targets if isinstance(each, str | torch.device)
-            ):
+            named = [each for each in targets if isinstance(each, str | torch.device)]
+            if mode.lies(tensor) and ("cpu" in named or HOST in named):
                 mode.fault(".to('cpu') waits for the device")
             result = own(tensor, *args, **options)
             likes = [each for each in targets if isinstance(each, Tensor)]
