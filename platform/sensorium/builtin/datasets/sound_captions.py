@@ -139,5 +139,7 @@ class AudioCaps(SoundCaptions):
         text = read_text(path, "table of captions", "Fetch it.")
         for line, row in csv_rows(text, path, [*NAMES, "caption"]):
             told = {"split": self.names[split], **{name: clean(row[name]) for name in NAMES}}
-            file = PLACEHOLDER.sub(lambda found, told=told: told[found[1]], pattern)
+            file = pattern
+            for name, value in told.items():
+                file = file.replace(f"{{{name}}}", value)
             yield line, told["audiocap_id"], f"{told['youtube_id']}_{told['start_time']}", file, clean(row["caption"])
