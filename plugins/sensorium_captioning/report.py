@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from sensorium.ops.heat import SCALE, THICK, THIN
-from sensorium.ops.plots import Tile, figure, in_rows, png, sheet
+from sensorium.ops.plots import Tile, cell, figure, in_rows, png, sheet
 
 COLUMNS = 4
-WIDTH, TITLE = 2.6, 0.4
-"""Of a picture, and height of what stands above it, in inches."""
+WIDTH = 2.6
+"""Of a picture, in inches."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,8 @@ class Heard:
 
 def captioned(pictures: Sequence[bytes], sentences: Sequence[str]) -> bytes:
     """Returns one PNG of pictures (PNG) with a sentence above each."""
-    from PIL import Image
-
     tiles = [Tile(picture, sentence) for picture, sentence in zip(pictures, sentences, strict=False)]
-    with Image.open(io.BytesIO(pictures[0])) as first:
-        height = WIDTH * first.height / first.width
-    return sheet(in_rows(tiles, COLUMNS), (WIDTH, TITLE + height))
+    return sheet(in_rows(tiles, COLUMNS), cell(pictures[0], WIDTH))
 
 
 def listened(sounds: Sequence[Heard]) -> bytes:

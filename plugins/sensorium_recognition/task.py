@@ -18,7 +18,7 @@ from sensorium import Batch, Encoder, Features, Modality, NamedModules, Rows, Sp
 from sensorium.builtin.looking import seen
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.tags import Tags
-from sensorium.ops.plots import Tile, in_rows, sheet
+from sensorium.ops.plots import Tile, cell, in_rows, sheet
 
 SHOWN = 8
 
@@ -103,7 +103,9 @@ class Recognition(Task):
             shown = seen(self.modalities[field], split[place][field])
             if shown is not None:
                 tiles.append(Tile(shown, ", ".join(said), "green" if all(right) else "red"))
-        drawn = {"recognised.png": sheet(in_rows(tiles, SHOWN // 2), (2.2, 2.6))} if tiles else {}
+        drawn = {}
+        if tiles:
+            drawn = {"recognised.png": sheet(in_rows(tiles, SHOWN // 2), cell(tiles[0].png, 2.2))}
         return {**super().plots(rows, split), **drawn}
 
     def _told(self, rows: Rows, name: str, place: int) -> tuple[str, bool]:

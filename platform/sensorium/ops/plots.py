@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+TITLE = 0.4
+"""Height of a title of one line or two, in inches."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -50,6 +53,14 @@ def sheet(rows: Sequence[Sequence[Tile | None]], size: tuple[float, float], wrap
                 title = textwrap.fill(tile.title, wrap)
                 axes.set_title(title, fontsize=7, color=tile.colour, parse_math=False)
     return png(drawing)
+
+
+def cell(picture: bytes, width: float) -> tuple[float, float]:
+    """Returns width and height, in inches, of a cell that a picture (PNG) of this width fills below its title."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(picture)) as opened:
+        return width, TITLE + width * opened.height / opened.width
 
 
 def in_rows(tiles: Sequence[Tile], columns: int) -> list[Sequence[Tile]]:

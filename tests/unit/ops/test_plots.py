@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from sensorium.ops.plots import Tile, in_rows, sheet
+from sensorium.ops.plots import TITLE, Tile, cell, in_rows, sheet
 
 
 def tile(colour, title=""):
@@ -39,3 +39,9 @@ def test_the_last_row_may_be_shorter():
     tiles = [tile("red")] * 5
     assert [len(row) for row in in_rows(tiles, 2)] == [2, 2, 1]
     assert opened(sheet(in_rows(tiles, 2), (1.0, 1.0))).shape[:2] == (240, 160)
+
+
+def test_a_cell_is_as_high_as_its_picture_and_a_title():
+    wide = io.BytesIO()
+    Image.new("RGB", (60, 20)).save(wide, "PNG")
+    assert cell(wide.getvalue(), 3.0) == (3.0, 1.0 + TITLE)
