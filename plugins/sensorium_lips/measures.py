@@ -28,7 +28,7 @@ def measured(rows: Rows) -> dict[str, float]:
             `rest_landmark_distance`, perhaps `untouched`.
     """
     true = rows["true_openings"]
-    found = {
+    found: dict[str, float] = {
         name: float(rows[name].double().mean())
         for name in ("landmark_distance", "rest_landmark_distance", "untouched")
         if name in rows
@@ -38,8 +38,8 @@ def measured(rows: Rows) -> dict[str, float]:
             made = [each[:, part] for each in rows[f"{prefix}openings"]]
             found[f"{prefix}{name}_r"] = mean_r(made, [each[:, part] for each in true])
     found["lag_error"] = float(abs(lag([each[:, 0] for each in rows["openings"]], [each[:, 0] for each in true])))
-    made, right = (torch.cat(list(each)).double().var(0) for each in (rows["openings"], true))
-    found["variance_ratio"] = float((made / right.clamp(min=1e-12)).min())
+    moved, right = (torch.cat(list(each)).double().var(0) for each in (rows["openings"], true))
+    found["variance_ratio"] = float((moved / right.clamp(min=1e-12)).min())
     if "dark" in rows:
         for name, seen, mouths in (
             ("dark", "dark", true),

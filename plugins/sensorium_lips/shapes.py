@@ -29,6 +29,8 @@ class Shapes(nn.Module):
 
     mean: Tensor
     components: Tensor
+    kept: Tensor
+    deviations: Tensor
     filter: Tensor
     bias: Tensor
 
@@ -68,8 +70,8 @@ class Shapes(nn.Module):
         kept = variances > LEAST * variances[0]
         self.mean.copy_(shape)
         self.components.copy_((vectors * first.sign()).T)
-        self.deviations.copy_(torch.where(kept, variances, 1.0).sqrt())  # type: ignore[operator]
-        self.kept.copy_(kept)  # type: ignore[operator]
+        self.deviations.copy_(torch.where(kept, variances, 1.0).sqrt())
+        self.kept.copy_(kept)
         scale = covariance.diagonal()[:inputs].clamp(min=1e-12).sqrt()
         inner = covariance[:inputs, :inputs] / scale / scale[:, None]
         inner = inner + RIDGE * torch.eye(inputs, dtype=inner.dtype, device=inner.device)

@@ -131,7 +131,7 @@ class Lips(Task):
 
     def counts(self, batch: Batch) -> Tensor:
         """Returns how many frames each sound lasts, (B,)."""
-        samples = batch[self.config.audio].mask.sum(1).double()
+        samples: Tensor = batch[self.config.audio].mask.sum(1).double()
         return (samples / self.rate * self.frame_rate).round().long().clamp(min=1)
 
     def windows(self, heard: Tensor, frames: int) -> Tensor:
