@@ -44,6 +44,8 @@ class VoiceEncoder(Encoder):
         """Samples from one window to the next."""
         power: float = 0.3
         """Power that magnitudes are compressed by."""
+        magnitude: bool = False
+        """Whether the magnitude stands beside real and imaginary part: few samples do not teach to find it."""
         widths: list[list[int]] = field(default_factory=lambda: [[64, 64, 128], [128], [128], [256], [512, 512, 512]])
         """C of each layer. After each group of layers but the last, the louder of two frames is kept; each layer of
         the last group but its first halves bins and frames."""
@@ -78,7 +80,7 @@ class VoiceEncoder(Encoder):
             for at, group in enumerate(groups)
             for nth, width in enumerate(group)
         ]
-        widths = [2, *(width for width, _ in plan)]
+        widths = [3 if config.magnitude else 2, *(width for width, _ in plan)]
         strides = [stride for _, stride in plan]
         self.layers = nn.ModuleList(
             Layer(below, above, config.taps, stride)
@@ -102,7 +104,8 @@ class VoiceEncoder(Encoder):
         # Silence after each clip, whether another one in the batch is longer or not.
         compressed = self.spectra.compressed(F.pad(wave / loud[:, None], (0, self.config.n_fft)))
         real = torch.arange(compressed.shape[2], device=wave.device) < frames(lengths, self.config.hop_length)[:, None]
-        grid = torch.stack([compressed.real, compressed.imag], 1) * real[:, None, None]  # (B, 2, F, T)
+        parts = [compressed.real, compressed.imag, *([compressed.abs()] if self.config.magnitude else [])]
+        grid = torch.stack(parts, 1) * real[:, None, None]  # (B, C, F, T)
         for number, layer in enumerate(self.layers):
             grid, real = layer(grid, real)
             if number in self.pooled:

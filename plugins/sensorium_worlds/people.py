@@ -19,7 +19,7 @@ from sensorium_worlds.formants import RATE, Voice, say
 from sensorium_worlds.portrait import Features, Look, photograph, portrait
 from sensorium_worlds.scene import DIGITS
 
-HEARD = ("jaw", "brows", "lines")
+HEARD = ("jaw", "brows", "beard")
 """Features of the face that the voice has too."""
 UNHEARD = ("hair", "eyes", "lips")
 """Features of the face alone."""
@@ -32,9 +32,9 @@ KEPT = 6000
 class People(Drawn):
     """Somebody's voice, saying digits, and somebody's face: as photographed, and as in a passport.
 
-    A broad jaw has a long throat, whose formants are low; thick brows have a low pitch; and lines come with a breathy,
-    dull voice. Hair, eyes and lips are the face's own, pace and melody the voice's. In the other splits each sample is
-    somebody else, whom the training does not know. `identity` says who it is.
+    A broad jaw has a long throat, whose formants are low; thick brows have a low pitch, and a beard comes with a
+    breathy, dull voice. Hair, eyes and lips are the face's own, pace and melody the voice's. In the other splits each
+    sample is somebody else, whom the training does not know. `identity` says who it is.
     """
 
     fields: ClassVar[dict[str, str]] = {
@@ -122,10 +122,10 @@ class Met(DrawnSplit):
             name=str(who),
             pitch=150 * 2 ** (-0.8 * face.brows),
             fall=fall,
-            size=1.01 * 1.19**-face.jaw,
+            size=1.01 * 1.25**-face.jaw,
             pace=pace,
-            breath=0.03 * 6**face.lines,
-            tilt=1.1 + 0.35 * face.lines,
+            breath=0.03 * 8**face.beard,
+            tilt=1.1 + 0.5 * face.beard,
         )
 
     def recording(self, voice: Voice, random: np.random.Generator) -> NDArray[np.float32]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 NOISE = 6.0
 """Deviation of the noise on each pixel of a photograph, of 255."""
-SKIN, SHADE, WHITE, DARK, LIPS = (226, 180, 150), (150, 98, 78), (245, 245, 245), (45, 35, 35), (188, 72, 76)
+SKIN, SHADE, BEARD = (226, 180, 150), (150, 98, 78), (84, 66, 60)
+WHITE, DARK, LIPS = (245, 245, 245), (45, 35, 35), (188, 72, 76)
 """RGB of the parts that all people share."""
 BLACK, BLOND = np.array([38, 28, 26]), np.array([228, 190, 96])
 """RGB of the darkest and the lightest hair."""
@@ -27,7 +28,7 @@ class Features:
     Attributes:
         jaw: From narrow to broad.
         brows: From thin to thick.
-        lines: From a smooth skin to one with deep lines.
+        beard: From none to a full one.
         hair: From black to blond.
         eyes: From close to far apart.
         lips: From narrow to full.
@@ -35,7 +36,7 @@ class Features:
 
     jaw: float
     brows: float
-    lines: float
+    beard: float
     hair: float
     eyes: float
     lips: float
@@ -107,6 +108,8 @@ def portrait(face: Features, look: Look, side: int) -> Grid:
     # Below the eyes the face grows narrow towards the chin: the less, the broader the jaw.
     narrow = 1 - (0.42 - 0.38 * face.jaw) * (y + 0.05).clip(0, None) ** 1.3
     paint((np.hypot(x / ((0.6 + 0.06 * face.jaw) * narrow), (y - 0.02) / 0.8) - 1) * 0.6, SKIN)
+    chin = np.maximum((np.hypot(x / (0.66 * narrow), (y - 0.02) / 0.82) - 1) * 0.6, 0.18 + 0.35 * aside - y)
+    paint(chin, BEARD, 0.45 * (face.beard + 1))
     paint(np.maximum(oval(0, -0.25, 0.66, 0.62), y + 0.42 + 0.25 * x**2), hair)
     eyes = 0.25 + 0.07 * face.eyes
     paint(oval(eyes, -0.1, 0.13, 0.075), WHITE)
@@ -117,11 +120,6 @@ def portrait(face: Features, look: Look, side: int) -> Grid:
     curve = y - 0.45 + look.smile * 1.6 * (x**2 - 0.03)
     paint((np.hypot(x / 0.24, curve / (0.065 + 0.035 * face.lips)) - 1) * 0.08, LIPS)
     paint(stroke(0.45 - look.smile * 1.6 * (x**2 - 0.03), 0.008, 0.0, 0.2), SHADE)
-    deep, thick = 0.5 + 0.5 * face.lines, 0.016 + 0.012 * face.lines
-    for height in (-0.37, -0.45):  # of the forehead, from the nose to the lips, and below the eyes
-        paint(stroke(height + 0.3 * x**2, thick, 0.0, 0.3), SHADE, deep)
-    paint(np.maximum(np.abs(aside - 0.24 - 0.35 * (y - 0.2)) - thick, np.abs(y - 0.32) - 0.13), SHADE, deep)
-    paint(stroke(0.03 - 1.2 * (aside - eyes) ** 2, thick, eyes - 0.13, eyes + 0.13), SHADE, deep)
     canvas *= look.light[0] + (look.light[1] - look.light[0]) * (at[None, :, None] + 1) / 2
     return canvas.clip(0, 255)
 
