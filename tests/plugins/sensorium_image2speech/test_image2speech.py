@@ -239,7 +239,8 @@ def test_a_voice_says_alone_what_it_says_among_others(kind):
             torch.testing.assert_close(single.data[0], together.data[row])
             assert torch.equal(single.mask[0], together.mask[row])
         nothing = voice.speak(Padded(units.data, torch.zeros_like(units.mask)))
-    assert nothing.data.shape == together.data.shape, "no unit, hardly a sound, and no error"
+    assert nothing.data.shape == together.data.shape
+    assert nothing.mask.any(1).all(), "of no unit at all something is heard and seen"
     assert not together.data[~together.mask[:, None].expand_as(together.data)].any()
 
 
