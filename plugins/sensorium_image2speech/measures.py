@@ -31,13 +31,13 @@ def found(rows: Rows) -> dict[str, float]:
     """Returns the metrics that the rows allow.
 
     Args:
-        rows: `units` and `other`, two utterances of each picture; `true`, the units of people's speech; perhaps
+        rows: `said` and `other`, two utterances of each picture; `true`, the units of people's speech; perhaps
             `<kind>.all` (N,), whether the judge is right, and those of `named`.
     """
     metrics = {kind: float(rows[f"{kind}.all"].double().mean()) for kind in KINDS if f"{kind}.all" in rows}
-    pairs = list(zip(rows["units"], rows["other"], strict=True))
+    pairs = list(zip(rows["said"], rows["other"], strict=True))
     metrics["differ"] = sum(one != other for one, other in pairs) / len(pairs)
-    metrics["units_each"] = sum(map(len, rows["units"])) / len(pairs)
+    metrics["units_each"] = sum(map(len, rows["said"])) / len(pairs)
     if all(f"sample.{name}" in rows for name in NAMES):
         right = abx(rows["true"], *(rows[f"sample.{name}"] for name in NAMES))
         metrics |= {} if right is None else {"abx": right}

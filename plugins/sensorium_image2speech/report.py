@@ -20,14 +20,14 @@ def sheet_of(rows: Rows, shown: Callable[[int], bytes], rate: int) -> bytes:
     """Returns a PNG of a few pictures, and below each the wave and the spectrogram of what is said of it.
 
     Args:
-        rows: `speech` (N, S), `spectrogram` (N, M, T), and, where there is a judge, `heard`, what it
+        rows: `wave` (N, S), `mel` (N, M, T), and, where there is a judge, `heard`, what it
             hears, and `understood.all` (N,), whether that is right.
         shown: Place of a sample -> its picture as PNG.
         rate: Samples a second.
     """
     from PIL import Image
 
-    count = len(rows["speech"])
+    count = len(rows["wave"])
     places = torch.linspace(0, count - 1, min(SHOWN, count)).long().tolist()
     drawn = figure(2.0 * len(places), 4.6)
     grid = drawn.subplots(3, len(places), squeeze=False, height_ratios=(1.6, 0.7, 1.2))
@@ -35,7 +35,7 @@ def sheet_of(rows: Rows, shown: Callable[[int], bytes], rate: int) -> bytes:
         with Image.open(io.BytesIO(shown(place))) as opened:
             top.imshow(opened.convert("RGB"), interpolation="nearest")
         top.axis("off")
-        sound, mel = rows["speech"][place], rows["spectrogram"][place]
+        sound, mel = rows["wave"][place], rows["mel"][place]
         seconds = len(sound) / rate
         middle.plot(torch.arange(len(sound)) / rate, sound, linewidth=0.4, color="#4358d8")
         middle.set(xlim=(0, seconds), ylim=(-1, 1), xticks=[], yticks=[])

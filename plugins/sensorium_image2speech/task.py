@@ -194,16 +194,15 @@ class Image2Speech(Task):
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> dict[str, Any]:
-        """Returns `words` of units (B, L), their `spectrogram` (B, M, T), and how that sounds, `speech` (B, 1, S)."""
+        """Returns `words` of units (B, L) that are said of the pictures, and their spectrogram `mel` (B, M, T)."""
         words = self.say(batch)
-        mel = self.voice.speak(as_units(words))
-        return {"words": words, "spectrogram": mel, "speech": self.hearing.mel.sound(mel)}
+        return {"words": words, "mel": self.voice.speak(as_units(words))}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the speech (B, 1, S), its log-mel spectrogram (B, 1, M, T) and its units (B, L)."""
-        said = self(batch)
-        mel = said["spectrogram"]
-        return {"speech": said["speech"], "spectrogram": Padded(mel.data[:, None], mel.mask), "units": said["words"]}
+        words, mel = self(batch).values()
+        shown = Padded(mel.data[:, None], mel.mask)
+        return {"speech": self.hearing.mel.sound(mel), "spectrogram": shown, "units": words}
 
     # ---- evaluation --------------------------------------------------------------------------
 
@@ -214,17 +213,18 @@ class Image2Speech(Task):
         Sounds are judged as anybody else gets them: as WAV files, which are read again.
         """
         config, own = self.config, self.hearing.units(batch[self.config.audio])
+        sound = self.hearing.mel.sound(outputs["mel"])
         rows: Rows = {
-            "spectrogram": outputs["spectrogram"].data,
-            "speech": outputs["speech"].data[:, 0],
-            "units": measures.lists(as_units(outputs["words"])),
+            "mel": outputs["mel"].data,
+            "wave": sound.data[:, 0],
+            "said": measures.lists(as_units(outputs["words"])),
             "other": measures.lists(as_units(self.say(batch, "again"))),
             "true": measures.lists(own.units),
             **measures.named(batch),
         }
         if self.judge is not None:
             again = self.hearing.mel.sound(self.voice.speak(own.units))
-            made, again = (measures.read_again(self.audio, each) for each in (outputs["speech"], again))
+            made, again = (measures.read_again(self.audio, each) for each in (sound, again))
             for kind, each in zip(measures.KINDS, (made, again, batch[config.audio]), strict=True):
                 rows |= judged(self.judge, batch, config.audio, each, kind)
             rows["heard"] = measures.heard(self.judge, batch, config.audio, made)
@@ -242,7 +242,7 @@ class Image2Speech(Task):
 
     def examples(self, rows: Rows, split: Split) -> list[str]:
         """Returns the units that are said of the first picture, and of its own speech."""
-        said, true = (" ".join(map(str, rows[name][0])) for name in ("units", "true"))
+        said, true = (" ".join(map(str, rows[name][0])) for name in ("said", "true"))
         return [f"{rows['id'][0]}: told in the units {said}; somebody says {true}."]
 
 

@@ -113,7 +113,7 @@ class Codebook(nn.Module):
 
     def __init__(self, units: int, dim: int) -> None:
         super().__init__()
-        self.register_buffer("centres", torch.zeros(units, dim))
+        self.register_buffer("centres", torch.randn(units, dim))
 
     def fit(self, heard: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Learns the centres, the same ones on any number of workers.

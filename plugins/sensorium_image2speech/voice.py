@@ -62,9 +62,10 @@ class Voice(nn.Module):
         }
 
     def speak(self, units: Padded) -> Padded:
-        """Returns the spectrogram of units (B, L) that last as long as the network says, (B, M, T)."""
+        """Returns the spectrogram of units (B, L) that last as long as the network says, (B, M, T); of none, a step."""
         read = self._read(units)
         steps = self.lasts(read)[..., 0].exp().round().clamp(1, self.longest).long() * units.mask
+        steps[:, 0].clamp_(min=1)
         return self.uttered(read, steps)
 
     def uttered(self, read: Tensor, steps: Tensor) -> Padded:

@@ -239,7 +239,8 @@ def test_a_voice_says_alone_what_it_says_among_others(kind):
             torch.testing.assert_close(single.data[0], together.data[row])
             assert torch.equal(single.mask[0], together.mask[row])
         nothing = voice.speak(Padded(units.data, torch.zeros_like(units.mask)))
-    assert nothing.data.shape == together.data.shape, "no unit, hardly a sound, and no error"
+    assert nothing.data.shape == together.data.shape
+    assert nothing.mask.any(1).all(), "of no unit at all something is heard and seen"
     assert not together.data[~together.mask[:, None].expand_as(together.data)].any()
 
 
@@ -316,7 +317,7 @@ def test_no_label_reaches_what_is_learnt(assembly):
             one, two = (objective.losses(objective.forward(each), each) for each in (batch, other))
             assert {name: term.tolist() for name, term in one.items()} == {name: t.tolist() for name, t in two.items()}
     asked = Batch([{"id": each["id"]} for each in batch.samples], {"image": batch["image"]})
-    assert torch.equal(task.predict(asked)["speech"].data, task(batch)["speech"].data)
+    assert torch.equal(task.predict(asked)["speech"].data, task.predict(batch)["speech"].data)
 
 
 def test_two_utterances_differ_where_they_are_drawn(assembly):
@@ -336,15 +337,13 @@ def test_the_judge_hears_wav_files(assembly, monkeypatch):
     monkeypatch.setattr(task.judge, "forward", lambda seen: heard.append(seen["audio"]) or {"label": torch.eye(4, 10)})
     with torch.no_grad():
         outputs = task(batch)
-        rows = task.rows(outputs, batch)
+        rows, made = task.rows(outputs, batch), task.predict(batch)["speech"]
     assert len(heard) == 4, "the last one for what it takes them for"
     assert rows["heard"] == [task.judge.outputs["label"].names[n] for n in range(4)]
-    wav, rate = soundfile.read(
-        io.BytesIO(task.audio.encode(Padded(outputs["speech"].data[0], outputs["speech"].mask[0])))
-    )
+    wav, rate = soundfile.read(io.BytesIO(task.audio.encode(Padded(made.data[0], made.mask[0]))))
     real = heard[0].mask[0]
     np.testing.assert_allclose(heard[0].data[0, 0, real], wav, atol=1e-4)
-    assert (rate, len(wav)) == (RATE, int(outputs["speech"].mask[0].sum()))
+    assert (rate, len(wav)) == (RATE, int(made.mask[0].sum()))
     assert torch.equal(heard[2].data, batch["audio"].data), "the ceiling is people's own speech"
     assert rows["understood.all"].tolist() == [n == int(label) for n, label in enumerate(batch["label"])]
     assert set(task.metrics(rows)) >= {"understood", "resynthesised", "real", "differ"}
@@ -390,7 +389,7 @@ def test_abx_asks_for_the_word_and_not_the_voice():
 
 
 def test_what_is_found_by_hand():
-    rows = {"units": [[1], [2, 3]], "other": [[1], [2]], "true": [[1], [2]], "real.all": torch.tensor([True, False])}
+    rows = {"said": [[1], [2, 3]], "other": [[1], [2]], "true": [[1], [2]], "real.all": torch.tensor([True, False])}
     assert measures.found(rows) == {"real": 0.5, "differ": 0.5, "units_each": 1.5}
 
 
