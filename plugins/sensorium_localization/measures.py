@@ -70,4 +70,5 @@ def centre(truth: Tensor) -> Tensor:
     side = float((truth > 0).sum((1, 2)).double().mean()) ** 0.5
     down = (torch.arange(height) + 0.5 - height / 2).abs() < side / 2
     across = (torch.arange(width) + 0.5 - width / 2).abs() < side / 2
-    return (down[:, None] & across).expand(len(truth), -1, -1)
+    square: Tensor = down[:, None] & across
+    return square.expand(len(truth), -1, -1)

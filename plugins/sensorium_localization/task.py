@@ -163,7 +163,8 @@ class Localization(Task):
             groups = batch.groups.to(outputs.heard.device)
             terms["pairs"] = self.config.pairs * self.loss(outputs.attended, outputs.heard, groups)
         if self.config.supervised and self.config.boxes in batch:
-            truth = F.adaptive_avg_pool2d(self.truth(batch)[:, None], outputs.heat.shape[1:]).flatten(1)
+            rows, columns = outputs.heat.shape[1:]
+            truth = F.adaptive_avg_pool2d(self.truth(batch)[:, None], (rows, columns)).flatten(1)
             aim = truth / truth.sum(1, keepdim=True).clamp(min=1e-6)
             attention = (outputs.heat.flatten(1) / self.config.temperature).log_softmax(1)
             terms["boxes"] = -self.config.supervised * (aim * attention).sum(1)

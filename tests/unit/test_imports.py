@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -170,6 +171,13 @@ def test_everything_exported_is_there_and_documented():
         assert getattr(sensorium, name).__doc__, name
     with pytest.raises(AttributeError, match="Encodre"):
         sensorium.Encodre  # noqa: B018
+
+
+def test_every_package_is_typed_and_registered():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    there = {path.name for path in PLUGINS.glob("sensorium_*") if path.is_dir()}
+    assert set(settings["tool"]["mypy"]["packages"]) == {"sensorium", *there}
+    assert set(settings["project"]["entry-points"]["sensorium"].values()) == there
 
 
 def test_modules_are_short_and_platform_is_a_plain_folder():

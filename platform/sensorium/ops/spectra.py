@@ -9,11 +9,13 @@ Shapes: ... any leading dimensions, S samples, F bins, T frames.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+Count = TypeVar("Count", int, Tensor)
 TINY = 1e-8
 """Magnitude below which nothing is divided by."""
 WINDOWS: dict[str, Callable[..., Tensor]] = {"hann": torch.hann_window, "hamming": torch.hamming_window}
@@ -58,7 +60,7 @@ class Spectra:
         return self.window(self.win_length, device=like.device)
 
 
-def frames(samples: int, hop: int) -> int:
+def frames(samples: Count, hop: int) -> Count:
     """Returns T of so many samples: the middle of the last window is the multiple of the hop nearest to their end.
 
     Were it always the one before, the end could lie where a window is almost 0, and so what is divided by to go back.
