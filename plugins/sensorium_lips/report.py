@@ -13,7 +13,6 @@ import torch
 from sensorium import Modality, Rows, Sample
 from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.video import Video
-from sensorium.contracts.reading import transform
 from sensorium.ops.plots import figure, png
 from sensorium_lips.composing import composed, played
 
@@ -34,13 +33,12 @@ def clip(rows: Rows, sample: Sample, reads: Mapping[str, Modality], config: Any,
     audio = reads[config.audio]
     assert isinstance(audio, Audio)
     there = config.target in sample
-    values = transform(sample, reads if there else {config.audio: audio})
     mouths = torch.view_as_complex(rows["mouths"][0])
     by_height = rows["true_openings"][0][:, 0].argsort()
     places = by_height[torch.linspace(0, len(mouths) - 1, min(SHOWN, len(mouths))).long()].sort().values
     drawing = figure(11, 6.6 if there else 4)
     axes = drawing.add_gridspec(3 + 2 * there, len(places), height_ratios=[1, 1.6, 1.6] + [2.2] * 2 * there)
-    wave = values[config.audio][0].numpy()
+    wave = audio.transform(audio.decode(sample[config.audio]), None)[0].numpy()
     times = (torch.arange(len(mouths)) + 0.5) / frame_rate
     tracks: Any = [drawing.add_subplot(axes[row, :]) for row in range(3)]
     tracks[0].plot(torch.arange(len(wave)) / audio.config.sample_rate, wave, color="grey", linewidth=0.5)
@@ -59,7 +57,9 @@ def clip(rows: Rows, sample: Sample, reads: Mapping[str, Modality], config: Any,
     if there:
         film = reads[config.target]
         assert isinstance(film, Video)
-        frames, landmarks = values[config.target].frames, values[config.target_landmarks].T
+        footage, marks = film.decode(sample[config.target]), reads[config.target_landmarks]
+        frames = film.transform(footage, None).frames
+        landmarks = marks.follow(marks.decode(sample[config.target_landmarks]), film.geometry(footage, None)).T
         count = min(len(frames), len(landmarks))
         made = composed(frames[:count], landmarks[:count], mouths, config.candidates)
         before = frames[played(count, len(mouths), frames.device)]

@@ -69,7 +69,7 @@ class Shapes(nn.Module):
         first = vectors.gather(0, large.int().argmax(0, keepdim=True))
         kept = variances > LEAST * variances[0]
         self.mean.copy_(shape)
-        self.components.copy_((vectors * first.sign()).T)
+        self.components.copy_((vectors * first.sign() * kept).T)  # the others point anywhere, by rounding
         self.deviations.copy_(torch.where(kept, variances, 1.0).sqrt())
         self.kept.copy_(kept)
         scale = covariance.diagonal()[:inputs].clamp(min=1e-12).sqrt()
