@@ -85,4 +85,5 @@ def distances(cosines: Tensor) -> Tensor:
 def _counts(pairs: Pairs) -> Tensor:
     """Returns how many pairs share the group of each pair, itself included, (N,)."""
     _, group, counts = pairs.groups.unique(return_inverse=True, return_counts=True)
-    return counts[group].to(pairs.own[0].dtype)
+    found: Tensor = counts[group].to(pairs.own[0].dtype)
+    return found
