@@ -132,13 +132,13 @@ class Variations(Task):
         return {**super().plots(rows, split), "variations.png": report.like(rows, self.outputs[self.config.image])}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
-        """Returns a picture (B, C, H, W) like a picture, or of an embedding.
+        """Returns a picture (B, C, H, W) of an embedding where one is given, else like a picture.
 
         Raises:
-            UserError: Neither or both were given.
+            UserError: Neither was given.
         """
         name = self.config.image
-        if (name in batch) == ("embedding" in batch):
-            raise UserError("There is nothing to draw, or too much.", f"Either {name} or embedding was expected.")
-        embedding = self.embed(batch) if name in batch else F.normalize(batch["embedding"], dim=1)
+        if name not in batch and "embedding" not in batch:
+            raise UserError("There is nothing to draw.", f"Either {name} or embedding was expected.")
+        embedding = F.normalize(batch["embedding"], dim=1) if "embedding" in batch else self.embed(batch)
         return {name: self.draw(embedding, batch)}
