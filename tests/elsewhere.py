@@ -27,6 +27,8 @@ SIZES = {"nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecuti
 BY_INDEX = {"index", "index_put", "index_put_", "_index_put_impl_"}
 COPIES = {"copy_", "_to_copy"}
 PACKS = {"_pack_padded_sequence", "_pad_packed_sequence"}
+OWN = ("/platform/sensorium/", "/plugins/sensorium_")
+"""What the paths of Sensorium's own modules hold."""
 METHODS = ("cpu", "numpy", "tolist")
 """Methods that read, and which operators on the host pass by."""
 
@@ -61,7 +63,7 @@ class Elsewhere(TorchDispatchMode):
     @staticmethod
     def _place() -> str:
         """Returns file and line of what is computed; empty in the backward pass, which has none."""
-        stack = [each for each in traceback.extract_stack() if "/sensorium" in each.filename]
+        stack = [each for each in traceback.extract_stack() if any(part in each.filename for part in OWN)]
         return f"{stack[-1].filename.rpartition('/')[2]}:{stack[-1].lineno}: {stack[-1].line}" if stack else ""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
