@@ -193,6 +193,7 @@ def test_a_step_has_the_host_wait_for_nothing(trained: Any) -> None:
     """Neither for a number of the device's nor for a size; and no operator meets tensors of two devices."""
     name, _, whole = trained
     task = whole.assembly.task
+    task.requires_grad_(True)
     for stage in task.stages():
         split = whole.assembly.splits[whole.assembly.loaded.experiment.training.plan(stage.name).split]
         with Loader(split, whole.assembly.modalities, 0) as loader:
