@@ -94,11 +94,13 @@ def portrait(face: Features, look: Look, side: int) -> Grid:
 
     def oval(across: float, down: float, wide: float, high: float) -> Grid:
         """Returns the distance to an ellipse, and of its mirror image."""
-        return (np.hypot((aside - across) / wide, (y - down) / high) - 1) * min(wide, high)
+        distance: Grid = (np.hypot((aside - across) / wide, (y - down) / high) - 1) * min(wide, high)
+        return distance
 
     def stroke(height: Grid | float, thick: float, start: float, end: float) -> Grid:
         """Returns the distance to a line of a height, from one place to another aside."""
-        return np.maximum(np.abs(y - height) - thick, np.maximum(start - aside, aside - end))
+        distance: Grid = np.maximum(np.abs(y - height) - thick, np.maximum(start - aside, aside - end))
+        return distance
 
     hair = BLACK + (BLOND - BLACK) * (face.hair + 1) / 2
     paint(oval(0, -0.18, 0.74, 0.72), hair)
