@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ WINDOW = 256
 
 class Speech2Face(Task):
     """The face behind a voice: drawn, and found among many."""
+
+    probe: ClassVar[dict[str, Any]] = {"search.metric": "r_brows"}  # the pitch is heard long before a face is found
 
     class Config(Task.Config):
         """The parts, what they read, and how the losses are weighed; the paper's weights by default."""
