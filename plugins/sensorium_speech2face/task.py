@@ -33,7 +33,7 @@ WINDOW = 256
 class Speech2Face(Task):
     """The face behind a voice: drawn, and found among many."""
 
-    probe: ClassVar[dict[str, Any]] = {"search.metric": "r_brows"}  # the pitch is heard long before a face is found
+    probe: ClassVar[dict[str, Any]] = {"dataset.known": 60}  # in a few steps few faces can be told apart
 
     class Config(Task.Config):
         """The parts, what they read, and how the losses are weighed; the paper's weights by default."""
