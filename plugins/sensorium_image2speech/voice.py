@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sensorium import Config, Padded
+from sensorium.builtin.encoders import packing
 from sensorium_image2speech.units import STEP, Runs
 
 
@@ -76,7 +76,8 @@ class Voice(nn.Module):
         return Padded(F.pad(mel.clamp(min=0) * mask[:, None], (0, missing)), F.pad(mask, (0, missing)))
 
     def _read(self, units: Padded) -> Tensor:
-        return through(self.reads, self.embed(units.data), units.mask.sum(1))
+        said, _ = packing.read(self.reads, self.embed(units.data), units.lengths.clamp(min=1))
+        return said
 
     def _spoken(self, read: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (B, M, T) and the mask (B, T) of units (B, L, 2 H) that last so many steps (B, L)."""
@@ -87,13 +88,7 @@ class Voice(nn.Module):
         gone = (at - (ends.gather(1, place) - lasts) + 0.5) / lasts
         told = torch.cat([read.gather(1, place[..., None].expand(-1, -1, read.shape[2])),
                           torch.stack([gone, lasts.log()], 2).to(read)], 2)  # fmt: skip
-        bands = self.bands(through(self.speaks, told, total)).unflatten(2, (STEP, self.mels))
+        spoken, _ = packing.read(self.speaks, told, total.clamp(min=1).cpu())
+        bands = self.bands(spoken).unflatten(2, (STEP, self.mels))
         mask = (at < total[:, None]).repeat_interleave(STEP, 1)
         return bands.flatten(1, 2).transpose(1, 2), mask
-
-
-def through(network: nn.GRU, rows: Tensor, lengths: Tensor) -> Tensor:
-    """Returns what a recurrent network makes of rows (B, L, D), of which so many are real, one at least."""
-    packed = pack_padded_sequence(rows, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-    padded, _ = pad_packed_sequence(network(packed)[0], batch_first=True, total_length=rows.shape[1])
-    return padded

@@ -108,6 +108,14 @@ def test_the_guide_runs_from_its_first_line(place: Path, type_in: Callable[[str]
         assert set(httpx.post(f"{at}/predict", files={"image": asked}, timeout=60).json()) == {"label"}
 
 
+def test_the_worlds_readme_has_a_section_for_each() -> None:
+    plugins = Plugins()
+    text = (ROOT / "plugins/sensorium_worlds/README.md").read_text(encoding="utf-8")
+    kinds = ("dataset", "metric")
+    ours = {n for k in kinds for n in plugins.names(k) if plugins.entries[k][n].plugin == "worlds"}
+    assert set(re.findall(r"^## `(\w+)`$", text, re.MULTILINE)) == ours
+
+
 @pytest.mark.parametrize("document", documents())
 def test_every_block_is_tested(document: str) -> None:
     for block in blocks(document):

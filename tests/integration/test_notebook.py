@@ -39,6 +39,7 @@ def test_a_training_shows_its_table_and_its_plots(cells: list[Any]) -> None:
     training = cells[0]
     assert "zero_shot_accuracy" in shown(training, "text/plain")
     assert shown(training, "text/html").count('<img style="max-width:100%" src="data:image/png;base64,') == 3
+    assert any(output.output_type == "display_data" for output in training.outputs), "the line that changes"
     said = [output for output in training.outputs if output.output_type == "stream"]
     assert {output.name for output in said} == {"stdout"}, "red lines: " + "".join(output.text for output in said)
 

@@ -17,8 +17,12 @@ def overrides(options: Mapping[str, Any] | None) -> list[str]:
     """Returns `key.path` -> value as the command line writes it, `key.path=value`.
 
     Raises:
-        UserError: A value is not plain data.
+        UserError: They are not a mapping, or a value is not plain data.
     """
+    if options is not None and not isinstance(options, Mapping):
+        raise UserError(
+            f"Options are {type(options).__name__}.", "A mapping was expected.", 'Such as {"training.epochs": 3}.'
+        )
     return [f"{key}={_written(key, value)}" for key, value in (options or {}).items()]
 
 

@@ -108,6 +108,17 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
                 f"Splits of one source were expected; there are {', '.join(splits)}.",
                 "Name those of the sources.",
             )
+    evaluated = (
+        () if experiment.training.early_stopping else checks.measured(experiment.training, experiment.evaluation)
+    )
+    for name in evaluated:
+        if name not in splits:
+            raise UserError(
+                f"There is no split {name!r} to evaluate on between epochs (evaluation.during).",
+                f"The dataset has {', '.join(splits)}.",
+                "Set evaluation.during to one of them, dataset.holdout=0.1 to keep some samples apart,"
+                " or evaluation.epochs=0.",
+            )
     if learnt is None:
         known = trained.learnt(experiment.model)
         restore({name: each for name, each in modalities.items() if name in known}, known)

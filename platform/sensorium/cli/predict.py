@@ -9,11 +9,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sensorium.api.options import warn
+from sensorium.api.shown import media_type
 from sensorium.cli.options import Address, Allowed, Json, ModelName, print_json
 from sensorium.paths import expanded
-
-SIGNS = ((".png", 0, b"\x89PNG"), (".mp4", 4, b"ftyp"))
-"""How files of an answer are called, and what these begin with: from which byte on, and with which bytes."""
 
 
 def predict(
@@ -120,7 +118,6 @@ def _medium(name: str, value: Any, folder: str | None) -> Any:
         return value
     place = Path(expanded(folder or ".")).resolve()
     place.mkdir(parents=True, exist_ok=True)
-    suffix = next((suffix for suffix, at, mark in SIGNS if value[at:].startswith(mark)), ".wav")
-    path = place / f"{name}{suffix}"
+    path = place / f"{name}.{media_type(value).rpartition('/')[2] or 'bin'}"
     path.write_bytes(value)
     return str(path)

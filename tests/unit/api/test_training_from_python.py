@@ -29,6 +29,12 @@ def test_options_are_put_over_an_experiment_as_they_are():
     }
 
 
+@pytest.mark.parametrize("options", [["training.epochs=3"], "training.epochs=3"])
+def test_options_are_a_mapping(options):
+    with pytest.raises(UserError, match="A mapping was expected"):
+        overrides(options)
+
+
 def test_what_is_not_plain_data_is_refused():
     with pytest.raises(UserError, match=r"The option run\.seed is object"):
         overrides({"run.seed": object()})

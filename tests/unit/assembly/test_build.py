@@ -257,6 +257,13 @@ def test_samples_of_one_file_are_held_out_together(data):
     assert not set(shown["train"]) & set(shown["validation"])
 
 
+@pytest.mark.parametrize("during", ["validation", "[test, validation]"])
+def test_a_split_to_evaluate_on_between_epochs_is_there(during):
+    refusal = refused("evaluation.epochs=1", f"evaluation.during={during}")
+    assert "There is no split 'validation' to evaluate on between epochs (evaluation.during)." in refusal
+    assert "The dataset has train, test." in refusal
+
+
 def test_a_dataset_without_the_split_that_is_asked_for_is_refused(tmp_path, photographs):
     overrides = [o for o in manifest(tmp_path, "image", photographs) if not o.startswith("evaluation")]
     assert "There is no split 'test' at evaluation.split. Known: train." in refused(*overrides)

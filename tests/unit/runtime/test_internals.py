@@ -251,6 +251,12 @@ def test_train_notes_checkpoints_in_the_file_that_is_removed():
     assert internals.SNAPSHOT == CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
 
+def test_ray_says_nothing_of_widgets():
+    from ray.widgets import util
+
+    assert not util.logger.isEnabledFor(logging.INFO)
+
+
 def test_serve_is_ended_within_so_many_seconds(monkeypatch):
     asked = {}
     client = types.SimpleNamespace(shutdown=lambda **options: asked.update(options))

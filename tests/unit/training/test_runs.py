@@ -144,7 +144,7 @@ def test_a_run_has_room_for_the_most_workers(file):
         "run.resources={CPU: 2}",
         "run.max_failures=0",
         "run.timeout=5",
-        "evaluation.epochs=1",
+        "evaluation={epochs: 1, during: train}",
         "evaluation.split=train",
         "training.checkpoints.steps=1",
         "training.checkpoints={keep: 9}",

@@ -71,5 +71,5 @@ class DrawnSplit:
         raise NotImplementedError
 
     def random(self, index: int, *more: int) -> np.random.Generator:
-        """Returns the random numbers of a sample; others for other numbers behind its index."""
+        """Returns the random numbers of a sample; others for other numbers behind its index, of which a 0 is none."""
         return np.random.default_rng([self.config.seed, zlib.crc32(self.home.encode()), index, *more])
