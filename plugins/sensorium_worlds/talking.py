@@ -5,6 +5,7 @@ Shapes: T samples, F frames.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from copy import copy
 
@@ -30,8 +31,8 @@ RULE = 100
 """Steps a second of the rule."""
 PAUSE = 0.15
 """Longest silence between two digits, in seconds."""
-BEFORE = 0.5
-"""Longest stretch of what is said that is over before the clip begins, in seconds."""
+BEFORE, AFTER = 0.5, 0.2
+"""Seconds of what is said that are over before the clip begins, at most, and that follow its end, at least."""
 FILMS = 4
 """Films that there are of each person."""
 KEPT = 4000
@@ -97,6 +98,7 @@ class Talking(DrawnSplit):
         for take in chosen(self.speech.takes, split):
             self.takes.setdefault(take.speaker, []).append(take)
         self.frames = round(config.seconds * config.frame_rate)
+        self.after = math.ceil(AFTER * config.frame_rate)
         filmed = {"target", "target_landmarks"} if split == "train" else set()
         self.makes: frozenset[str] = frozenset(DigitsTalking.fields) - filmed
         self.sources = (Source("", range(len(self)), self.makes),)
@@ -118,12 +120,12 @@ class Talking(DrawnSplit):
         found: Sample = {}
         if self.makes & {"audio", "landmarks"}:
             sound, takes = self.said(speaker, random)
-            found |= {"audio": (sound, RATE), "takes": takes}
+            found |= {"audio": (fitted(sound, self.config.seconds), RATE), "takes": takes}
         if "landmarks" in self.makes:
             if self.config.shuffle_pairs and self.home == "train":
                 sound = self.said(speaker, self.random(index, 1))[0]
             placed = face.motion(self.frames, self.config.side, self.random(index, 2))
-            found["landmarks"] = in_pixels(face.landmarks(*lips(sound, self.frames)), placed)
+            found["landmarks"] = in_pixels(face.landmarks(*self.lips(sound)), placed)
         if self.makes & {"target", "target_landmarks"}:
             pixels, places = self.film(speaker, int(self.random(index, 3).integers(FILMS)))
             found |= {"target": (pixels, self.config.frame_rate), "target_landmarks": places}
@@ -134,23 +136,30 @@ class Talking(DrawnSplit):
     def said(self, speaker: str, random: np.random.Generator) -> tuple[NDArray[np.float32], list[str]]:
         """Returns digits that somebody says one after the other, with short pauses, and which.
 
-        It begins anywhere in them: nothing is heard or done at the same time in every clip.
+        It begins anywhere in them, and is longer than the clip, whose lips may move already to what follows: nothing
+        is heard or done at the same time in every clip.
         """
         before = int(random.uniform(0, BEFORE) * RATE)
+        seconds = (self.frames + self.after) / self.config.frame_rate
         pieces, takes, length = [], [], 0
-        while length < before + self.config.seconds * RATE:
+        while length < before + seconds * RATE:
             take = self.takes[speaker][int(random.integers(len(self.takes[speaker])))]
             pause = np.zeros(int(random.uniform(0, PAUSE) * RATE), np.float32)
             pieces += [level(trimmed(self.speech(take))), pause]
             takes.append(f"{take.digit}/{take.speaker}/{take.number}")
             length += len(pieces[-2]) + len(pause)
-        return fitted(np.concatenate(pieces)[before:], self.config.seconds), takes
+        return fitted(np.concatenate(pieces)[before:], seconds), takes
+
+    def lips(self, sound: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns how the lips move in the frames of the clip, which ends before the sound does; as `lips`."""
+        opened, apart = lips(sound, self.frames + self.after)
+        return opened[: self.frames], apart[: self.frames]
 
     def film(self, speaker: str, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Returns a film of somebody and its landmarks."""
         if (speaker, number) not in self.films:
             random = self.random(number, 4, sorted(self.takes).index(speaker))
-            moved = lips(self.said(speaker, random)[0], self.frames)
+            moved = self.lips(self.said(speaker, random)[0])
             placed = face.motion(self.frames, self.config.side, random)
             drawn = face.film(face.look(speaker), *moved, placed, self.config.side, random)
             self.films[speaker, number] = drawn, in_pixels(face.landmarks(*moved), placed)

@@ -158,6 +158,14 @@ def test_the_time_in_a_clip_tells_nothing():
     assert loud.min() > 0.75 * loud.max()
 
 
+def test_lips_do_not_tell_where_the_clip_ends():
+    split = world(train=200).open("train").narrow(["landmarks"])
+    height = [np.diff(split[place]["landmarks"].reshape(-1, 68, 2)[:, [62, 66], 1])[:, 0] for place in range(200)]
+    told = np.mean(height, 0)
+    assert told[-3:].min() > 0.8 * told[3:].mean()
+    assert np.corrcoef(told[3:], np.arange(len(told) - 3))[0, 1] ** 2 < 0.3
+
+
 def test_silence_moves_nothing():
     opened, apart = lips(silence(), 12)
     assert not opened.any()
