@@ -19,7 +19,7 @@ from sensorium_worlds.handwriting import check_source, handwriting, pool_of
 from sensorium_worlds.scene import COLOURS, DIGITS, NOISE, resized
 
 DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
-"""Word -> rows and columns of a step."""
+"""Word -> rows and columns of a step; each beside its opposite."""
 RATE = 8.0
 """Frames a second."""
 WORDS = (
@@ -34,9 +34,10 @@ KINDS = tuple(product(COLOURS, DIGITS, DIRECTIONS))
 class DigitsMoving(Drawn):
     """Videos of one digit that moves evenly in one of four directions.
 
-    Where its way lies does not depend on the direction, so that only the order of the frames tells it. Up to 160
-    samples of a split differ in what is said of them. The split `shuffled` are the videos of `test` with their frames
-    in another order; there, a group is what moves, wherever it goes.
+    Where its way lies does not depend on the direction, so that only the order of the frames tells it. The samples of
+    an even index and the next are twins: the same digit goes there and back again. Up to 160 samples of a split differ
+    in what is said of them. The split `shuffled` are the videos of `test` with their frames in another order; there, a
+    group is what moves, wherever it goes.
     """
 
     fields: ClassVar[dict[str, str]] = {
@@ -84,11 +85,11 @@ class Moving(DrawnSplit):
         super().__init__(split, config)
         self.source = handwriting(config.source, self.home)
         self.pool = pool_of(self.source, self.home)
-        self.kinds = self.random(0, 1).permutation(len(KINDS))
+        self.pairs = self.random(0, 1).permutation(len(KINDS) // 2)
 
     def sample(self, index: int, random: np.random.Generator) -> Sample:
         """Returns a video and what is said of it."""
-        colour, digit, direction = KINDS[self.kinds[index % len(KINDS)]]
+        colour, digit, direction = KINDS[2 * self.pairs[index // 2 % len(self.pairs)] + index % 2]
         ink = np.asarray(self.source[int(random.choice(self.pool[digit]))]["image"])
         frames = moving(ink, COLOURS[colour], DIRECTIONS[direction], self.config.side, self.config.frames, random)
         caption = WORDS[random.integers(len(WORDS))].format(colour=colour, digit=digit, direction=direction)

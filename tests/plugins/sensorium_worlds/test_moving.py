@@ -59,6 +59,10 @@ def test_what_is_said_is_true_and_no_two_of_160_are_alike(world):
         whole = middles(sample["video"][0])
         assert (whole[-1] - whole[0]) @ np.array(DIRECTIONS[sample["direction"]]) > 3
     assert set(Counter(each["direction"] for each in samples).values()) == {40}
+    back = {"left": "right", "right": "left", "up": "down", "down": "up"}
+    for one, other in zip(samples[::2], samples[1::2], strict=True):
+        assert (other["colour"], other["digit"]) == (one["colour"], one["digit"])
+        assert other["direction"] == back[one["direction"]]
 
 
 def test_shuffled_videos_are_the_test_videos_with_their_frames_in_another_order(world):
