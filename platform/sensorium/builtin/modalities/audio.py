@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torchaudio.transforms import Resample
 
 from sensorium import MediaError, Modality, Padded
+from sensorium.builtin.modalities import container
 from sensorium.builtin.modalities.source import opened, readable
 from sensorium.builtin.modalities.spectrogram import masked, png, view
 from sensorium.builtin.modalities.wav import claimed
@@ -45,7 +46,17 @@ LOUDEST = 16.0
 class Audio(Modality):
     """Sound at one sample rate, as a waveform, spectrogram, mel spectrogram or MFCC."""
 
-    accepts = ("audio/wav", "audio/x-wav", "audio/flac", "audio/x-flac", "audio/ogg", "audio/mpeg")
+    accepts = (
+        "audio/wav",
+        "audio/x-wav",
+        "audio/flac",
+        "audio/x-flac",
+        "audio/ogg",
+        "audio/mpeg",
+        "audio/mp4",
+        "audio/x-m4a",
+        "audio/webm",
+    )
     limits = ("max_seconds", "max_bytes")
 
     class Config(Modality.Config):
@@ -142,8 +153,9 @@ class Audio(Modality):
         """Returns the samples (C, T), float32 in [-1, 1), at `sample_rate`.
 
         Args:
-            raw: A path, URI or bytes of a WAV, FLAC, OGG or MP3 file, or samples and their rate in Hz:
-                an array (T,) or (T, C), or a tensor (T,) or (C, T). Integers count to full scale.
+            raw: A path, URI or bytes of a WAV, FLAC, OGG or MP3 file, or of an M4A, MP4 or WebM file with sound
+                (which PyAV reads); or samples and their rate in Hz: an array (T,) or (T, C), or a tensor (T,) or
+                (C, T). Integers count to full scale.
 
         Raises:
             MediaError: It is not a readable sound, is empty, too long, or of another number of channels.
@@ -170,9 +182,14 @@ class Audio(Modality):
         return self._resampled(self._mixed(samples, name), rate, name)
 
     def cost(self, raw: Any) -> int:
-        """Returns the bytes of its samples, by the header."""
-        with suppress(Exception), opened(raw) as (file, _), soundfile.SoundFile(file) as sound:
-            return int(min(4 * COPIES * sound.channels * sound.frames, self.config.max_bytes))
+        """Returns the bytes of its samples, by the header; of a container, what may be read of it at most."""
+        with suppress(Exception), opened(raw) as (file, _):
+            if container.holds(file):
+                count = container.bound(file, self.config.max_seconds)
+            else:
+                with soundfile.SoundFile(file) as sound:
+                    count = sound.channels * sound.frames
+            return int(min(4 * COPIES * count, self.config.max_bytes))
         return 0
 
     def transform(self, value: Tensor, random: Generator | None) -> Tensor:
@@ -213,11 +230,15 @@ class Audio(Modality):
         return buffer.getvalue()
 
     def _read(self, file: BinaryIO, name: str) -> tuple[Tensor, int]:
+        if container.holds(file):
+            most = self.config.max_bytes // (4 * COPIES)
+            samples, rate = container.read(file, name, self.config.max_seconds, most)
+            return torch.from_numpy(samples), rate
         length = claimed(file)
         if length is not None and length[1] < WHOLE * length[0]:
             raise MediaError(f"{name}: breaks off, with {length[1]} of {length[0]} bytes of samples.")
         handle = file if isinstance(file, io.BytesIO) else file.fileno()  # twice as fast as through Python
-        with readable(name, "sound", "A WAV, FLAC, OGG or MP3 file was expected."):
+        with readable(name, "sound", "A WAV, FLAC, OGG, MP3 or M4A file was expected."):
             try:
                 with soundfile.SoundFile(handle, closefd=False) as sound:
                     return self._whole(sound, name), sound.samplerate

@@ -25,9 +25,9 @@ def broken_off(container: Any, file: BinaryIO, last: float) -> str:
     Args:
         container: As PyAV opened it.
         file: The same file.
-        last: End of the last frame in seconds.
+        last: End of the last frame, or of the sound where that is read alone, in seconds.
     """
-    kind, stream = container.format.name, container.streams.video[0]
+    kind = container.format.name
     if kind == "mpegts":
         return _transport(file)
     if kind == "mpeg":
@@ -35,7 +35,7 @@ def broken_off(container: Any, file: BinaryIO, last: float) -> str:
     start, declared = (container.start_time or 0) / 1e6, 0.0
     if kind.startswith(DECLARING):
         declared = (container.duration or 0) / 1e6
-    elif kind == "avi" and stream.average_rate:
+    elif kind == "avi" and (stream := container.streams.video[0]).average_rate:
         declared = stream.frames / float(stream.average_rate)
     if last - start >= declared - SLACK:
         return ""
