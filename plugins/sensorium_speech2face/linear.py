@@ -83,7 +83,8 @@ def _solved(inner: Tensor, cross: Tensor, share: float) -> Tensor:
     spread = (inner.diagonal()[:-1] - sums.square() / count).mean()
     ridge = torch.eye(len(inner)).to(inner) * share * spread
     ridge[-1, -1] = 0  # the offset is free
-    return torch.linalg.solve(inner + ridge, cross)
+    found: Tensor = torch.linalg.solve(inner + ridge, cross)
+    return found
 
 
 def _extended(given: Tensor) -> Tensor:
