@@ -60,11 +60,13 @@ def read(file: BinaryIO, name: str, max_seconds: float, max_samples: int) -> tup
     ):
         if not container.streams.audio:
             raise MediaError(f"{name}: holds no sound.", "A file with a track of sound was expected.")
-        rate = int(container.streams.audio[0].rate)
-        resampler = av.AudioResampler(format="fltp", rate=rate)  # brings any kind of sample to floats, (C, T)
+        resampler: Any = None
         pieces: list[NDArray[Any]] = []
-        count, end = 0, 0.0
+        rate, count, end = int(container.streams.audio[0].rate), 0, 0.0
         for frame in container.decode(audio=0):
+            if resampler is None:  # brings any kind of sample to floats, (C, T); the header tells half of HE-AAC's rate
+                rate = frame.sample_rate
+                resampler = av.AudioResampler(format="fltp", rate=rate)
             pieces += [piece.to_ndarray() for piece in resampler.resample(frame)]
             count += frame.samples
             end = end if frame.time is None else frame.time + frame.samples / rate
