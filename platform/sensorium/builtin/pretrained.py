@@ -93,7 +93,7 @@ def tensors(source: str) -> set[str]:
     if not files:
         raise UserError(
             f"{source} holds no weights as safetensors.",
-            f"model.safetensors, or pieces of it, were expected beside {', '.join(sorted(_names(place))) or 'nothing'}.",
+            f"model.safetensors, or pieces of it, were expected; there are {', '.join(sorted(_names(place))[:9])}.",
             "Convert them with `save_pretrained` of transformers; pickled weights are not opened.",
         )
     held: set[str] = set()

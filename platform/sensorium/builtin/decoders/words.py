@@ -78,7 +78,7 @@ class WordDecoder(Decoder):
             raise UserError(f"{type(self).__name__} cannot say {modality.form}.", "It says words: a text is expected.")
         if getattr(modality.config, "pretrained", None) is not None:
             raise UserError(
-                f"{type(self).__name__} says words of a vocabulary that is learnt; this text has a model's own tokenizer.",
+                f"{type(self).__name__} says words that are learnt; this text has a model's own tokenizer.",
                 "Its signs of begin and end are others.",
                 "Leave the text's `pretrained` out, and give what reads the model's tokens a field of its own.",
             )
