@@ -196,7 +196,8 @@ class Text(Modality):
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.config.max_length, direction=state["truncation_side"])
         tokenizer.encode_special_tokens = state["split_special_tokens"]
-        self.pad = tokenizer.token_to_id(state["pad"]) if state["pad"] else PAD
+        pad = tokenizer.token_to_id(state["pad"]) if state["pad"] else None
+        self.pad = PAD if pad is None else pad
         self._stored, self._learnt, self.vocabulary = state, tokenizer, max(tokenizer.get_vocab().values()) + 1
 
     def _use(self, tokenizer: Tokenizer) -> None:
