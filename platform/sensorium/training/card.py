@@ -16,7 +16,6 @@ from sensorium.contracts.parts import Encoder
 from sensorium.contracts.run import Run
 from sensorium.contracts.task import Task
 from sensorium.errors import UserError
-from sensorium.redaction import redacted
 
 UNKNOWN = "not known"
 
@@ -48,7 +47,7 @@ def card(assembly: Assembly, run: Run, metrics: Mapping[str, float]) -> str:
     licences = {origin.licence for origin in origins}
     head = [f"license: {licence}" for licence in licences if licence and len(licences) == 1]
     about = (type(assembly.task).__doc__ or "").strip().split("\n")[0]
-    data = redacted(json.dumps(run.experiment["dataset"], indent=1, ensure_ascii=False))
+    data = json.dumps(run.experiment["dataset"], indent=1, ensure_ascii=False)
     sizes = [f"| {name} | {len(split)} | {len(assembly.skipped.get(name, ()))} |" for name, split in splits(assembly)]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(assembly.loaded.plugins.versions.items()))
     parts = [
@@ -107,7 +106,7 @@ def measured(metrics: Mapping[str, float], inputs: list[str], splits: list[str])
 def began(node: Any, place: str) -> Iterator[Origin]:
     """Yields the weights that the parts of a model begin from."""
     if isinstance(node, (Encoder.Config, Task.Config)) and getattr(node, "weights", None) is not None:
-        yield Origin(place, redacted(str(node.weights)), _licence(node))  # type: ignore[union-attr]
+        yield Origin(place, str(node.weights), _licence(node))  # type: ignore[union-attr]
     if isinstance(node, Config) and is_dataclass(node):
         for entry in fields(node):
             yield from began(getattr(node, entry.name), f"{place}.{entry.name}")
