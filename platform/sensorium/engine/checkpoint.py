@@ -26,9 +26,7 @@ from torch import Tensor
 from sensorium.engine.storage import files_at, make_folder
 from sensorium.errors import SensoriumError, UserError
 
-MANIFEST = "manifest.json"
-CARD = "README.md"
-"""What a model folder says of itself to people."""
+MANIFEST, CARD = "manifest.json", "README.md"
 _NAME = re.compile(r"step-(\d{8})$")
 Tensors = Mapping[str, Tensor]
 
@@ -91,8 +89,7 @@ class Checkpoint:
         """
         path = self.folder / f"{name}.safetensors"
         try:
-            tensors: dict[str, Tensor] = load_file(path)
-            return tensors
+            return dict(load_file(path))
         except (SafetensorError, OSError) as cause:
             raise UserError(
                 f"{path} holds no tensors: {cause}.", "Weights are safetensors.", "Take another checkpoint."
@@ -358,10 +355,8 @@ def _fill(folder: Path, tensors: Mapping[str, Tensors], documents: Mapping[str, 
     for name, named in tensors.items():
         save_file(_apart(named), folder / f"{name}.safetensors")
     for name, content in documents.items():
-        if name == CARD:
-            (folder / name).write_text(content, encoding="utf-8")
-        else:
-            (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        file, text = (name, content) if name == CARD else (f"{name}.json", json.dumps(content, indent=1))
+        (folder / file).write_text(text, encoding="utf-8")
     digests = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps({"sha256": digests}, indent=1), encoding="utf-8")
     for path in folder.iterdir():
