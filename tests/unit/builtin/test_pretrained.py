@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ import transformers
 from sensorium import UserError
 from sensorium.builtin import pretrained
 from sensorium.builtin.decoders.lstm import LSTM
+from sensorium.builtin.encoders.transformers import Text as Reader
 from sensorium.builtin.modalities.text import Text
 
 LETTERS = {
@@ -138,6 +140,12 @@ def test_what_cannot_be_taken_is_said(folders, tmp_path):
         pretrained.document(tmp_path, "config.json")
     with pytest.raises(UserError, match="says words that are learnt"):
         LSTM(LSTM.Config(), 8, taken(folders / "Bert"))
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UserError, match=r"pip install 'sensorium\[hf\]'"):
+        Reader.Config(architecture={"model_type": "bert"})
 
 
 def test_a_name_that_cannot_be_fetched_is_said(monkeypatch):

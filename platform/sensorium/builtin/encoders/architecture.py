@@ -20,8 +20,8 @@ IRRELEVANT = {
 """What a folder's configuration says that no encoder needs, or that would have transformers load somebody's code."""
 REFUSED = ("quantization_config", "backbone", "backbone_config", "use_pretrained_backbone", "use_timm_backbone")
 """What would have other weights, or other libraries' networks, loaded."""
-UNSUITED = ("vit_mae",)
-"""Kinds of model that leave patches out by chance."""
+UNSUITED = ("vit_mae", "timm_wrapper")
+"""Kinds of model that leave patches out by chance, or that are another library's."""
 CLASS_FIRST = {
     *("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "albert", "mpnet", "modernbert"),
     *("deberta", "deberta-v2", "vit", "deit", "beit", "data2vec-vision", "dinov2", "dinov3_vit"),
@@ -64,7 +64,11 @@ def configuration(architecture: Mapping[str, Any], tower: str, reads: Sequence[s
     told = _relevant(architecture)
     kind = told.pop("model_type", None)
     if strange := [key for key in REFUSED if told.get(key)]:
-        raise UserError(f"The architecture {kind!r} has {strange[0]}.", "Plain networks of transformers are taken.")
+        raise UserError(
+            f"The architecture {kind!r} has {strange[0]}.",
+            "Plain networks of transformers are taken.",
+            "Choose another model.",
+        )
     with quiet():
         try:
             own = every.AutoConfig.for_model(str(kind), **told)

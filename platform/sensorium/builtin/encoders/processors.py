@@ -1,4 +1,4 @@
-"""What transformers' processors of pictures and sounds say, as options of our modalities."""
+"""What the processors of transformers say of pictures, as options of the modality `image`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def pictures(told: Mapping[str, Any]) -> dict[str, Any]:
     """Returns options of the modality `image` that do what a processor of pictures says.
 
     A processor brings the whole picture to a size and cuts its middle out; the modality cuts first, which moves what is
-    seen by half a pixel at most, and not at all where nothing is cut.
+    seen by about a pixel at most, and not at all where nothing is cut.
     """
     options: dict[str, Any] = {}
     given = told.get("size")
