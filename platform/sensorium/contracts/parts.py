@@ -35,6 +35,10 @@ class Encoder(Component, nn.Module):
             """Returns options of the modality that published weights were trained with; others win over them."""
             return {}
 
+        def licence(self) -> str:
+            """Returns the licence of the published weights, as their card names it; empty where it names none."""
+            return ""
+
     def __init__(self, config: Encoder.Config, modality: Modality) -> None:
         super().__init__()
         if modality.form not in self.takes:

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON in a folder that is complete or not there.
+"""Checkpoints: safetensors and JSON, and a model's card, in a folder that is complete or not there.
 
 A folder is written beside its place, every file's SHA-256 goes into `manifest.json`, which is
 written last; then the folder is renamed. Nothing in it is ever unpickled.
@@ -26,7 +26,7 @@ from torch import Tensor
 from sensorium.engine.storage import files_at, make_folder
 from sensorium.errors import SensoriumError, UserError
 
-MANIFEST = "manifest.json"
+MANIFEST, CARD = "manifest.json", "README.md"
 _NAME = re.compile(r"step-(\d{8})$")
 Tensors = Mapping[str, Tensor]
 
@@ -89,8 +89,7 @@ class Checkpoint:
         """
         path = self.folder / f"{name}.safetensors"
         try:
-            tensors: dict[str, Tensor] = load_file(path)
-            return tensors
+            return dict(load_file(path))
         except (SafetensorError, OSError) as cause:
             raise UserError(
                 f"{path} holds no tensors: {cause}.", "Weights are safetensors.", "Take another checkpoint."
@@ -135,7 +134,7 @@ def _fault(folder: Path) -> str:
     for name in sorted(present - set(names)):
         return f"{name} does not belong to it"
     for name in names:
-        if not name.endswith((".safetensors", ".json")):
+        if name != CARD and not name.endswith((".safetensors", ".json")):
             return f"{name} is neither safetensors nor JSON"
         if name not in present or not (folder / name).is_file():
             return f"{name} is missing"
@@ -356,7 +355,8 @@ def _fill(folder: Path, tensors: Mapping[str, Tensors], documents: Mapping[str, 
     for name, named in tensors.items():
         save_file(_apart(named), folder / f"{name}.safetensors")
     for name, content in documents.items():
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        file, text = (name, content) if name == CARD else (f"{name}.json", json.dumps(content, indent=1))
+        (folder / file).write_text(text, encoding="utf-8")
     digests = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps({"sha256": digests}, indent=1), encoding="utf-8")
     for path in folder.iterdir():

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sensorium.contracts.task import Task
 
 FOLDER = "model"
+LONGEST = 5000
+"""Characters of a version's description that MLflow's store holds."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def _first(cause: Exception) -> str:
 def _store(run: Run, model: str, task: Task) -> Stored:
     import mlflow
 
+    from sensorium.engine.checkpoint import CARD
     from sensorium.tracking import records
     from sensorium.tracking.uri import whole
 
@@ -187,7 +190,11 @@ def _store(run: Run, model: str, task: Task) -> Stored:
                 pip_requirements=["sensorium"],
                 registered_model_name=name,
             )
-    version = getattr(info, "registered_model_version", None)
+        version = getattr(info, "registered_model_version", None)
+        card = Path(local) / CARD
+        if name and version is not None and card.is_file():
+            about = card.read_text(encoding="utf-8")[:LONGEST]
+            mlflow.MlflowClient().update_model_version(name, str(version), about)
     return Stored(record.run_id, f"models:/{name}/{version}" if name else f"runs:/{record.run_id}/{FOLDER}")
 
 

@@ -15,12 +15,13 @@ from sensorium.assembly.build import Assembly
 from sensorium.contracts import workers
 from sensorium.contracts.run import Evaluation, Outcome, Run
 from sensorium.engine import state
-from sensorium.engine.checkpoint import Checkpoint, Store, write
+from sensorium.engine.checkpoint import CARD, Checkpoint, Store, write
 from sensorium.engine.evaluation import merged
 from sensorium.engine.loop import Loop
 from sensorium.engine.parallel import device
 from sensorium.errors import SensoriumError
 from sensorium.redaction import redacted
+from sensorium.training.card import card
 
 PATIENCE = 2.0
 """Seconds for which an interrupted training waits for the checkpoint that is being written."""
@@ -57,7 +58,7 @@ def execute(
         with spare_core(loop.work.threads > 0):
             checkpoint = loop.train(resume)
         model = f"{run.folder}/model"
-        evaluation = _measured(loop, model)
+        evaluation = _measured(loop, model, lambda metrics: card(assembly, loop.run, metrics))
     except Exception as error:
         with contextlib.suppress(SensoriumError):  # the error that is told is the first one
             store.wait()
@@ -80,8 +81,13 @@ def execute(
     return outcome
 
 
-def _measured(loop: Loop, model: str) -> Evaluation:
+def _measured(loop: Loop, model: str, card: Callable[[Mapping[str, float]], str]) -> Evaluation:
     """Returns the final metrics, and writes the model; first without them, so that it outlives a fault in them.
+
+    Args:
+        loop: The training, done.
+        model: Folder or URI of the model.
+        card: Returns its card with these metrics.
 
     Raises:
         SensoriumError: It cannot be measured; names the model.
@@ -90,7 +96,8 @@ def _measured(loop: Loop, model: str) -> Evaluation:
 
     def keep(metrics: Mapping[str, float]) -> None:
         if workers.rank() == 0:
-            write(model, {"model": weights}, {**loop.work.documents, "metrics": dict(metrics)})
+            documents = {**loop.work.documents, "metrics": dict(metrics), CARD: card(metrics)}
+            write(model, {"model": weights}, documents)
 
     settings = loop.work.evaluation
     keep({})

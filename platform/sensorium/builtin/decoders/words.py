@@ -76,6 +76,12 @@ class WordDecoder(Decoder):
         super().__init__(config, dim, modality)
         if modality.form != "tokens":
             raise UserError(f"{type(self).__name__} cannot say {modality.form}.", "It says words: a text is expected.")
+        if getattr(modality.config, "pretrained", None) is not None:
+            raise UserError(
+                f"{type(self).__name__} says words that are learnt; this text has a model's own tokenizer.",
+                "Its signs of begin and end are others.",
+                "Leave the text's `pretrained` out, and give what reads the model's tokens a field of its own.",
+            )
         self.longest = int(modality.shape[0] or 0) - 1
 
     @abstractmethod

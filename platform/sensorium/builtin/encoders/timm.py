@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sensorium import Encoder, Features, Modality, UserError, expanded, unknown
 from sensorium.builtin.encoders.inputs import fixed
+from sensorium.builtin.pretrained import licence
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,6 +54,15 @@ class Timm(Encoder):
         def suits(self) -> dict[str, Any]:
             """Returns size, mean, deviation and interpolation of the pictures that the weights were trained on."""
             return {} if self.weights is None else _pictures(self.model, self.weights)
+
+        def licence(self) -> str:
+            """Returns the licence of the weights, as timm or the card beside them names it."""
+            if self.weights is None:
+                return ""
+            if self.weights != DEFAULT:
+                return licence(str(Path(_file(self.weights)).parent))
+            own = _timm().get_pretrained_cfg(self.model, allow_unregistered=True)
+            return str(getattr(own, "license", None) or "")
 
     config: Timm.Config
 

@@ -39,6 +39,9 @@ KERNEL = 1 << 22
 WHOLE = 0.9
 """Least share of the samples in a header that a file holds; the header of an MP3 is an estimate."""
 
+FAINTEST = 1e-7
+"""Added to the variance of a wave that is brought to 1, which that of silence is not."""
+
 LOUDEST = 16.0
 """Largest sample that is taken for one of full scale 1; floats at the scale of integers lie far above it."""
 
@@ -97,6 +100,9 @@ class Audio(Modality):
         standardise: bool = True
         """Brings each clip to mean 0 and deviation 1: all values of `log_mel`, each coefficient of `mfcc`."""
 
+        normalise: bool = False
+        """Brings the recorded part of each `waveform` to mean 0 and variance 1, as Wav2Vec 2.0 hears it."""
+
         mean: float = 0.0
         """Level in dB that is subtracted from `log_mel` that is not standardised, so that loud clips stay loud."""
 
@@ -127,6 +133,8 @@ class Audio(Modality):
                 raise ValueError("n_mfcc is at most n_mels.")
             if self.seconds is not None and self.seconds * self.sample_rate < self.n_fft:
                 raise ValueError("seconds hold at least one window of n_fft samples.")
+            if self.normalise and self.view != "waveform":
+                raise ValueError("normalise is for the view waveform.")
             if self.std <= 0:
                 raise ValueError("std is above 0.")
             if (self.mean, self.std) != (0, 1) and (self.view != "log_mel" or self.standardise):
@@ -299,6 +307,8 @@ class Audio(Modality):
             low, high = (max(0, start - reach), min(spare, start + reach)) if spare > 0 else (-reach, reach)
             start = int(torch.randint(low, high + 1, (), generator=random))
         kept = wave[:, max(0, start) : max(0, start + length)]
+        if self.config.normalise:
+            kept = (kept - kept.mean()) / (kept.var(correction=0) + FAINTEST).sqrt()
         before = min(length, max(0, -start))
         return F.pad(kept, (before, length - before - kept.shape[1]))
 

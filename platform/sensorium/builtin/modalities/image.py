@@ -70,6 +70,12 @@ class Image(Modality):
         interpolation: Literal["bicubic", "bilinear"] = "bicubic"
         """How pixels are blended where the size changes."""
 
+        stretch: bool = False
+        """Brings the whole picture to the size, in place of the largest part of it with that aspect."""
+
+        central: float = 1.0
+        """Share of both sides of that part which is kept, in its middle: 0.875 where pictures are cut to 224 of 256."""
+
         crop_scale: float = 0.0
         """Smallest share of the area that a random crop of a random aspect keeps, in (0, 1]; 0 crops the centre."""
 
@@ -109,6 +115,8 @@ class Image(Modality):
             for name in ("crop_scale", "flip", "shift", "zoom", "jitter"):
                 if not 0 <= getattr(self, name) <= 1:
                     raise ValueError(f"{name} lies between 0 and 1.")
+            if not 0 < self.central <= 1:
+                raise ValueError("central lies above 0, and at 1 at most.")
             if self.zoom == 1:
                 raise ValueError("zoom is below 1.")
 
@@ -299,7 +307,8 @@ class Image(Modality):
     def _crop(self, height: int, width: int, draws: Sequence[float] | None) -> tuple[int, int, int, int]:
         """Returns top, left, height and width of the part of the picture that is kept."""
         aspect = self.size[1] / self.size[0]
-        h, w = min(height, width / aspect), min(width, height * aspect)
+        h, w = (height, width) if self.config.stretch else (min(height, width / aspect), min(width, height * aspect))
+        h, w = h * self.config.central, w * self.config.central
         down = across = 0.5
         if draws is not None and self.config.crop_scale:
             share, stretch, down, across = draws
