@@ -14,9 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import Batch, Encoder, Features, Fusion, Loss, Modality, NamedModules, Rows, Split, Task, UserError
+from sensorium.builtin.losses.infonce import InfoNCE
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.text import Text
 from sensorium.builtin.modalities.vector import Vector
+from sensorium_clip.encoders import ClipTower
+from sensorium_clip.published import Published
 from sensorium_clip.report import examples, plots
 
 
@@ -84,6 +87,14 @@ class Clip(Task):
                 own["tags"] = self.tags
         self.inputs, self.outputs = inputs, self.apart("outputs", told, own)
         self.optional = frozenset(inputs)
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Takes the temperature of published weights, where both encoders begin with the same."""
+        towers = [encoder for encoder in self.encoders.values() if isinstance(encoder, ClipTower)]
+        first, *others = [tower.config.weights for tower in towers] or [None]
+        if first is not None and others == [first] and isinstance(self.loss, InfoNCE):
+            self.loss.log_scale.copy_(Published(first).scale())
 
     def encoder_of(self, field: str) -> Encoder:
         """Returns the encoder of one of both fields."""

@@ -86,12 +86,13 @@ def initialise(task: Task) -> None:
     Raises:
         UserError: They do not fit.
     """
+    trained = [module for module in task.modules() if isinstance(module, Task) and module.config.weights is not None]
+    given = {id(module) for each in trained for module in each.modules()}
     for module in task.modules():
-        if isinstance(module, Encoder):
+        if isinstance(module, (Encoder, Task)) and id(module) not in given:
             module.initialise()
-    for module in task.modules():
-        if isinstance(module, Task) and module.config.weights is not None:
-            load_weights(module, _model(module.config.weights).tensors("model"), module.config.weights)
+    for each in trained:
+        load_weights(each, _model(str(each.config.weights)).tensors("model"), str(each.config.weights))
 
 
 def _sources(node: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from sensorium.plugins import KINDS, Plugins
 
 ROOT = Path(__file__).parents[3]
 FILES = [
-    path for path in experiments() if "models:/" not in path.read_text(encoding="utf-8")
-]  # none is registered here
+    path for path in experiments() if not {"models:", "hf-hub:"} & set(re.findall(r"[\w-]+:", path.read_text("utf-8")))
+]  # no model is registered here, and none downloaded
 INSTALLED = Plugins()
 
 
