@@ -45,7 +45,7 @@ class BytePairs(Text):
     """Text as CLIP reads it: cleaned, in small letters, cut into byte pairs (Radford et al. 2021, section 2.4).
 
     The vocabulary is read before the training and lies in every checkpoint. Ids are those of open_clip's tokenizer, but
-    for text that was decoded wrongly, which is not repaired, and for the end token written out in a text, which is text.
+    for text that was decoded wrongly, which is not repaired, and for an end token that is written out, which is text.
     """
 
     class Config(Modality.Config):
@@ -87,7 +87,9 @@ class BytePairs(Text):
 
     def example(self, random: Generator) -> str:
         """Returns up to eight English words of the vocabulary."""
-        words = sorted(word for word in self.tokenizer.get_vocab() if word.removesuffix(LAST).isalpha() and len(word) > 8)
+        words = sorted(
+            word for word in self.tokenizer.get_vocab() if word.removesuffix(LAST).isalpha() and len(word) > 8
+        )
         words = [word.removesuffix(LAST) for word in words if word.isascii() and word.endswith(LAST)]
         count = int(torch.randint(1, 9, (), generator=random))
         return " ".join(words[index] for index in torch.randint(len(words), (count,), generator=random).tolist())

@@ -93,13 +93,15 @@ class ClipImage(ClipTower):
         size = fixed(modality, 1), fixed(modality, 2)
         sizes: dict[str, Any] = {name: getattr(config, name) for name in ("depth", "width", "heads", "dim")}
         patches, patch = isinstance(config.depth, int), config.patch or STRIDE
-        if min(size) < patch or not patches and (size[0] % patch or size[1] % patch):
+        if min(size) < patch or (not patches and (size[0] % patch or size[1] % patch)):
             raise UserError(
                 f"clip_image does not take pictures of {size[0]} x {size[1]}.",
                 f"Its {'patches have' if patches else 'sides are multiples of'} {patch} pixels.",
                 "Choose another size of picture.",
             )
-        body = VisionTransformer(size, patch, quick_gelu=config.quick_gelu, **sizes) if patches else ResNet(size, **sizes)
+        body = (
+            VisionTransformer(size, patch, quick_gelu=config.quick_gelu, **sizes) if patches else ResNet(size, **sizes)
+        )
         self.body, self.grid, self.dim = body, body.grid, sizes["dim"]
 
     def forward(self, picture: Tensor) -> Features:

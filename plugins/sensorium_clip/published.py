@@ -1,7 +1,7 @@
 """Published weights of CLIP: where they lie, what they say about themselves, and into a tower with them.
 
-Two layouts are read, from safetensors alone: open_clip's (`open_clip_model.safetensors`, `open_clip_config.json`), which is
-OpenAI's as well, and that of `CLIPModel` in Hugging Face's transformers (`model.safetensors`, `config.json`).
+Two layouts are read, from safetensors alone: open_clip's (`open_clip_model.safetensors`, `open_clip_config.json`),
+which is OpenAI's as well, and that of `CLIPModel` in transformers (`model.safetensors`, `config.json`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -185,16 +185,13 @@ def _fetched(repository: str, name: str) -> Path | None:
     repository, _, revision = repository.partition("@")
     try:
         return Path(hf_hub_download(repository, name, revision=revision or None))
-    except EntryNotFoundError as cause:
-        if not isinstance(cause, LocalEntryNotFoundError):
-            return None
-        problem: Exception = cause
     except Exception as cause:  # whatever the Hub's client raises without a network
-        problem = cause
-    raise UserError(
-        f"{HUB}{repository} cannot be read: {type(problem).__name__}: {str(problem)[:200]}.",
-        hint="Check the name and the network, or give a folder.",
-    ) from problem
+        if isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError):
+            return None
+        raise UserError(
+            f"{HUB}{repository} cannot be read: {type(cause).__name__}: {str(cause)[:200]}.",
+            hint="Check the name and the network, or give a folder.",
+        ) from cause
 
 
 def _of(name: str) -> Tower | None:

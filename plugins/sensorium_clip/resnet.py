@@ -1,7 +1,7 @@
 """CLIP's residual network: three convolutions before it, means in place of strides, and attention as its pooling.
 
-Radford et al. 2021, section 2.4; He et al., Bag of Tricks, CVPR 2019 (ResNet-D); Zhang, ICML 2019 (means before strides).
-Parameters have the names that open_clip's weights give them.
+Radford et al. 2021, section 2.4; He et al., Bag of Tricks, CVPR 2019 (ResNet-D); Zhang, ICML 2019 (means before
+strides). Parameters have the names that open_clip's weights give them.
 
 Shapes: B samples, C channels, W = 32 times the first width, D channels of the common space, H rows and V columns.
 """

@@ -62,11 +62,14 @@ def written(tmp_path_factory: pytest.TempPathFactory, hugging_face_tokenizer: An
         (place / f"tiny-{name}.json").write_text(json.dumps(config))
         open_clip.add_model_config(place / f"tiny-{name}.json")
         torch.manual_seed(0)
-        model = open_clip.create_model(f"tiny-{name}", image_mean=(0.4, 0.5, 0.6), image_std=(0.2, 0.3, 0.4))
-        with torch.no_grad():  # so that nothing of it is at its start, where it would be found without being read
-            for key, tensor in model.state_dict().items():
-                if tensor.is_floating_point():
-                    tensor += 0.02 * torch.rand_like(tensor) + (0.5 if key.endswith("bn3.weight") else 0)
+        model = open_clip.create_model(f"tiny-{name}")
+        model.visual.image_mean, model.visual.image_std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+        with torch.no_grad():  # nothing is left at its start, where it would be right without being read
+            for parameter in model.parameters():
+                parameter += 0.05 * torch.randn_like(parameter)
+            model.train()
+            for _ in range(20 if name == "resnet" else 0):  # whose running statistics move
+                model.encode_image(torch.randn(8, 3, 64, 64))
             model.logit_scale.fill_(3.2)
         save_for_hf(model, hugging_face_tokenizer, config, place / "hub", safe_serialization=True)
         model, transform = open_clip.create_model_from_pretrained(f"local-dir:{place / 'hub'}")

@@ -1,4 +1,4 @@
-"""The modality `clip_text`: ids of open_clip's own tokenizer, from each file that has its vocabulary, without it after."""
+"""The modality `clip_text`: ids of open_clip's own tokenizer, from each file that has the vocabulary."""
 
 import json
 import random
@@ -10,7 +10,8 @@ from sensorium import UserError
 from sensorium_clip.byte_pairs import BytePairs, typed
 
 WORDS = {
-    "latin": "a Photo of the DOG's naïve Ærøskøbing straße ΟΔΟΣ Việt don’t “quoted” ﬁre ＡＢ１２ &amp; 3.14 !!! #42 co-op I'LL",
+    "latin": "a Photo of the DOG's naïve Ærøskøbing straße ΟΔΟΣ Việt don\u2019t \u201cquoted\u201d \ufb01re"
+    " \uff21\uff22 &amp; 3.14 !!! #42 co-op I'LL \uff11",
     "hangul": "안녕하세요 고양이가 소파에서 자고 있다 서울의 밤 한국어 ㅋㅋ 사진, 두 마리. 값",
     "arabic": "قطة تجلس على الأريكة صورة لِكَلْبٍ في الحديقة ١٢٣ السماء زرقاء، جدا؟ لا",
     "emoji": "🙂 👩‍👩‍👧 🏳️‍🌈 ❤️ 🐱🐶 ☕ 👍🏽 🇰🇷 ✨",
@@ -24,7 +25,9 @@ def sentences(count=1000):
     for number in range(count):
         kind = list(kinds)[number % 4]
         mixed = kinds[kind] + (kinds["latin"] + kinds["emoji"] if number % 3 == 0 else [])
-        made.append(draw.choice(["", "  "]) + draw.choice([" ", "  ", " \n"]).join(draw.choices(mixed, k=1 + number % 40)))
+        made.append(
+            draw.choice(["", "  "]) + draw.choice([" ", "  ", " \n"]).join(draw.choices(mixed, k=1 + number % 40))
+        )
     return made
 
 
@@ -89,7 +92,9 @@ def test_what_stands_for_the_end_is_text_where_somebody_wrote_it(modality):
 
 
 def test_cleaning_by_hand():
-    assert typed("“It’s ﬁne” &amp;lt; ＯＫ\u200b\x07 \u3000 1") == '"it\'s fine" < ok\u200b 1'
+    assert (
+        typed("\u201cIt\u2019s \ufb01ne\u201d &amp;lt; \uff2f\uff2b\u200b\x07 \u3000 1") == '"it\'s fine" < ok\u200b 1'
+    )
 
 
 def test_the_state_is_all_that_serving_needs(modality, tmp_path):
@@ -113,7 +118,7 @@ def test_what_is_not_the_vocabulary_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="is not CLIP's vocabulary"):
         read(str(tmp_path))
     (tmp_path / "tokenizer.json").write_text(json.dumps(json.loads(small())))
-    with pytest.raises(UserError, match="is not CLIP's vocabulary.*startoftext"):
+    with pytest.raises(UserError, match=r"is not CLIP's vocabulary.*startoftext"):
         read(str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="The package open_clip, which has CLIP's vocabulary, is not installed"):
