@@ -99,9 +99,9 @@ class ClipImage(ClipTower):
                 f"Its {'patches have' if patches else 'sides are multiples of'} {patch} pixels.",
                 "Choose another size of picture.",
             )
-        body = (
-            VisionTransformer(size, patch, quick_gelu=config.quick_gelu, **sizes) if patches else ResNet(size, **sizes)
-        )
+        if patches:
+            sizes |= {"patch": patch, "quick_gelu": config.quick_gelu}
+        body: VisionTransformer | ResNet = (VisionTransformer if patches else ResNet)(size, **sizes)
         self.body, self.grid, self.dim = body, body.grid, sizes["dim"]
 
     def forward(self, picture: Tensor) -> Features:
@@ -169,11 +169,9 @@ def _complete(config: ClipTower.Config, tower: Tower, usual: Mapping[str, int]) 
         sizes |= told
     for name in absent:
         object.__setattr__(config, name, sizes[name])
-    numbers = [getattr(config, name) for name in usual if name != "depth"]
-    depth = getattr(config, "depth")  # noqa: B009
-    blocks = [depth] if isinstance(depth, int) else depth
-    if min(*numbers, *blocks, config.dim or 0) < 1:
-        raise ValueError("depth, width, heads, patch and dim are at least 1")
-    width = (config.width or 0) * (STRIDE if len(blocks) > 1 else 1)
-    if width % (config.heads or 1):
-        raise ValueError(f"heads is {config.heads}, which does not divide {width} channels")
+    made = {name: getattr(config, name) for name in sizes if name != "quick_gelu"}
+    depth, heads, width = made.pop("depth"), made["heads"], made["width"]
+    if min(*made.values(), *([depth] if isinstance(depth, int) else depth)) < 1:
+        raise ValueError(f"depth, {', '.join(made)} are at least 1")
+    if (width := width if isinstance(depth, int) else width * STRIDE) % heads:
+        raise ValueError(f"heads is {heads}, which does not divide {width} channels")

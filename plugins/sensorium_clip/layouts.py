@@ -64,6 +64,11 @@ class Said:
     pictures: Mapping[str, Any] = field(default_factory=dict)
     length: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, value in [*self.image.items(), *self.text.items(), ("context", self.length or 0)]:
+            if not all(isinstance(each, int) for each in (value if isinstance(value, tuple) else (value,))):
+                raise TypeError(f"{name} is {value!r}")
+
 
 def open_clip(content: Mapping[str, Any], _: Mapping[str, Any]) -> Said:
     """Returns what `open_clip_config.json` says.
