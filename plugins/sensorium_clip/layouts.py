@@ -106,6 +106,7 @@ def open_clip(content: Mapping[str, Any], _: Mapping[str, Any]) -> Said:
         "mean": list(seen.get("mean") or MEAN),
         "std": list(seen.get("std") or STD),
         "interpolation": _known(seen.get("interpolation")),
+        "crop_last": True,
     }
     return Said(image, words, pictures, text.get("context_length", 77))
 
@@ -132,6 +133,7 @@ def hugging_face(content: Mapping[str, Any], seen: Mapping[str, Any]) -> Said:
         "mean": list(seen.get("image_mean") or MEAN),
         "std": list(seen.get("image_std") or STD),
         "interpolation": {2: "bilinear"}.get(seen.get("resample", 3), "bicubic"),
+        "crop_last": True,
     }
     image = {**tower(vision, 768, 12), "patch": vision.get("patch_size", 32)}
     return Said(image, tower(text, 512, 8), pictures, text.get("max_position_embeddings", 77))

@@ -100,7 +100,13 @@ class Published:
         return path
 
     def scale(self) -> Tensor:
-        """Returns the logarithm of the inverse temperature, a scalar."""
+        """Returns the logarithm of the inverse temperature, a scalar.
+
+        Raises:
+            UserError: They lack it.
+        """
+        if "logit_scale" not in self._names():
+            raise UserError(f"The weights {self.where} lack logit_scale.", "It is CLIP's temperature.", "Take others.")
         return self._tensors(("logit_scale",))["logit_scale"].float().reshape(())
 
     @torch.no_grad()

@@ -90,10 +90,12 @@ class Clip(Task):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Takes the temperature of published weights, where both encoders begin with the same."""
+        """Takes the temperature of published weights, where both encoders begin with the same and no other is asked for."""
         towers = [encoder for encoder in self.encoders.values() if isinstance(encoder, ClipTower)]
         first, *others = [tower.config.weights for tower in towers] or [None]
-        if first is not None and others == [first] and isinstance(self.loss, InfoNCE):
+        loss = self.config.loss
+        usual = isinstance(loss, InfoNCE.Config) and loss.temperature == InfoNCE.Config().temperature
+        if first is not None and others == [first] and usual:
             self.loss.log_scale.copy_(Published(first).scale())
 
     def encoder_of(self, field: str) -> Encoder:

@@ -104,18 +104,21 @@ def test_classifiers_from_prompts_are_those_of_open_clip(name, written):
 
 
 def test_pictures_are_seen_as_open_clip_shows_them(written, photographs):
-    """But for the order: ours are cropped and then resized, theirs are resized and then cropped at a whole pixel."""
     from open_clip import image_transform
 
     suited = ClipImage.Config(weights=str(written["resnet"].folder)).suits()
-    assert suited == {"size": 64, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "interpolation": "bicubic"}
+    known = {"size": 64, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "interpolation": "bicubic"}
+    assert suited == {**known, "crop_last": True}
     image = Image.Config(**{**suited, "size": 224}).build()
     shown = image_transform(224, is_train=False, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
-    apart = [
-        (image.transform(image.decode(path), None) - shown(Pillow.open(path))).abs() * image.std * 255
-        for path, _ in photographs[:10]
-    ]
-    assert torch.stack(apart).mean() < 5, "levels of 255"
+    apart = torch.stack(
+        [
+            (image.transform(image.decode(path), None) - shown(Pillow.open(path))).abs() * image.std * 255
+            for path, _ in photographs[:20]
+        ]
+    )
+    assert apart.mean() < 0.01, "levels of 255"
+    assert apart.max() < 2.5
 
 
 @pytest.mark.parametrize("name", ["ViT-B-32-quickgelu", "ViT-B-16", "ViT-L-14", "RN50-quickgelu", "RN50x4-quickgelu"])
@@ -197,13 +200,14 @@ def test_a_model_is_fine_tuned_saved_and_served_without_the_weights_it_began_fro
 ):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(written["openai"].folder, tmp_path / "published")
-    coco = f"dataset={{name: coco_captions, root: {json.dumps(str(data / 'tiny_coco'))}, limit: {{train: 40}}}}"
-    brief = ["training.global_batch=10", "training.epochs=4", "training.precision=fp32", "training.optimizer.lr=2e-3"]
+    root = json.dumps(str(data / "tiny_coco"))
+    coco = f"dataset={{name: coco_captions, root: {root}, captions: 1, limit: {{train: 24}}}}"
+    brief = ["training.global_batch=12", "training.epochs=6", "training.precision=fp32", "training.optimizer.lr=2e-3"]
     rest = ["evaluation={split: train, contributions: false}", "modalities.image.crop_scale=0", coco]
     assembly = assemble(load(str(EXPERIMENTS / "finetune.yaml"), experiment("published", *brief, *rest)))
     before = clip("published").encoders["image"].state_dict()
     outcome = execute(assembly, runs.create(assembly, {}))
-    assert outcome.metrics["image_to_text_r1"] > 0.3, "what chance reaches is 0.125"
+    assert outcome.metrics["image_to_text_r1"] > 0.3, "what chance reaches is 0.04"
     shutil.rmtree(tmp_path / "published")
     predict = Predictor.load(outcome.model)
     (answer,) = predict([{"image": photographs[0][0]}])
@@ -224,7 +228,7 @@ def test_a_model_is_fine_tuned_saved_and_served_without_the_weights_it_began_fro
 
 def test_without_epochs_the_model_is_the_published_one(tmp_path, monkeypatch, written, pixels, photographs, data):
     monkeypatch.chdir(tmp_path)
-    coco = f"dataset={{name: coco_captions, root: {json.dumps(str(data / 'tiny_coco'))}, limit: {{train: 10}}}}"
+    coco = f"dataset={{name: coco_captions, root: {json.dumps(str(data / 'tiny_coco'))}, limit: {{train: 5}}}}"
     rest = ["training.epochs=0", "training.global_batch=2", "evaluation={split: train, contributions: false}", coco]
     assembly = assemble(load(str(EXPERIMENTS / "finetune.yaml"), experiment(written["vit"].folder, *rest)))
     served = load_model(execute(assembly, runs.create(assembly, {})).model).task
@@ -237,6 +241,7 @@ def test_without_epochs_the_model_is_the_published_one(tmp_path, monkeypatch, wr
 def test_the_temperature_is_taken_only_from_weights_that_both_encoders_share(written):
     folder = written["vit"].folder
     assert clip(folder).loss.log_scale.item() == pytest.approx(3.2)
+    assert clip(folder, "model.loss.temperature=0.05").loss.log_scale.item() == pytest.approx(-math.log(0.05))
     other = f"model.encoders.text.weights={json.dumps(str(written['openai'].folder))}"
     assert clip(folder, other).loss.log_scale.item() == pytest.approx(-math.log(0.07))
     fresh = ("model.encoders.text.weights=null", "model.encoders.text.dim=24", "model.encoders.text.depth=1")
@@ -321,6 +326,7 @@ def spoilt(folder, change, place):
             lambda w: w.update({f"visual.more.{i}": torch.zeros(1) for i in range(5)}),
             r"they hold visual\.more\.0, visual\.more\.1, visual\.more\.2 and 2 more, which the model does not have",
         ),
+        (lambda w: w.pop("logit_scale"), r"lack logit_scale\."),
         (lambda w: w.update(ln_more=torch.zeros(1)), r"the text tower: they hold ln_more, which"),
         (
             lambda w: w.update({"visual.proj": torch.zeros(48, 7)}),
@@ -366,7 +372,7 @@ def test_what_is_not_a_clip_is_refused(written, tmp_path):
         ClipImage.Config(weights=str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     (tmp_path / "model.safetensors").write_bytes(b"not that")
-    encoder = ClipImage.Config(weights=str(tmp_path)).build(Image.Config(size=32).build())
+    encoder = ClipImage.Config(weights=str(tmp_path), depth=1, width=8, heads=1).build(Image.Config(size=32).build())
     with pytest.raises(UserError, match="is not a safetensors file"):
         encoder.initialise()
 
