@@ -90,13 +90,11 @@ class Clip(Task):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Takes the temperature of published weights, where both encoders begin with the same and no other is asked for."""
-        towers = [encoder for encoder in self.encoders.values() if isinstance(encoder, ClipTower)]
-        first, *others = [tower.config.weights for tower in towers] or [None]
-        loss = self.config.loss
-        usual = isinstance(loss, InfoNCE.Config) and loss.temperature == InfoNCE.Config().temperature
-        if first is not None and others == [first] and usual:
-            self.loss.log_scale.copy_(Published(first).scale())
+        """Takes the temperature of the weights that both encoders start from, if the experiment leaves it as it is."""
+        starts = [each.config.weights for each in self.encoders.values() if isinstance(each, ClipTower)]
+        loss, start = self.loss, starts[0] if len(starts) == 2 and starts[0] == starts[1] else None
+        if start and isinstance(loss, InfoNCE) and loss.config.temperature == InfoNCE.Config().temperature:
+            loss.log_scale.copy_(Published(start).scale())
 
     def encoder_of(self, field: str) -> Encoder:
         """Returns the encoder of one of both fields."""
