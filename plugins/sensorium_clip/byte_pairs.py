@@ -23,6 +23,8 @@ from sensorium.builtin.modalities.text import Text
 from sensorium.builtin.values import clean
 from sensorium_clip.published import TOKENIZERS, Published
 
+PACKAGE = "open_clip"
+"""The package that the vocabulary comes with, and what stands for it."""
 START, END = "<|startoftext|>", "<|endoftext|>"
 MERGES = 49_152 - 256 - 2
 """Pairs of the published file that are used; it lists more."""
@@ -51,10 +53,10 @@ class BytePairs(Text):
     class Config(Modality.Config):
         """Which vocabulary, and how much of a text is read."""
 
-        tokenizer: str | None = None
+        pretrained: str = PACKAGE
         """Where the vocabulary lies: a folder or `hf-hub:OWNER/NAME` with tokenizer.json or
-        bpe_simple_vocab_16e6.txt.gz, or such a file. That of the encoder's weights, if they have one beside them; None
-        takes that of the package open_clip."""
+        bpe_simple_vocab_16e6.txt.gz, or such a file; of the encoder's weights, if it lies beside them. `open_clip` is
+        that of the package."""
 
         max_length: int = 77
         """Largest number of tokens of a text, start and end included; the rest is cut off."""
@@ -100,14 +102,14 @@ class BytePairs(Text):
         Raises:
             UserError: There is none, or it is another one.
         """
-        path = _file(self.config.tokenizer)
+        path = _file(self.config.pretrained)
         try:
             self._use(Tokenizer.from_str(path.read_text("utf-8")) if path.suffix == ".json" else _of_pairs(path))
         except Exception as cause:  # tokenizers raise what they like
             raise UserError(
                 f"{path} is not CLIP's vocabulary ({type(cause).__name__}: {str(cause)[:200]}).",
                 f"{' or '.join(TOKENIZERS)} was expected, as open_clip's models and its package have them.",
-                "Fetch it again, or set `tokenizer`.",
+                "Fetch it again, or set `pretrained`.",
             ) from cause
 
     def _use(self, tokenizer: Tokenizer) -> None:
@@ -123,14 +125,14 @@ def typed(text: str) -> str:
 _TYPED = str.maketrans(TYPED)
 
 
-def _file(where: str | None) -> Path:
+def _file(where: str) -> Path:
     """Returns the file with a vocabulary.
 
     Raises:
         UserError: There is none.
     """
-    if where is None:
-        package = importlib.util.find_spec("open_clip")
+    if where == PACKAGE:
+        package = importlib.util.find_spec(PACKAGE)
         folders = (package and package.submodule_search_locations) or ()
         found = next((path for folder in folders if (path := Path(folder) / TOKENIZERS[1]).is_file()), None)
     else:
@@ -139,10 +141,10 @@ def _file(where: str | None) -> Path:
     if found is None:
         raise UserError(
             "The package open_clip, which has CLIP's vocabulary, is not installed."
-            if where is None
+            if where == PACKAGE
             else f"There is no vocabulary at {where}.",
             f"A folder with {' or '.join(TOKENIZERS)}, or such a file, was expected.",
-            "Set `tokenizer` of the modality clip_text, or pip install open_clip_torch.",
+            "Set `pretrained` of the modality clip_text, or pip install open_clip_torch.",
         )
     return found
 

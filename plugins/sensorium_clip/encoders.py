@@ -135,7 +135,7 @@ class ClipText(ClipTower):
                 return {}
             published = Published(self.weights)
             length = {} if published.said.length is None else {"max_length": published.said.length}
-            return {**length, **({"tokenizer": self.weights} if published.tokenizer else {})}
+            return {**length, **({"pretrained": self.weights} if published.tokenizer else {})}
 
     config: Config
 

@@ -86,12 +86,12 @@ def initialise(task: Task) -> None:
     Raises:
         UserError: They do not fit.
     """
-    trained = [module for module in task.modules() if isinstance(module, Task) and module.config.weights is not None]
-    given = {id(module) for each in trained for module in each.modules()}
+    started = [module for module in task.modules() if isinstance(module, Task) and module.config.weights is not None]
+    inner = {module for each in started for module in each.modules()}
     for module in task.modules():
-        if isinstance(module, (Encoder, Task)) and id(module) not in given:
+        if isinstance(module, (Encoder, Task)) and module not in inner:
             module.initialise()
-    for each in trained:
+    for each in started:
         load_weights(each, _model(str(each.config.weights)).tensors("model"), str(each.config.weights))
 
 

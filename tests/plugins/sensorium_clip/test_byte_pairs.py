@@ -31,8 +31,8 @@ def sentences(count=1000):
     return made
 
 
-def read(tokenizer=None, **options):
-    modality = BytePairs.Config(tokenizer=tokenizer, **options).build()
+def read(pretrained="open_clip"):
+    modality = BytePairs.Config(pretrained=pretrained).build()
     modality.fit([])
     return modality
 
@@ -99,7 +99,7 @@ def test_cleaning_by_hand():
 
 def test_the_state_is_all_that_serving_needs(modality, tmp_path):
     state = json.loads(json.dumps(modality.state()))
-    served = BytePairs.Config(tokenizer=str(tmp_path / "gone")).build()
+    served = BytePairs.Config(pretrained=str(tmp_path / "gone")).build()
     served.restore(state)
     assert served.vocabulary == 49408
     assert ids(served, "A cat") == ids(modality, "a cat")
