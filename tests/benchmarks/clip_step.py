@@ -147,8 +147,8 @@ def write(folder: Path, pairs: list[tuple[str, str]], width: int, depth: int) ->
 def main() -> None:
     """Measures, and prints the ratios at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=5, help="turns of each")
-    parser.add_argument("--steps", type=int, default=30, help="steps of a turn")
+    parser.add_argument("--repeat", type=int, default=3, help="turns of each")
+    parser.add_argument("--steps", type=int, default=20, help="steps of a turn")
     parser.add_argument("--batch", type=int, default=32, help="pairs of a step")
     parser.add_argument("--towers", nargs="*", choices=list(TOWERS), default=list(TOWERS), help="sizes")
     options = parser.parse_args()

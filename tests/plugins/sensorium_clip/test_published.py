@@ -79,6 +79,7 @@ def test_embeddings_and_logits_are_those_of_open_clip(name, written, pixels, pho
 
     theirs, texts = written[name].model, [text for _, text in photographs]
     ours = clip(written[name].folder)
+    assert ours.modalities["text"].config.pretrained == str(written[name].folder), "where tokenizer.json lies"
     found = embedded(ours, pixels[name], texts)
     with torch.no_grad():
         image, text, scale = theirs(pixels[name], open_clip.SimpleTokenizer()(texts))
