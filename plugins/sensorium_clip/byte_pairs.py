@@ -26,6 +26,8 @@ from sensorium_clip.published import TOKENIZERS, Published
 PACKAGE = "open_clip"
 """The package that the vocabulary comes with, and what stands for it."""
 START, END = "<|startoftext|>", "<|endoftext|>"
+WORDS = ("a", "photo", "of", "two", "red", "dogs", "on", "the", "grass", "beside", "blue", "house", "painting", "cat")
+"""Out of which examples are made."""
 MERGES = 49_152 - 256 - 2
 """Pairs of the published file that are used; it lists more."""
 LAST = "</w>"
@@ -34,12 +36,13 @@ PIECE = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """What is cut before pairs are joined: English endings, words, single digits, runs of signs."""
 _DROPPED = [*range(9), 0x0B, *range(0x0E, 0x20), 0x7F, *range(0x206A, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFD)]
 _JOINED = [*range(0xFB00, 0xFB07), 0x0132, 0x0133, *range(0x01C4, 0x01CD), *range(0x01F1, 0x01F4)]
-TYPED: dict[str, str | None] = {
+_AS_TYPED: dict[str, str | None] = {
     **dict.fromkeys(map(chr, [0x02BC, *range(0x2018, 0x201C)]), "'"),
     **dict.fromkeys(map(chr, range(0x201C, 0x2020)), '"'),
     **{chr(code): unicodedata.normalize("NFKC", chr(code)) for code in (0x3000, *range(0xFF01, 0xFFF0), *_JOINED)},
     **dict.fromkeys(map(chr, _DROPPED)),
 }
+TYPED = str.maketrans(_AS_TYPED)
 """Curly quotes, characters of full and half width and ligatures -> as they are typed; control characters -> nothing."""
 
 
@@ -55,8 +58,8 @@ class BytePairs(Text):
 
         pretrained: str = PACKAGE
         """Where the vocabulary lies: a folder or `hf-hub:OWNER/NAME` with tokenizer.json or
-        bpe_simple_vocab_16e6.txt.gz, or such a file; of the encoder's weights, if it lies beside them. `open_clip` is
-        that of the package."""
+        bpe_simple_vocab_16e6.txt.gz, or such a file; `open_clip` is the package. One beside the encoder's weights is
+        taken unless the experiment says otherwise."""
 
         max_length: int = 77
         """Largest number of tokens of a text, start and end included; the rest is cut off."""
@@ -88,13 +91,9 @@ class BytePairs(Text):
         return text.replace(LAST, " ").strip()
 
     def example(self, random: Generator) -> str:
-        """Returns up to eight English words of the vocabulary."""
-        words = sorted(
-            word for word in self.tokenizer.get_vocab() if word.removesuffix(LAST).isalpha() and len(word) > 8
-        )
-        words = [word.removesuffix(LAST) for word in words if word.isascii() and word.endswith(LAST)]
+        """Returns up to eight ordinary words; the vocabulary holds others, too."""
         count = int(torch.randint(1, 9, (), generator=random))
-        return " ".join(words[index] for index in torch.randint(len(words), (count,), generator=random).tolist())
+        return " ".join(WORDS[index] for index in torch.randint(len(WORDS), (count,), generator=random).tolist())
 
     def fit(self, values: Iterable[Any]) -> None:
         """Reads the vocabulary, whatever the texts are.
@@ -119,10 +118,7 @@ class BytePairs(Text):
 
 def typed(text: str) -> str:
     """Returns text as CLIP cleans it: entities of HTML resolved, `TYPED`, single spaces, small letters."""
-    return " ".join(clean(html.unescape(html.unescape(text)).translate(_TYPED)).split()).lower()
-
-
-_TYPED = str.maketrans(TYPED)
+    return " ".join(clean(html.unescape(html.unescape(text)).translate(TYPED)).split()).lower()
 
 
 def _file(where: str) -> Path:
