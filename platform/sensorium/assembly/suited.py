@@ -39,10 +39,12 @@ def suited(data: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
 
 
 def _encoders(node: Any, plugins: Plugins, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yields the encoders of a model that name weights, each with its place."""
+    """Yields the encoders of a model that name weights, each with its place; not those of a model that was trained."""
     if not isinstance(node, Mapping):
         return
-    if place and node.get("name") in plugins.names("encoder") and node.get("weights") is not None:
+    if node.get("weights") is not None:
+        if node.get("name") not in plugins.names("encoder"):
+            return  # whose modalities have their options already
         yield place, node
     for key, inner in node.items():
         yield from _encoders(inner, plugins, (*place, str(key)))

@@ -86,12 +86,13 @@ def initialise(task: Task) -> None:
     Raises:
         UserError: They do not fit.
     """
+    started = [module for module in task.modules() if isinstance(module, Task) and module.config.weights is not None]
+    inner = {module for each in started for module in each.modules()}
     for module in task.modules():
-        if isinstance(module, Encoder):
+        if isinstance(module, (Encoder, Task)) and module not in inner:
             module.initialise()
-    for module in task.modules():
-        if isinstance(module, Task) and module.config.weights is not None:
-            load_weights(module, _model(module.config.weights).tensors("model"), module.config.weights)
+    for each in started:
+        load_weights(each, _model(str(each.config.weights)).tensors("model"), str(each.config.weights))
 
 
 def _sources(node: Any) -> Iterator[str]:

@@ -148,6 +148,9 @@ class Task(Component, nn.Module):
                 )
         return {**fields, **own}
 
+    def initialise(self) -> None:
+        """Takes what published weights hold beside encoders, such as a temperature, as `Encoder.initialise` does."""
+
     def stages(self) -> Sequence[Stage]:
         """Returns what is trained, in order; nothing for a task that needs no training, but is served all the same."""
         parts = [name for name, _ in self.named_children()]
