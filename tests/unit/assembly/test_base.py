@@ -28,6 +28,8 @@ COMMON = (
     "run.threads=0",
 )
 
+FULL = "model.encoder.fine_tune=full"
+
 
 def network(folder, name="test_vit", seed=1):
     """Writes random weights and returns their file."""
@@ -138,6 +140,8 @@ def test_a_model_answers_without_its_base_and_without_peft(tmp_path, file, monke
     monkeypatch.setitem(sys.modules, "timm.models._hub", None)
     after = Predictor.load(tmp_path / "run" / "model")([{"image": images[n]["image"]} for n in range(4)])
     assert before == after
+    options = (*DATA, "training.steps=1", "training.global_batch=8")
+    assert train("recognition", tmp_path / "full", *options, f"model={{weights: {tmp_path}/run/model}}", FULL).steps
 
 
 def test_a_checkpoint_answers_as_the_model_where_its_base_is(lora):
