@@ -26,8 +26,13 @@ def suited(data: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
     if not isinstance(modalities, Mapping) or not isinstance(data.get("model"), Mapping):
         return dict(data)
     plain = {field: {"name": each} if isinstance(each, str) else each for field, each in modalities.items()}
-    for place, node in _encoders(data["model"], plugins):
-        wanted = component(Encoder, node, plugins, f"model.{'.'.join(place)}").suits()
+    for place, node, trained in _encoders(data["model"], plugins):
+        try:
+            wanted = component(Encoder, node, plugins, f"model.{'.'.join(place)}").suits()
+        except UserError:
+            if not trained:
+                raise
+            continue  # the weights that it began with are not needed any more
         found = plugins.find("encoder", node["name"])
         assert issubclass(found, Encoder)
         fields = [place[-1]] if place[-1] in plain else list(plain)
@@ -38,16 +43,17 @@ def suited(data: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
     return {**data, "modalities": plain}
 
 
-def _encoders(node: Any, plugins: Plugins, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yields the encoders of a model that name weights, each with its place; not those of a model that was trained."""
+def _encoders(
+    node: Any, plugins: Plugins, place: tuple[str, ...] = (), trained: bool = False
+) -> Iterator[tuple[tuple[str, ...], Any, bool]]:
+    """Yields the encoders of a model that name weights, with place, and whether a trained task's weights follow."""
     if not isinstance(node, Mapping):
         return
-    if node.get("weights") is not None:
-        if node.get("name") not in plugins.names("encoder"):
-            return  # whose modalities have their options already
-        yield place, node
+    weighted = node.get("weights") is not None
+    if place and weighted and node.get("name") in plugins.names("encoder"):
+        yield place, node, trained
     for key, inner in node.items():
-        yield from _encoders(inner, plugins, (*place, str(key)))
+        yield from _encoders(inner, plugins, (*place, str(key)), trained or weighted)
 
 
 def _form(modality: Any, wanted: Mapping[str, Any], plugins: Plugins) -> str | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from sensorium.contracts import workers
 from sensorium.contracts.dataset import Split, sources_of
 from sensorium.contracts.modality import Modality
+from sensorium.contracts.parts import given_in
 from sensorium.contracts.run import Evaluation, Run, Step
 from sensorium.contracts.task import Stage, Task
 from sensorium.engine import optimizers, parallel
@@ -48,6 +49,7 @@ class Work:
         threads: Threads that read samples.
         documents: What each checkpoint holds besides: file -> what JSON can hold.
         sharded: Whether to cut the model among the workers.
+        base: Encoder -> the published weights that checkpoints leave out; a checkpoint holds it as `base`.
     """
 
     task: Task
@@ -58,6 +60,7 @@ class Work:
     threads: int = 4
     documents: Mapping[str, Any] = field(default_factory=dict)
     sharded: bool = False
+    base: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Loop:
@@ -98,6 +101,7 @@ class Loop:
         self.clock = Clock()
         self._state: dict[str, Any] | None = None
         self._saving: int | None = None
+        self._given = given_in(work.task)
         if work.training.accumulate > 1:
             check_parts(work.task)
         join_norms(work.task)
@@ -131,7 +135,7 @@ class Loop:
         if self.work.sharded and workers.size() > 1:
             parallel.shard(self.work.task, self.device)
         if resume is not None:
-            states.load_weights(self.work.task, resume.tensors("model"), resume.uri)
+            states.load_weights(self.work.task, resume.tensors("model"), resume.uri, self._given)
         while self.position.stage < len(self.stages):
             self._stage(self.stages[self.position.stage], resume)
             resume = None
@@ -200,7 +204,7 @@ class Loop:
             sums.append(self._add(terms, len(batch) / size))  # while the optimizer works
             stepper.update(rate)
             losses |= terms
-            rates[stepper.objective.name] = stepper.optimizer.param_groups[0]["lr"]
+            rates[stepper.objective.name] = stepper.lr * rate
         if self.average is not None:
             self.average.update(number + 1)
         self.watch.check()  # of the step before: waiting for this one would idle the device
@@ -347,13 +351,14 @@ class Loop:
                     tensors |= self.average.state()
                 if self.chosen is not None:
                     tensors[CHOSEN] = self.chosen
-                model = states.weights(self.work.task)
+                model = states.weights(self.work.task, self._given)
+                base = {"base": self.work.base} if self.work.base else {}
                 if workers.rank() == 0:
                     self.hook.sensorium_checkpoint_begun(run=self.run, step=self.position.step)
                     self.store.save(
                         self.position.step,
                         {"model": model, "optimizer": tensors},
-                        {**self.work.documents, "state": state, "optimizer": scalars},
+                        {**self.work.documents, **base, "state": state, "optimizer": scalars},
                         self.position.best_step,
                     )
             self._state, self._saving = state, self.position.step
@@ -379,5 +384,5 @@ class Loop:
         best = self.position.best_step if self.work.training.early_stopping else None
         found = self.store.get(best) if best is not None else self.store.latest()
         if best is not None and found is not None:
-            states.load_weights(self.work.task, found.tensors("model"), found.uri)
+            states.load_weights(self.work.task, found.tensors("model"), found.uri, self._given)
         return found

@@ -21,6 +21,25 @@ def _check_average(decay: float | None) -> None:
         raise ValueError(f"average must lie in [0, 1), not {decay}")
 
 
+class Part(Config):
+    """What the optimizer does otherwise with a part of the model; options that are left out are those around it."""
+
+    lr: float | None = None
+    """Learning rate after warm-up."""
+    weight_decay: float | None = None
+    """Decay of weights a step, times the learning rate."""
+    layer_decay: float | None = None
+    """Factor of the learning rate from each block of the part to the one before it, such as 0.75: of L blocks the last
+    has it once, the first L times, and what lies before them L + 1 times (as in BEiT and MAE)."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the torch class, such as betas or momentum."""
+
+    def __post_init__(self) -> None:
+        _positive(lr=self.lr)
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must lie in (0, 1], not {self.layer_decay}")
+
+
 class Optimizer(Config):
     """How parameters are updated."""
 
@@ -32,6 +51,8 @@ class Optimizer(Config):
     """Decay of weights a step, times the learning rate; biases, norms and scalars are spared."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the torch class, such as betas or momentum."""
+    parts: dict[str, Part] = field(default_factory=dict)
+    """Part of the model, such as encoders.image -> what is otherwise there; the schedule multiplies its rate, too."""
 
     def __post_init__(self) -> None:
         _positive(lr=self.lr)

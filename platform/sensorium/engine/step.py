@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.contracts import workers
 from sensorium.contracts.data import Batch, map_tensors
+from sensorium.contracts.parts import given_in
 from sensorium.contracts.task import Objective, Task
 from sensorium.engine import optimizers, parallel
 from sensorium.engine.order import mix
@@ -51,7 +52,8 @@ class Stepper:
         for parameter in task.parameters():
             parameter.requires_grad_(False)
         self.open(True)
-        self.optimizer = optimizers.build(optimizer, self.parameters)
+        self.optimizer = optimizers.build(optimizer, self.parameters, task)
+        self.lr = optimizer.lr
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.sharded = sharded and workers.size() > 1
@@ -178,7 +180,7 @@ class Stepper:
 
 
 def parameters_of(task: Task, objective: Objective) -> dict[str, nn.Parameter]:
-    """Returns name -> parameter of the parts that an objective updates.
+    """Returns name -> parameter of the parts that an objective updates, but what stays as published weights have it.
 
     Raises:
         SensoriumError: A part does not exist; a mistake of the task plugin.
@@ -191,8 +193,8 @@ def parameters_of(task: Task, objective: Objective) -> dict[str, nn.Parameter]:
             f"Its parts are {', '.join(name for name, _ in task.named_children())}.",
             "Mend the task's `stages`.",
         )
-    inside = tuple(f"{name}." for name in objective.updates)
-    return {name: parameter for name, parameter in task.named_parameters() if name.startswith(inside)}
+    inside, given = tuple(f"{name}." for name in objective.updates), given_in(task)
+    return {n: parameter for n, parameter in task.named_parameters() if n.startswith(inside) and n not in given}
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:

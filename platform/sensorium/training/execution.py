@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sensorium.assembly import trained
+from sensorium.assembly import base
 from sensorium.assembly.build import Assembly
 from sensorium.contracts import workers
 from sensorium.contracts.run import Evaluation, Outcome, Run
@@ -48,15 +48,15 @@ def execute(
     loaded, hook = assembly.loaded, assembly.loaded.plugins.hook
     store = Store(f"{run.folder}/checkpoints", loaded.experiment.training.checkpoints.keep)
     resume = _last(store)
-    if resume is None:
-        trained.initialise(assembly.task)
+    given = base.begin(assembly.task, run.seed, resume)
     assembly.task.to(device())
-    loop = Loop(assembly.work(), run, store, device(), hook, saved, leaving)
+    loop = Loop(replace(assembly.work(), base=given), run, store, device(), hook, saved, leaving)
     loop.run = run = replace(run, steps=loop.steps, resumed_from=resume.step if resume else 0)
     try:
         hook.sensorium_run_started(run=run)
         with spare_core(loop.work.threads > 0):
             checkpoint = loop.train(resume)
+        base.merge(assembly.task)
         model = f"{run.folder}/model"
         evaluation = _measured(loop, model, lambda metrics: card(assembly, loop.run, metrics))
     except Exception as error:

@@ -97,7 +97,7 @@ def test_what_cannot_be_taken_is_said(folder, tmp_path):
     with pytest.raises(UserError, match=r"no timm model 'resnet8'.*Did you mean"):
         Timm.Config(model="resnet8")
     with pytest.raises(UserError, match="There are no weights at"):
-        Timm.Config(model="resnet10t", weights=str(tmp_path / "weights.pth"))
+        Timm.Config(model="resnet10t", weights=str(tmp_path / "weights.pth")).suits()
     with pytest.raises(UserError, match=r"lack \d+ tensors of 'resnet18', such as"):
         encoder("resnet18", 32, str(place))
     (place / "model.safetensors").write_bytes(b"not that")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from sensorium import Encoder, Features, Modality, UserError, unknown
+from sensorium import Features, Modality, UserError, unknown
+from sensorium.builtin.encoders.fine_tuning import FineTuned
 from sensorium.builtin.encoders.inputs import fixed
 
 HEADS = ("avgpool", "classifier", "fc", "head")
@@ -24,7 +25,7 @@ AUXILIARY = {"googlenet", "inception_v3"}
 """Networks with further classifiers on the way and a normalisation of their own."""
 
 
-class Backbone(Encoder):
+class Backbone(FineTuned):
     """A network of torchvision by name, up to its last feature map, pooled by its mean.
 
     Where it has batch normalisation, the engine takes the statistics over the global batch.
@@ -32,7 +33,7 @@ class Backbone(Encoder):
 
     takes = ("image",)
 
-    class Config(Encoder.Config):
+    class Config(FineTuned.Config):
         """Which network."""
 
         model: str = "resnet18"
