@@ -401,3 +401,18 @@ def test_what_cannot_be_taken_is_said(stored, tmp_path):
         Image.Config(architecture=architecture)
     with pytest.raises(UserError, match=r"does not take pictures of 4 x 4|Choose another"):
         Image(Image.Config(architecture={"model_type": "vit", **SEEING}), Picture(Picture.Config(size=4)))
+
+
+@pytest.mark.parametrize(("how", "shares"), [("frozen", (0, 0)), ("lora", (0.05, 0.6))])
+def test_it_is_fine_tuned_as_encoders_of_other_libraries_are(how, shares, stored):
+    weights, _ = stored("bert", READING)
+    made = encoder(Text, words(), weights, fine_tune=how)
+    batch = Padded(torch.tensor([[3, 4, 5, 2]]), torch.ones(1, 4, dtype=torch.bool))
+    before = made(batch).pooled
+    made.adapt()
+    assert torch.equal(made(batch).pooled, before)
+    count = {name: each.numel() for name, each in made.named_parameters()}
+    share = sum(each for name, each in count.items() if name not in made.given()) / sum(count.values())
+    assert shares[0] <= share <= shares[1]
+    made.merge()
+    assert torch.equal(made(batch).pooled, before)

@@ -11,11 +11,12 @@ import inspect
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sensorium import Encoder, Features, Modality, Padded, UserError
+from sensorium import Features, Modality, Padded, UserError
 from sensorium.builtin import pretrained
 from sensorium.builtin.encoders import architecture as networks
+from sensorium.builtin.encoders.fine_tuning import FineTuned
 from sensorium.builtin.encoders.inputs import fixed
 from sensorium.builtin.encoders.pooling import mean_pool
 from sensorium.builtin.encoders.processors import pair, pictures
@@ -24,7 +25,7 @@ PREFIX = 8
 """Most tokens that stand before those of the patches: class, distillation, registers."""
 
 
-class Pretrained(Encoder):
+class Pretrained(FineTuned):
     """A network of transformers. It has no dropout, which would differ between numbers of workers."""
 
     tower: ClassVar[str]
@@ -32,7 +33,7 @@ class Pretrained(Encoder):
     reads: ClassVar[tuple[str, ...]]
     """Names that transformers gives to what it reads."""
 
-    class Config(Encoder.Config):
+    class Config(FineTuned.Config):
         """Which weights, or which architecture."""
 
         weights: str | None = None
@@ -73,7 +74,7 @@ class Pretrained(Encoder):
         super().__init__(config, modality)
         self.own = config.network()
         try:
-            self.body: nn.Module = networks.encoder(
+            self.body = networks.encoder(
                 networks.library(self.own)._from_config(self.own, dtype=torch.float32)
             )
         except (ValueError, TypeError, KeyError, ImportError, AttributeError) as cause:
