@@ -10,21 +10,22 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from sensorium import Encoder, Features, Modality, Padded, UserError
+from sensorium import Features, Modality, Padded, UserError
+from sensorium.builtin.encoders.fine_tuning import FineTuned
 from sensorium.builtin.encoders.inputs import embedding, fixed
 from sensorium_clip.published import Published, Tower
 from sensorium_clip.resnet import STRIDE, ResNet
 from sensorium_clip.towers import TextTransformer, VisionTransformer
 
 
-class ClipTower(Encoder):
+class ClipTower(FineTuned):
     """What both towers share: sizes that published weights bring, and the weights."""
 
     tower: ClassVar[Tower]
     body: nn.Module
     grid: tuple[int, int] | None = None
 
-    class Config(Encoder.Config):
+    class Config(FineTuned.Config):
         """Sizes, which are those of the weights where the experiment does not say otherwise."""
 
         weights: str | None = None

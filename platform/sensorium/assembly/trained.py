@@ -66,7 +66,17 @@ def _completed(node: Any, experiment: dict[str, Any], plugins: Plugins) -> Any:
         return inner  # which is refused in its place
     experiment["modalities"] = {**_readable(modalities, experiment, plugins), **own}
     place = str(Path(path).resolve()) if Path(path := expanded(source)).is_dir() else source
-    return {"name": task, **options, **inner, "weights": place}
+    return {"name": task, **_over(options, inner), "weights": place}
+
+
+def _over(options: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a trained model's options with what an experiment says itself, of parts that it does not name anew too."""
+    result = dict(options)
+    for key, value in own.items():
+        kept = result.get(key)
+        part = isinstance(value, Mapping) and isinstance(kept, Mapping) and "name" not in value
+        result[key] = _over(kept, value) if part else value  # type: ignore[arg-type]
+    return result
 
 
 def _readable(modalities: Mapping[str, Any], experiment: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
