@@ -18,6 +18,9 @@ from sensorium.errors import UserError, unknown
 _UNFIT = {"Optimizer", "LBFGS", "Muon", "SparseAdam"}
 """The base class; and what needs a closure, matrices alone, sparse gradients."""
 
+_FUSED = {"adam", "adamw", "sgd"}
+"""What updates all parameters in one kernel of a GPU."""
+
 _CLASSES: dict[str, Any] = {
     name.lower(): value
     for name, value in vars(torch.optim).items()
@@ -56,8 +59,12 @@ def build(settings: Optimizer, parameters: Mapping[str, nn.Parameter]) -> torch.
         {"params": kind, "weight_decay": settings.weight_decay if decays else 0.0}
         for (decays, _), kind in kinds.items()
     ]
+    options = dict(settings.options)
+    on_gpu = all(parameter.device.type == "cuda" for parameter in parameters.values())
+    if settings.name in _FUSED and on_gpu and not {"fused", "foreach", "capturable", "differentiable"} & set(options):
+        options["fused"] = True
     try:
-        optimizer: torch.optim.Optimizer = _CLASSES[settings.name](groups, lr=settings.lr, **settings.options)
+        optimizer: torch.optim.Optimizer = _CLASSES[settings.name](groups, lr=settings.lr, **options)
     except (TypeError, ValueError, RuntimeError) as cause:
         raise UserError(f"The optimizer {settings.name} does not take these options: {cause}.") from cause
     return optimizer
