@@ -112,10 +112,10 @@ def keep_memory() -> None:
 
 
 def step_aside() -> None:
-    """Has a thread that reads compute on one core alone, and come after those that compute where Linux deals cores out.
+    """Has a thread that reads compute on one core alone, and Linux prefer those that compute.
 
-    Torch's threads wait for one another busily, so that each of them that has to share its core delays all of them. What
-    they leave, while the training waits for a batch all cores, is enough for those that read.
+    Torch's threads wait for one another busily, so that one of them that has to share its core delays all of them.
+    While the training waits for a batch they sleep, and all cores are left to those that read.
     """
     torch.set_num_threads(1)
     if sys.platform == "linux":  # where a thread has a niceness of its own

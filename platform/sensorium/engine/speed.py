@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.contracts.data import Batch, map_tensors
-from sensorium.errors import UserError, unknown
+from sensorium.errors import unknown
 
 
 class Transfer:

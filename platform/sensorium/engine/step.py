@@ -57,7 +57,6 @@ class Stepper:
         self.sharded = sharded and workers.size() > 1
         self._seen: tuple[Any, Batch] | None = None
         self.forward = speed.compiled(objective.forward, settings.compile)
-        self.losses = speed.compiled(objective.losses, settings.compile)
         self.task = task
         self.model = parallel.Calls(task) if sharded else parallel.replicate(task, device)
         # In parts, a step is several calls, which together use what it uses.
@@ -140,7 +139,7 @@ class Stepper:
         with self._precision():
             outputs = self.forward(batch)
             self._keep(outputs, batch)
-            return dict(self.losses(outputs, batch))
+            return dict(self.objective.losses(outputs, batch))
 
     def _keep(self, outputs: Any, batch: Batch) -> None:
         if self.objective.adjust is not None:
@@ -160,7 +159,7 @@ class Stepper:
         leaves = [tensor for tensor in _tensors(whole) if tensor.requires_grad]
         own = list(self.parameters.values())
         with self._precision():
-            terms = self.losses(whole, batch)
+            terms = self.objective.losses(whole, batch)
         loss = self.scaler.scale(total(terms) * weight)
         gradients = torch.autograd.grad(loss, [*leaves, *own], allow_unused=True)
         of_leaves, of_own = gradients[: len(leaves)], gradients[len(leaves) :]
