@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import statistics
 import tempfile
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
@@ -173,35 +174,37 @@ def trained(size: int, depth: int, steps: int, cores: int, asides: bool) -> tupl
     return rate(workload.moments, BATCH), [float(value) for value in losses.values]
 
 
+def compared(sizes: Mapping[str, int], seconds: float, repeat: int) -> tuple[dict[str, list[float]], bool]:
+    """Returns samples a second of each way, and whether losses are the same for a number of threads."""
+    cores = os.cpu_count() or 1
+    ways = {"default": (cores, True), "all cores": (cores, False), "a core left": (max(1, cores - 1), False)}
+    speed, _ = trained(**sizes, steps=12, cores=cores, asides=True)
+    steps = max(12, int(seconds * speed / BATCH))
+    losses: dict[str, list[float]] = {}
+
+    def turn(name: str) -> float:
+        found, losses[name] = trained(**sizes, steps=steps, cores=ways[name][0], asides=ways[name][1])
+        return found
+
+    results = take_turns({name: partial(turn, name) for name in ways}, repeat)
+    return results, losses["default"] == losses["all cores"]
+
+
 def main() -> None:
     """Measures, and prints the ratios at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=5, help="turns of each")
     parser.add_argument("--seconds", type=float, default=3.0, help="seconds of a turn, about")
     options = parser.parse_args()
-    cores = os.cpu_count() or 1
     lines = []
     for what, sizes in CASES.items():
-        speed, _ = trained(**sizes, steps=12, cores=cores, asides=True)
-        steps = max(12, int(options.seconds * speed / BATCH))
-        ways = {"default": (cores, True), "all cores": (cores, False), "a core left": (max(1, cores - 1), False)}
-        seen: dict[str, list[float]] = {}
-
-        def turn(name: str, steps: int = steps, sizes: Mapping[str, int] = sizes) -> float:
-            found, seen[name] = trained(**sizes, steps=steps, cores=ways[name][0], asides=ways[name][1])
-            return found
-
-        runs: dict[str, Callable[[], float]] = {name: lambda name=name: turn(name) for name in ways}  # type: ignore[misc]
-        results = take_turns(runs, options.repeat)
+        results, same = compared(sizes, options.seconds, options.repeat)
         show(what, results, "samples/s")
-        same = "equal" if seen["default"] == seen["all cores"] else "DIFFERENT"
         # Turn by turn: what slows the machine down for a while slows the neighbours in a turn down too.
-        shares = [
-            mine / max(two, one)
-            for mine, two, one in zip(results["default"], results["all cores"], results["a core left"], strict=True)
-        ]
-        lines.append(f"{what}: losses of as many threads are {same}")
-        lines.append(verdict(f"default / the better of both, {what}", sorted(shares)[len(shares) // 2], least=TARGET))
+        turns = zip(results["default"], results["all cores"], results["a core left"], strict=True)
+        share = statistics.median(mine / max(others) for mine, *others in turns)
+        lines.append(f"{what}: losses of as many threads are {'equal' if same else 'DIFFERENT'}")
+        lines.append(verdict(f"default / the better of both, {what}", share, least=TARGET))
     print(*lines, sep="\n")
 
 
