@@ -3,9 +3,9 @@
 Run `python tests/benchmarks/shared_cores.py`. One small network learns from photographs (640 x 480 pixels, made here,
 as JPEG) in two cases: where the step is what takes time (the photographs become pictures of 32 x 32, the network is
 deep), and where reading is (pictures of 224 x 224, one convolution). In turns: by default, where torch takes all cores
-and reading threads stand back; with readers that do not stand back, torch on all cores; and the same with torch on all
-cores but one. The speed of a turn is that from its 6th to its last step. Losses are compared besides: for a number of
-torch's threads they are the same, to the digit, whatever the readers do.
+and each reading thread computes on one; with readers whose computations take torch's threads too; and the same with
+torch on all cores but one. The speed of a turn is that from its 6th to its last step. Losses are compared besides: for
+a number of torch's threads they are the same, to the digit, whatever the readers do.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Losses:
         self.values += step.losses.values()
 
 
-def trained(size: int, depth: int, steps: int, cores: int, asides: bool) -> tuple[float, list[float]]:
+def trained(size: int, depth: int, steps: int, cores: int, alone: bool) -> tuple[float, list[float]]:
     """Trains; returns samples a second, and the losses.
 
     Args:
@@ -151,7 +151,7 @@ def trained(size: int, depth: int, steps: int, cores: int, asides: bool) -> tupl
         depth: Convolutions.
         steps: Optimizer steps.
         cores: Threads of torch.
-        asides: Whether readers stand back.
+        alone: Whether each reader computes on one core.
     """
     torch.set_num_threads(cores)
     experiment = {
@@ -167,8 +167,8 @@ def trained(size: int, depth: int, steps: int, cores: int, asides: bool) -> tupl
     losses = Losses()
     loaded.plugins.manager.register(losses)
     workload.moments.clear()
-    kept = loader.step_aside if asides else lambda: None
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(loader, "step_aside", kept):
+    kept = loader.compute_alone if alone else lambda: None
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(loader, "compute_alone", kept):
         run = Run(name=Path(folder).name, folder=folder, experiment={}, seed=0, steps=steps, tracking={})
         Loop(assembly.work(), run, Store(folder), torch.device("cpu"), loaded.plugins.hook).train()
     return rate(workload.moments, BATCH), [float(value) for value in losses.values]
@@ -178,12 +178,12 @@ def compared(sizes: Mapping[str, int], seconds: float, repeat: int) -> tuple[dic
     """Returns samples a second of each way, and whether losses are the same for a number of threads."""
     cores = os.cpu_count() or 1
     ways = {"default": (cores, True), "all cores": (cores, False), "a core left": (max(1, cores - 1), False)}
-    speed, _ = trained(**sizes, steps=12, cores=cores, asides=True)
+    speed, _ = trained(**sizes, steps=12, cores=cores, alone=True)
     steps = max(12, int(seconds * speed / BATCH))
     losses: dict[str, list[float]] = {}
 
     def turn(name: str) -> float:
-        found, losses[name] = trained(**sizes, steps=steps, cores=ways[name][0], asides=ways[name][1])
+        found, losses[name] = trained(**sizes, steps=steps, cores=ways[name][0], alone=ways[name][1])
         return found
 
     results = take_turns({name: partial(turn, name) for name in ways}, repeat)

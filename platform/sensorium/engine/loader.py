@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +19,6 @@ from sensorium.engine.order import mix, share
 
 AHEAD = 2
 """Batches that are prepared while one is used."""
-ASIDE = 5
-"""By how much reading threads are nicer than those that compute."""
 
 
 class Loader:
@@ -48,8 +44,8 @@ class Loader:
         ]
         self.threads = threads
         keep_memory()
-        self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader", initializer=step_aside)
-        self._collator = ThreadPoolExecutor(1, thread_name_prefix="collator", initializer=step_aside)
+        self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader", initializer=compute_alone)
+        self._collator = ThreadPoolExecutor(1, thread_name_prefix="collator", initializer=compute_alone)
         self._closed = False
 
     def __enter__(self) -> Loader:
@@ -111,12 +107,9 @@ def keep_memory() -> None:
             mallopt(option, 1 << 30)
 
 
-def step_aside() -> None:
-    """Has a thread that reads compute on one core alone, and Linux prefer those that compute.
+def compute_alone() -> None:
+    """Has this thread compute on one core: the others have samples of their own, and the training torch's threads.
 
-    Torch's threads wait for one another busily, so that one of them that has to share its core delays all of them.
-    While the training waits for a batch they sleep, and all cores are left to those that read.
+    No priorities beside that: threads of a lower one get next to nothing where others share the machine.
     """
     torch.set_num_threads(1)
-    if sys.platform == "linux":  # where a thread has a niceness of its own
-        os.nice(int(os.environ.get("TRYNICE", ASIDE)))
