@@ -64,7 +64,7 @@ def channels_last(model: nn.Module) -> None:
     """Lays the weights of convolutions over pictures out as tensor cores read them, C last; pictures follow them."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.to(memory_format=torch.channels_last)
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def check_backend(name: str) -> None:
