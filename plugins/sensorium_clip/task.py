@@ -45,6 +45,7 @@ class Clip(Task):
                 raise ValueError(f"encoders must name two fields, not {len(self.encoders)}")
 
     config: Config
+    steady = True
 
     def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__(config, modalities)

@@ -19,7 +19,7 @@ from sensorium.contracts.dataset import Dataset, Split, narrow, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import batch_of
 from sensorium.contracts.task import Task, learning_from
-from sensorium.engine import optimizers
+from sensorium.engine import optimizers, speed
 from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
 from sensorium.engine.evaluation import rows_of
 from sensorium.engine.loop import Work
@@ -314,6 +314,8 @@ def _check_training(assembly: Assembly) -> None:
     experiment, stages = assembly.loaded.experiment, assembly.task.stages()
     training = experiment.training
     optimizers.check(training.optimizer, "training.optimizer")
+    if training.compile is not None:
+        speed.check_backend(training.compile)
     if training.accumulate > 1:
         check_parts(assembly.task)
     by_name = {stage.name: [objective.name for objective in stage.objectives] for stage in stages}

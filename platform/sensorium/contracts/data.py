@@ -110,6 +110,10 @@ class Batch:
         fields = map_tensors(self.fields, lambda t: t.to(device, non_blocking=True), on_host=False)
         return replace(self, fields=fields, device=device)
 
+    def pinned(self) -> Batch:
+        """Returns the batch in memory that a GPU copies from by itself, beside what it computes."""
+        return replace(self, fields=map_tensors(self.fields, lambda t: t.pin_memory(), on_host=False))
+
     def normal(self, name: str, *shape: int) -> Tensor:
         """Returns numbers from the normal distribution, (B, *shape), that follow from each sample.
 

@@ -38,6 +38,8 @@ class Objective:
             when those of all workers are joined and unscaled, before they are clipped. What it does must be the
             same on every worker: sums over the global batch come from `workers.add`.
         source: Source of the dataset whose batches it learns from; None is every batch.
+        steady: Whether each step uses the same parameters, whatever the batch. Several workers then look at the first
+            step alone for parameters that nobody uses.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Objective:
     losses: Callable[[Any, Batch], Mapping[str, Tensor]]
     adjust: Callable[[Any, Batch], None] | None = None
     source: str | None = None
+    steady: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Task(Component, nn.Module):
         outputs: Name -> modality of what `predict` returns.
         embeddings: Input -> the output that is its embedding, a vector. All lie in one space of unit
             vectors, so that inner products compare them. A task that has some can be indexed and searched.
+        steady: `Objective.steady` of its only objective, for a task that does not write `stages`.
         batches: False where samples cannot share a batch in evaluation and prediction, such as one that optimises
             something for each.
     """
@@ -154,7 +158,8 @@ class Task(Component, nn.Module):
     def stages(self) -> Sequence[Stage]:
         """Returns what is trained, in order; nothing for a task that needs no training, but is served all the same."""
         parts = [name for name, _ in self.named_children()]
-        return [Stage("train", [Objective(self.objective, parts, self.forward, self.losses)])]
+        only = Objective(self.objective, parts, self.forward, self.losses, steady=self.steady)
+        return [Stage("train", [only])]
 
     def earlier(self, *names: str) -> list[Stage]:
         """Returns the stages that train inner tasks, which are parts of this one, before it builds on them.
@@ -256,6 +261,7 @@ class Task(Component, nn.Module):
         return batch.to(next(self.parameters()).device)
 
     objective: ClassVar[str] = "main"
+    steady: ClassVar[bool] = False
 
     def forward(self, batch: Batch) -> Any:
         """Returns the outputs for a batch."""

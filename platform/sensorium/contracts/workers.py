@@ -166,9 +166,9 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def cut_like(tensor: Tensor, model: Any) -> Tensor:
-    """Returns a copy of a whole tensor on the device of another one, cut as that one is."""
+    """Returns a copy of a whole tensor on the device of another one, cut or laid out in memory as that one is."""
     if not is_cut(model):
-        return tensor.to(model.device, copy=True)
+        return torch.empty_like(model, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(tensor.to(model.device), model.device_mesh, model.placements)

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+import torch
+
 from sensorium.contracts.data import Batch, Sample
 from sensorium.contracts.dataset import Source, Split, narrow, sources_of
 from sensorium.contracts.modality import Modality
@@ -28,9 +30,13 @@ class Loader:
         threads: Number of threads; 0 reads each batch when it is asked for.
         seed: Seed of augmentation. Each sample's randomness follows from seed, epoch and index,
             so it does not depend on the worker or the thread that reads it.
+        pinned: Whether batches come in memory that a GPU copies from by itself.
     """
 
-    def __init__(self, split: Split, modalities: Mapping[str, Modality], threads: int, seed: int = 0) -> None:
+    def __init__(
+        self, split: Split, modalities: Mapping[str, Modality], threads: int, seed: int = 0, pinned: bool = False
+    ) -> None:
+        self.pinned = pinned
         self.split, self.modalities, self.seed = narrow(split, modalities), modalities, seed
         self.sources = [
             (source, {name: modality for name, modality in modalities.items() if source.reads(name)})
@@ -38,7 +44,8 @@ class Loader:
         ]
         self.threads = threads
         keep_memory()
-        self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader")
+        self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader", initializer=compute_alone)
+        self._collator = ThreadPoolExecutor(1, thread_name_prefix="collator", initializer=compute_alone)
         self._closed = False
 
     def __enter__(self) -> Loader:
@@ -47,20 +54,23 @@ class Loader:
     def __exit__(self, *_: object) -> None:
         self._closed = True  # so that nobody waits for more than the samples that are being read
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._collator.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(torch.get_num_threads())  # else threads begun later would have what readers have
 
     def stream(self, plan: Iterable[tuple[int | None, Sequence[int]]]) -> Generator[Batch, None, None]:
         """Yields the batch for each (epoch, indices) of a plan; epoch None asks for no augmentation."""
         if not self.threads:
             yield from (self._collate(indices[0], self._read(epoch, indices)) for epoch, indices in plan)
             return
-        waiting: deque[tuple[int, list[Future[list[tuple[Sample, dict[str, Any]]]]]]] = deque()
+        waiting: deque[Future[Batch]] = deque()
         for epoch, indices in plan:
             parts = (share(indices, part, self.threads) for part in range(self.threads))
-            waiting.append((indices[0], [self._pool.submit(self._read, epoch, part) for part in parts if part]))
+            read = [self._pool.submit(self._read, epoch, part) for part in parts if part]
+            waiting.append(self._collator.submit(self._joined, indices[0], read))
             if len(waiting) > AHEAD:
-                yield self._joined(*waiting.popleft())
+                yield waiting.popleft().result()
         while waiting:
-            yield self._joined(*waiting.popleft())
+            yield waiting.popleft().result()
 
     def _read(self, epoch: int | None, indices: Sequence[int]) -> list[tuple[Sample, dict[str, Any]]]:
         return [self.read(index, epoch) for index in indices if not self._closed]
@@ -80,7 +90,8 @@ class Loader:
 
     def _collate(self, first: int, pairs: Sequence[tuple[Sample, dict[str, Any]]]) -> Batch:
         source, modalities = self._at(first)
-        return collate(pairs, modalities, source.name)
+        batch = collate(pairs, modalities, source.name)
+        return batch.pinned() if self.pinned else batch
 
 
 @cache
@@ -94,3 +105,11 @@ def keep_memory() -> None:
     if mallopt is not None:
         for option in (-1, -3):  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
             mallopt(option, 1 << 30)
+
+
+def compute_alone() -> None:
+    """Has this thread compute on one core: the others have samples of their own, and the training torch's threads.
+
+    No priorities beside that: threads of a lower one get next to nothing where others share the machine.
+    """
+    torch.set_num_threads(1)

@@ -17,7 +17,7 @@ from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import given_in
 from sensorium.contracts.run import Evaluation, Run, Step
 from sensorium.contracts.task import Stage, Task
-from sensorium.engine import optimizers, parallel
+from sensorium.engine import optimizers, parallel, speed
 from sensorium.engine import state as states
 from sensorium.engine.average import Average
 from sensorium.engine.checkpoint import Checkpoint, Store
@@ -105,6 +105,8 @@ class Loop:
         if work.training.accumulate > 1:
             check_parts(work.task)
         join_norms(work.task)
+        speed.prepare(work.task, device, work.training.precision, work.sharded)
+        self.transfer = speed.Transfer(device)
 
     @property
     def steps(self) -> int:
@@ -186,7 +188,7 @@ class Loop:
     def _step(self, stage: Stage, steppers: Sequence[Stepper], batch: Any) -> None:
         number = self.position.epoch * self.order.steps + self.position.done
         steps = self.plan.epochs * self.order.steps
-        moved = replace(batch.to(self.device), progress=number / steps)
+        moved = replace(self.transfer(batch), progress=number / steps)
         losses: dict[str, Tensor] = {}
         rates: dict[str, float] = {}
         sums: list[Callable[[], Tensor]] = []
@@ -260,7 +262,8 @@ class Loop:
         return evaluation
 
     def _loader(self, split: str) -> Loader:
-        return Loader(self.work.splits[split], self.work.fields, self.work.threads, self.run.seed)
+        pinned = self.device.type == "cuda"
+        return Loader(self.work.splits[split], self.work.fields, self.work.threads, self.run.seed, pinned)
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.average is None else self.average.used()

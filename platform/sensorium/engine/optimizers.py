@@ -19,6 +19,9 @@ from sensorium.errors import UserError, unknown
 _UNFIT = {"Optimizer", "LBFGS", "Muon", "SparseAdam"}
 """The base class; and what needs a closure, matrices alone, sparse gradients."""
 
+_FUSED = {"adam", "adamw", "sgd"}
+"""What updates all parameters in one kernel of a GPU."""
+
 _CLASSES: dict[str, Any] = {
     name.lower(): value
     for name, value in vars(torch.optim).items()
@@ -70,8 +73,12 @@ def build(
         | ({"lr": options.lr, **options.options} if own else {})
         for options, decays, kind in kinds.values()
     ]
+    given = dict(settings.options)
+    on_gpu = all(parameter.device.type == "cuda" for parameter in parameters.values())
+    if settings.name in _FUSED and on_gpu and not {"fused", "foreach", "capturable", "differentiable"} & set(given):
+        given["fused"] = True
     try:
-        optimizer: torch.optim.Optimizer = _CLASSES[settings.name](found, lr=settings.lr, **settings.options)
+        optimizer: torch.optim.Optimizer = _CLASSES[settings.name](found, lr=settings.lr, **given)
     except (TypeError, ValueError, RuntimeError) as cause:
         raise UserError(f"The optimizer {settings.name} does not take these options: {cause}.") from cause
     return optimizer

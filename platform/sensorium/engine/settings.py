@@ -133,8 +133,12 @@ class Training(Config):
     """Samples of an optimizer step, over all workers; what is left of an epoch below it is not used."""
     accumulate: int = 1
     """Parts that each worker cuts its share into, to need less memory; the gradient stays the same."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the forward pass; weights and losses stay in float32."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Number format of the forward pass; weights and losses stay in float32. On a GPU take bf16. All but fp32 have a
+    GPU multiply what is left in float32 in tf32, with 10 bits of mantissa."""
+    compile: str | None = None
+    """Backend of torch.compile for the forward pass, such as inductor; None compiles nothing. The pass and its backward
+    pass become one graph each where the task's `forward` reads tensors alone."""
     clip_norm: float | None = 1.0
     """Largest L2 norm of an objective's gradient; larger ones are scaled down."""
     average: float | None = None

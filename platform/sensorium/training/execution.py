@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
-
-import torch
 
 from sensorium.assembly import base
 from sensorium.assembly.build import Assembly
@@ -54,8 +51,7 @@ def execute(
     loop.run = run = replace(run, steps=loop.steps, resumed_from=resume.step if resume else 0)
     try:
         hook.sensorium_run_started(run=run)
-        with spare_core(loop.work.threads > 0):
-            checkpoint = loop.train(resume)
+        checkpoint = loop.train(resume)
         base.merge(assembly.task)
         model = f"{run.folder}/model"
         evaluation = _measured(loop, model, lambda metrics: card(assembly, loop.run, metrics))
@@ -113,25 +109,6 @@ def _measured(loop: Loop, model: str, card: Callable[[Mapping[str, float]], str]
         ) from cause
     keep(evaluation.metrics)
     return evaluation
-
-
-@contextlib.contextmanager
-def spare_core(spare: bool) -> Iterator[None]:
-    """Leaves a core to the threads that read samples, unless OMP_NUM_THREADS says how many torch takes.
-
-    Torch's threads wait for one another busily: where they fill all cores, reading delays each step.
-    On Ray the cores of a worker are set by `run.resources`, and OMP_NUM_THREADS by Ray after them.
-
-    Args:
-        spare: Whether there are such threads.
-    """
-    before = torch.get_num_threads()
-    if spare and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(before, max(1, (os.cpu_count() or 1) - 1)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _last(store: Store) -> Checkpoint | None:
