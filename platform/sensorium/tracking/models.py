@@ -192,15 +192,16 @@ def _store(run: Run, model: str, task: Task) -> Stored:
 
 
 def _download(uri: str, folder: Path) -> str:
-    import fsspec
-
+    from sensorium.engine import storage
     from sensorium.engine.checkpoint import elsewhere
 
+    if "://" in uri and not uri.startswith("memory://"):
+        storage.check(uri, "The model")
     try:
-        files, root = fsspec.core.url_to_fs(uri)
+        files, root = storage.files_at(uri)
         if strange := elsewhere(Path(root).rglob("*") if "file" in files.protocol else ()):
             raise OSError(strange)
-        files.get(f"{root.rstrip('/')}/", f"{folder}/", recursive=True)
+        storage.persistent(lambda: files.get(f"{root.rstrip('/')}/", f"{folder}/", recursive=True))
     except (OSError, ValueError, ImportError) as cause:
         raise UserError(
             f"The model {uri!r} cannot be read: {cause}.",
