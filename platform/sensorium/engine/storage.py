@@ -139,7 +139,9 @@ def told(uri: str, verb: str) -> Iterator[None]:
 
 def is_away(cause: BaseException) -> bool:
     """Returns whether a server could not be reached, by what was raised, or by what that came of."""
-    return any(isinstance(each, (ConnectionError, TimeoutError)) or _AWAY.search(_name(each)) for each in _causes(cause))
+    return any(
+        isinstance(each, (ConnectionError, TimeoutError)) or _AWAY.search(_name(each)) for each in _causes(cause)
+    )
 
 
 def fault(uri: str, cause: BaseException, verb: str = "written") -> UserError:

@@ -39,7 +39,9 @@ def kept(folder: str, until: int) -> dict[int, list[Point]]:
     with told(folder, "read"):
         there = persistent(lambda: files.ls(root, detail=False) if files.isdir(root) else [])
         steps = sorted(int(path.rpartition("/")[2].removesuffix(".json")) for path in there)
-        read = {step: persistent(lambda s=step: files.cat_file(f"{root}/{_name(s)}")) for step in steps if step <= until}
+        read = {
+            step: persistent(lambda s=step: files.cat_file(f"{root}/{_name(s)}")) for step in steps if step <= until
+        }
     return {step: json.loads(content) for step, content in read.items()}
 
 

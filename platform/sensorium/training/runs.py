@@ -181,7 +181,11 @@ def _writing(folder: str) -> Iterator[None]:
     try:
         with told(folder, "written"):
             yield
-    except (FileNotFoundError, FileExistsError, NotADirectoryError) as cause:  # no such bucket, or a file where a folder was expected
+    except (
+        FileNotFoundError,
+        FileExistsError,
+        NotADirectoryError,
+    ) as cause:  # no such bucket, or a file where a folder was expected
         raise fault(folder, cause) from cause
 
 

@@ -56,7 +56,7 @@ def test_what_is_packed_comes_back_to_the_bit():
     same(ROWS, packing.unpack(*packing.pack(ROWS)))
 
 
-@pytest.mark.parametrize("value", [{1, 2}, namedtuple("Pair", "a b")(1, 2), object(), np.array(["text"])])  # noqa: PYI024
+@pytest.mark.parametrize("value", [{1, 2}, namedtuple("Pair", "a b")(1, 2), object(), np.array(["text"])])
 def test_what_is_neither_tensor_nor_json_is_named(value):
     with pytest.raises(SensoriumError, match=f"holds a {type(value).__name__}.*Mend the task's `rows`"):
         packing.pack({"x": [value]})
