@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sensorium.debugging import debugging
 from sensorium.errors import SensoriumError, UserError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sensorium.contracts.task import Task
 
 FOLDER = "model"
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -221,19 +223,38 @@ def experiment(run: str) -> dict[str, Any]:
         UserError: There is no such record, or it holds no experiment.
     """
     from sensorium.experiment.yamls import parse_yaml
-    from sensorium.tracking.records import FAULTS, recorded_experiment
+    from sensorium.tracking.records import recorded_experiment
+
+    return dict(parse_yaml(_recorded(run, recorded_experiment), run))
+
+
+def data(run: str) -> dict[str, str]:
+    """Returns split -> digest of the data that a run's record names; none in records of older versions.
+
+    Args:
+        run: `runs:/RUN_ID`.
+
+    Raises:
+        UserError: There is no such record.
+    """
+    from sensorium.tracking.records import recorded_data
+
+    return _recorded(run, recorded_data)
+
+
+def _recorded(run: str, read: Callable[[str, str], Value]) -> Value:
+    from sensorium.tracking.records import FAULTS
     from sensorium.tracking.uri import default_uri
 
     run_id = run.removeprefix("runs:/").strip("/")
     try:
-        text = recorded_experiment(default_uri(), run_id)
+        return read(default_uri(), run_id)
     except FAULTS as cause:
         raise UserError(
             f"MLflow at {default_uri()} has no run {run_id!r} with an experiment: {_first(cause)}",
             "The form is runs:/RUN_ID, with the id that a training prints at its end.",
             "Check MLFLOW_TRACKING_URI.",
         ) from cause
-    return dict(parse_yaml(text, run))
 
 
 def plots(uri: str, run_id: str) -> dict[str, bytes]:
