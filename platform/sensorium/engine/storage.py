@@ -100,7 +100,7 @@ def _list(files: Any, root: str) -> None:
     try:
         files.ls(root, detail=False, refresh=True)
     except FileNotFoundError as cause:
-        if "bucket" in str(cause).lower():
+        if "bucket does not exist" in str(cause):
             raise
 
 

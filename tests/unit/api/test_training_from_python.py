@@ -56,8 +56,8 @@ def test_a_run_is_trained_shown_and_resumed(tmp_path, monkeypatch, capsys):
     assert other.name != run.name
     assert other.metrics == run.metrics, "what a record says trains to the same"
     assert "The data differ" not in capsys.readouterr().err
-    started(f"runs:/{run.result['run_id']}", ["dataset.limit.train=60", "tracking.register=null"]).claim.release()
-    assert "The data differ from those that the record was trained on: train.\n" in capsys.readouterr().err
+    started(f"runs:/{run.result['run_id']}", ["dataset.limit.test=30", "tracking.register=null"]).claim.release()
+    assert "The data differ from those that the record was trained on: test.\n" in capsys.readouterr().err
     again = sensorium.train(resume=run.name)
     assert again.name == run.name
     assert again.metrics == run.metrics
