@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -83,13 +83,21 @@ def check(uri: str, what: str) -> None:
     files, root = files_at(uri)
     if not is_remote(uri):
         return
-    pool = ThreadPoolExecutor(1)  # a server may keep silent for longer than anybody waits
-    try:
-        pool.submit(_list, files, root).result(AT_ONCE)
-    except Exception as cause:
-        raise fault(uri, cause) from cause
-    finally:
-        pool.shutdown(wait=False)
+    failures: list[Exception] = []
+
+    def look() -> None:
+        try:
+            _list(files, root)
+        except Exception as cause:  # noqa: BLE001 (told below)
+            failures.append(cause)
+
+    looking = threading.Thread(target=look, daemon=True)  # a server may keep silent for longer than anybody waits
+    looking.start()
+    looking.join(AT_ONCE)
+    if looking.is_alive():
+        failures.append(TimeoutError(f"no answer within {AT_ONCE:.0f} s"))
+    if failures:
+        raise fault(uri, failures[0]) from failures[0]
 
 
 def _list(files: Any, root: str) -> None:
@@ -97,8 +105,9 @@ def _list(files: Any, root: str) -> None:
     if "s3" in files.protocol:
         options = {**files.storage_options, "config_kwargs": {"retries": {"total_max_attempts": 1}}}
         files = type(files)(*files.storage_args, **options, skip_instance_cache=True)
+    files.invalidate_cache(root)
     try:
-        files.ls(root, detail=False, refresh=True)
+        files.ls(root, detail=False)
     except FileNotFoundError as cause:
         if "bucket does not exist" in str(cause):
             raise

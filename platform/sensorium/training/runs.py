@@ -12,7 +12,7 @@ from typing import Any
 
 from sensorium.assembly.build import Assembly
 from sensorium.contracts.run import Run
-from sensorium.engine.storage import PATIENCE, fault, files_at, make_folder, persistent, told
+from sensorium.engine.storage import PATIENCE, check, fault, files_at, is_remote, make_folder, persistent, told
 from sensorium.errors import SensoriumError, UserError
 from sensorium.experiment.overrides import override
 from sensorium.paths import expanded
@@ -68,6 +68,8 @@ def reopen(run: str, storage: str, record_file: str = RECORD) -> dict[str, Any]:
     folder = run if "://" in run or Path(run).is_dir() else f"{storage.rstrip('/')}/{run}"
     if "://" not in folder:
         folder = str(Path(folder).resolve())
+    if is_remote(folder):
+        check(folder, "The run")
     try:
         record: dict[str, Any] = json.loads(read(folder, record_file))
         if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
