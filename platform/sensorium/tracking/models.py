@@ -72,6 +72,7 @@ def registered() -> list[Registered]:
         versions = [version for name in names for version in client.search_model_versions(_named(name))]
         runs = {version.run_id: client.get_run(version.run_id).data for version in versions if version.run_id}
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(f"The registry cannot be asked: {_first(cause)}", hint="Check MLFLOW_TRACKING_URI.") from cause
     found = []
     for each in versions:
@@ -80,6 +81,19 @@ def registered() -> list[Registered]:
         task, run = (data.params.get("task", ""), data.tags.get("mlflow.runName", "")) if data else ("", "")
         found.append(Registered(each.name, str(each.version), aliases, task, run))
     return sorted(found, key=lambda each: (each.name, -int(each.version)))
+
+
+def _check_login(cause: Exception) -> None:
+    """Says of a server that refused whether it was the user whom it did not let in.
+
+    Raises:
+        UserError: It was.
+    """
+    from sensorium.tracking.records import refused
+    from sensorium.tracking.uri import default_uri, refusal
+
+    if refused(cause):
+        raise refusal(default_uri()) from cause
 
 
 def _named(name: str) -> str:
@@ -107,6 +121,7 @@ def fetch(model: str) -> str:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(model))
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(
             f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0].rstrip('.')}.",
             "Forms are runs:/RUN_ID/model, models:/NAME/VERSION and models:/NAME@ALIAS.",
@@ -131,6 +146,7 @@ def resolve(model: str) -> str:
     try:
         version = connect(default_uri()).get_model_version_by_alias(name, alias).version
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(
             f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0]}",
             "An alias has the form models:/NAME@ALIAS.",
@@ -250,6 +266,7 @@ def _recorded(run: str, read: Callable[[str, str], Value]) -> Value:
     try:
         return read(default_uri(), run_id)
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(
             f"MLflow at {default_uri()} has no run {run_id!r} with an experiment: {_first(cause)}",
             "The form is runs:/RUN_ID, with the id that a training prints at its end.",
@@ -268,6 +285,7 @@ def plots(uri: str, run_id: str) -> dict[str, bytes]:
     try:
         return last_plots(uri, run_id) if uri else {}
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(
             f"The plots of run {run_id} cannot be read: {_first(cause)}", hint="Check MLFLOW_TRACKING_URI."
         ) from cause

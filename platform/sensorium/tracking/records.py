@@ -69,6 +69,14 @@ def lasting(fault: Exception) -> bool:
     return isinstance(fault, MlflowException) and fault.error_code in _LASTING
 
 
+def refused(fault: Exception) -> bool:
+    """Returns whether a server does not let this user in, or not there."""
+    if isinstance(fault, requests.HTTPError) and fault.response is not None:
+        return fault.response.status_code in (401, 403)
+    codes = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
+    return isinstance(fault, MlflowException) and fault.error_code in codes
+
+
 def connect(uri: str) -> MlflowClient:
     """Returns a client of a store. Of processes that make a database at once MLflow breaks it: here one does."""
     address = whole(uri)

@@ -127,7 +127,7 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
         experiment=loaded.plain(),
         seed=loaded.experiment.run.seed,
         workers=workers if isinstance(workers, int) else workers[1],
-        tracking=tracking(assembly, uri),
+        tracking={**tracking(assembly, uri), "data": record["tracking"].get("data", {})},
     )
     return Session(assembly, run, claim)
 
