@@ -409,7 +409,7 @@ def test_of_a_remote_one_that_part_is_read_that_is_wanted(remote, fetched):
     files.pipe_file(place, files.cat_file(place)[:-1] + b"?")
     with pytest.raises(UserError, match=r"model\.safetensors is not as it was written"):
         remote.get(2, ["model.safetensors"])
-    with pytest.raises(UserError, match="average.safetensors is missing"):
+    with pytest.raises(UserError, match=r"average\.safetensors is missing"):
         remote.get(2, ["average.safetensors"])
 
 
