@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from sensorium.engine.storage import files_at, in_buckets, make_folder, persistent
@@ -45,7 +46,7 @@ def send(folder: Path, uri: str, last: str) -> list[str]:
     rest = sorted(path.name for path in folder.iterdir() if path.name != last)
     for some in (rest, [last]):
         here, there = [str(folder / name) for name in some], [f"{root}/{name}" for name in some]
-        persistent(lambda h=here, t=there: files.put(h, t))  # type: ignore[misc]
+        persistent(partial(files.put, here, there))
     return [*rest, last]
 
 

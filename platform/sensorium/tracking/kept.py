@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sensorium.engine.storage import files_at, make_folder, persistent, told
@@ -36,13 +37,14 @@ def keep(folder: str, step: int, points: Sequence[Point]) -> None:
 def kept(folder: str, until: int) -> dict[int, list[Point]]:
     """Returns step -> what was kept up to it, for steps up to one; later ones may be torn, and are done again."""
     files, root = _place(folder)
+
+    def read(step: int) -> list[Point]:
+        return list(json.loads(files.cat_file(f"{root}/{_name(step)}")))
+
     with told(folder, "read"):
         there = persistent(lambda: files.ls(root, detail=False) if files.isdir(root) else [])
         steps = sorted(int(path.rpartition("/")[2].removesuffix(".json")) for path in there)
-        read = {
-            step: persistent(lambda s=step: files.cat_file(f"{root}/{_name(s)}")) for step in steps if step <= until
-        }
-    return {step: json.loads(content) for step, content in read.items()}
+        return {step: persistent(partial(read, step)) for step in steps if step <= until}
 
 
 def drop(folder: str, step: int) -> None:
