@@ -51,6 +51,9 @@ OPTIONS = (
     "run.threads=4",
 )
 LATE = 0.05
+"""Seconds by which the server answers late."""
+PATIENCE = 240.0
+"""Seconds that a training may take."""
 
 
 def fill() -> None:
@@ -80,7 +83,7 @@ def trained(folder: str) -> tuple[list[int], dict[str, torch.Tensor], dict[str, 
 
 
 def test_a_run_in_a_bucket_outlives_a_kill_and_a_server_that_goes_away(server: Proxy) -> None:
-    undisturbed, _ = together(2, trained, f"{BUCKET}/undisturbed")
+    undisturbed, _ = together(2, trained, f"{BUCKET}/undisturbed", seconds=PATIENCE)
     assert undisturbed[0] == list(range(1, STEPS + 1))
     read = [line for line in server.requests if line.startswith("GET /bucket/undisturbed/checkpoints")]
     assert read == [], "no checkpoint is read back"
@@ -88,7 +91,7 @@ def test_a_run_in_a_bucket_outlives_a_kill_and_a_server_that_goes_away(server: P
     folder = f"{BUCKET}/disturbed"
     assert dead(2, killed, folder) == [-signal.SIGKILL] * 2
     server.outages = {f"disturbed/checkpoints/step-{STEPS:08d}/model": 3.0, "PUT /bucket/disturbed/model/model": 2.0}
-    resumed, _ = together(2, trained, folder)
+    resumed, _ = together(2, trained, folder, seconds=PATIENCE)
 
     assert server.outages == {}, "the server went away"
     assert resumed[0] == [5, 6]
