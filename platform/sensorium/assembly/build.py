@@ -25,6 +25,7 @@ from sensorium.engine.evaluation import rows_of
 from sensorium.engine.loop import Work
 from sensorium.engine.norms import check_parts
 from sensorium.engine.order import Sources, mix
+from sensorium.engine.packing import pack
 from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.experiment.keypath import quoted
 from sensorium.experiment.reading import check
@@ -390,4 +391,4 @@ def _pass(assembly: Assembly) -> None:
             checks.norms(task, training, stage, batch.split(2)[0])
     for name in checks.measured(training, evaluation):
         for batch in _two_of_each(assembly.splits[name], assembly.modalities):
-            rows_of(task, batch)
+            pack(rows_of(task, batch))  # as workers send them

@@ -25,7 +25,11 @@ group describe the same thing and count as positives of one another.
 """
 
 Rows = dict[str, Any]
-"""What an evaluation keeps of each sample: name -> tensor (N, ...), or list of N, such as boxes, in dataset order."""
+"""What an evaluation keeps of each sample: name -> tensor (N, ...), or list of N, such as boxes, in dataset order.
+
+Items of a list are tensors, arrays, bytes, strings, numbers, None, or lists, tuples and dicts of these, so that workers
+can send them.
+"""
 
 
 @dataclass(frozen=True)

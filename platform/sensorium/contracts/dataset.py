@@ -37,7 +37,8 @@ class Split(Protocol):
     Where it also has a method `place(index)`, errors tell what that returns: file and line of a sample. Where it has
     an attribute `sources`, a sequence of `Source` one after another, batches are of one source each. Where it has a
     method `narrow(fields)`, that returns the same split for somebody who reads these of the dataset's `fields`, such as
-    a table's column of labels: samples may lack the others.
+    a table's column of labels: samples may lack the others. Where it has an attribute `columns`, field -> the values of
+    all samples, `id` among them, a run's record tells by these too whether data are the same.
     """
 
     def __len__(self) -> int: ...

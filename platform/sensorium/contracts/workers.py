@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -146,6 +148,16 @@ def gather_objects(value: Any) -> list[Any]:
     values: list[Any] = [None] * size()
     dist.all_gather_object(values, value)
     return values
+
+
+@lru_cache(maxsize=1)
+def patient() -> Any:
+    """Returns the group of all workers that speaks by way of the hosts, and waits as long as the others take.
+
+    For what one of them does while the others wait, such as measuring: a worker that dies ends the waiting, one that
+    computes does not. The first call is a collective one.
+    """
+    return dist.new_group(backend="gloo", timeout=timedelta(days=7))
 
 
 def barrier() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,8 @@ from sensorium.contracts.dataset import Source, Split, narrow, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import collate, transform
 from sensorium.engine.order import mix, share
+from sensorium.engine.storage import PATIENCE, is_away, persistent
+from sensorium.errors import SensoriumError
 
 AHEAD = 2
 """Batches that are prepared while one is used."""
@@ -76,7 +78,25 @@ class Loader:
         return [self.read(index, epoch) for index in indices if not self._closed]
 
     def read(self, index: int, epoch: int | None) -> tuple[Sample, dict[str, Any]]:
-        """Returns one sample, raw and transformed."""
+        """Returns one sample, raw and transformed; waits for a server that is away.
+
+        Raises:
+            SensoriumError: It stays away, or the sample cannot be read.
+        """
+        try:
+            return persistent(lambda: self._once(index, epoch))
+        except Exception as cause:
+            if isinstance(cause, SensoriumError) or not is_away(cause):
+                raise
+            raise SensoriumError(
+                f"The server that sample {index} is read from cannot be reached: {cause}.",
+                f"It was waited for, {PATIENCE:.0f} s.",
+                "Resume when it is back.",
+            ) from cause
+
+    def _once(self, index: int, epoch: int | None) -> tuple[Sample, dict[str, Any]]:
+        if self._closed:
+            raise CancelledError
         sample = self.split[index]
         seed = None if epoch is None else mix(self.seed, epoch, index)
         return sample, transform(sample, self._at(index)[1], seed)

@@ -102,6 +102,7 @@ class Loop:
         self._state: dict[str, Any] | None = None
         self._saving: int | None = None
         self._given = given_in(work.task)
+        self._last: int | None = None
         if work.training.accumulate > 1:
             check_parts(work.task)
         join_norms(work.task)
@@ -123,17 +124,17 @@ class Loop:
         """The order of samples in the stage under way."""
         return self.orders[self.position.stage]
 
-    def train(self, resume: Checkpoint | None = None) -> Checkpoint | None:
+    def train(self, resume: Checkpoint | None = None) -> str:
         """Trains from the start or from a checkpoint.
 
         Returns:
-            The last checkpoint, or the best one with early stopping; None when there was no step.
+            Folder or URI of the last checkpoint, or of the best one with early stopping; empty when there was no step.
 
         Raises:
             SensoriumError: A loss is not finite, media cannot be read, a checkpoint cannot be written.
         """
         if resume is not None:
-            self.position = read_position(resume, len(self.stages))
+            self.position, self._last = read_position(resume, len(self.stages)), resume.step
         if self.work.sharded and workers.size() > 1:
             parallel.shard(self.work.task, self.device)
         if resume is not None:
@@ -372,6 +373,7 @@ class Loop:
         if self._saving is None:
             return
         step, self._saving = self._saving, None
+        self._last = step
         if workers.rank() == 0:
             self.store.wait()
             self._announce()
@@ -383,9 +385,11 @@ class Loop:
         if done is not None:
             self.hook.sensorium_checkpoint_saved(run=self.run, checkpoint=done[0], step=done[1])
 
-    def _result(self) -> Checkpoint | None:
+    def _result(self) -> str:
+        """Returns where the result lies: the best checkpoint, whose weights are put back, or the last one."""
         best = self.position.best_step if self.work.training.early_stopping else None
-        found = self.store.get(best) if best is not None else self.store.latest()
-        if best is not None and found is not None:
+        if best is not None:
+            found = self.store.get(best, ["model.safetensors"])
             states.load_weights(self.work.task, found.tensors("model"), found.uri, self._given)
-        return found
+            return found.uri
+        return "" if self._last is None else self.store.place(self._last)

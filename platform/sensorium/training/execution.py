@@ -69,7 +69,7 @@ def execute(
         "finished",
         metrics=evaluation.metrics,
         model=model,
-        checkpoint=checkpoint.uri if checkpoint else "",
+        checkpoint=checkpoint,
         samples_per_second=loop.clock.rate,
         examples=evaluation.examples,
     )
