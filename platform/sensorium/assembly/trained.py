@@ -70,7 +70,7 @@ def _completed(node: Any, experiment: dict[str, Any], plugins: Plugins) -> Any:
 
 
 def _over(options: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a trained model's options with what an experiment says itself, of parts that it does not name anew too."""
+    """Returns a trained model's options with what an experiment says itself, also of parts that keep their name."""
     result = dict(options)
     for key, value in own.items():
         kept = result.get(key)

@@ -74,9 +74,7 @@ class Pretrained(FineTuned):
         super().__init__(config, modality)
         self.own = config.network()
         try:
-            self.body = networks.encoder(
-                networks.library(self.own)._from_config(self.own, dtype=torch.float32)
-            )
+            self.body = networks.encoder(networks.library(self.own)._from_config(self.own, dtype=torch.float32))
         except (ValueError, TypeError, KeyError, ImportError, AttributeError) as cause:
             raise UserError(
                 f"The architecture {self.own.model_type!r} cannot be built: {cause}.", hint="Correct `architecture`."
