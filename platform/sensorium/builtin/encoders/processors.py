@@ -12,11 +12,7 @@ UNCUT = 384
 
 
 def pictures(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns options of the modality `image` that do what a processor of pictures says.
-
-    A processor brings the whole picture to a size and cuts its middle out; the modality cuts first, which moves what is
-    seen by about a pixel at most, and not at all where nothing is cut.
-    """
+    """Returns options of the modality `image` that do what a processor of pictures says."""
     options: dict[str, Any] = {}
     given = told.get("size")
     resized, cut = _sides(given), _sides(told.get("crop_size")) if told.get("do_center_crop") else None
@@ -24,9 +20,11 @@ def pictures(told: Mapping[str, Any]) -> dict[str, Any]:
         options |= {"size": list(size), "stretch": isinstance(given, Mapping) and "height" in given}
         options["stretch"] |= isinstance(given, int) and cut is None  # as the first versions wrote it
         if cut and resized and told.get("do_resize", True):
-            options["central"] = min(1.0, min(cut) / min(resized))
+            options |= {"central": min(1.0, min(cut) / min(resized)), "crop_last": True}
         elif "crop_pct" in told:  # ConvNeXt's, which cuts small pictures alone
-            options |= {"stretch": True} if min(size) >= UNCUT else {"central": float(told["crop_pct"])}
+            side = min(size)
+            small = {"central": side / int(side / told["crop_pct"]), "crop_last": True}
+            options |= {"stretch": True} if side >= UNCUT else small
     scale = 255 * told.get("rescale_factor", 1 / 255) if told.get("do_rescale", True) else 255.0
     mean, std = (told.get("image_mean"), told.get("image_std")) if told.get("do_normalize", True) else (0.0, 1.0)
     if mean is not None and std is not None:

@@ -83,8 +83,8 @@ class Image(Modality):
         """Smallest share of the area that a random crop of a random aspect keeps, in (0, 1]; 0 crops the centre."""
 
         crop_last: bool = False
-        """Resizes the whole picture and then crops the centre at a whole pixel, as open_clip does; otherwise the centre
-        is cropped and then resized, which is less work. Without effect on random crops."""
+        """Resizes the whole picture and then crops the centre at a whole pixel, as open_clip and transformers do;
+        otherwise the centre is cropped and then resized, which is less work. Without effect on random crops."""
 
         flip: float = 0.0
         """Probability of mirroring left and right."""
@@ -325,16 +325,16 @@ class Image(Modality):
 
     def _last(self, height: int, width: int, draws: Sequence[float] | None) -> bool:
         """Returns whether a picture is resized before it is cropped."""
-        own = self.config.crop_last and not (draws and self.config.crop_scale)
+        own = self.config.crop_last and not self.config.stretch and not (draws and self.config.crop_scale)
         return own and max(height, width) <= LONGEST * min(height, width)
 
     def _whole(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Returns rows and columns that the whole picture is resized to, and top and left of the crop from it."""
-        rows, columns = self.size
+        rows, columns = (round(side / self.config.central) for side in self.size)
         high, wide = (
             (rows, rows * width // height) if rows * width >= columns * height else (columns * height // width, columns)
         )
-        return high, wide, round((high - rows) / 2), round((wide - columns) / 2)
+        return high, wide, round((high - self.size[0]) / 2), round((wide - self.size[1]) / 2)
 
     def _crop(self, height: int, width: int, draws: Sequence[float] | None) -> tuple[int, int, int, int]:
         """Returns top, left, height and width of the part of the picture that is kept."""
