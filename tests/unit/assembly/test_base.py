@@ -28,21 +28,20 @@ COMMON = (
     "run.threads=0",
 )
 
-FULL = "model.encoder.fine_tune=full"
 
-
-def network(folder, name="test_vit", seed=1):
+def network(folder, seed=1):
     """Writes random weights and returns their file."""
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    options = {"img_size": SIZE} if "vit" in name else {}
-    save_file(timm.create_model(name, **options).state_dict(), folder / "model.safetensors")
+    save_file(timm.create_model("test_vit", img_size=SIZE).state_dict(), folder / "model.safetensors")
     return folder / "model.safetensors"
 
 
-def model(file, how, name="test_vit", **lora):
-    encoder = {"name": "timm", "model": name, "weights": str(file), "fine_tune": how, "lora": {"rank": 2, **lora}}
-    return "model=" + json.dumps({"encoder": encoder, "targets": ["label"], "metrics": ["accuracy"]})
+def model(file, how, weights=None, **lora):
+    encoder = {"name": "timm", "model": "test_vit", "weights": str(file), "fine_tune": how, "lora": {"rank": 2, **lora}}
+    return "model=" + json.dumps(
+        {"encoder": encoder, "targets": ["label"], "metrics": ["accuracy"], "weights": weights}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +140,9 @@ def test_a_model_answers_without_its_base_and_without_peft(tmp_path, file, monke
     after = Predictor.load(tmp_path / "run" / "model")([{"image": images[n]["image"]} for n in range(4)])
     assert before == after
     options = (*DATA, "training.steps=1", "training.global_batch=8")
-    assert train("recognition", tmp_path / "full", *options, f"model={{weights: {tmp_path}/run/model}}", FULL).steps
+    begun = model(own, "full", weights=f"{tmp_path}/run/model")
+    again = train("recognition", tmp_path / "full", *options, begun)
+    assert len(again.steps) == 1
 
 
 def test_a_checkpoint_answers_as_the_model_where_its_base_is(lora):
@@ -187,7 +188,7 @@ def learnt(folder, kinds, *options):
 def test_workers_learn_what_one_learns(tmp_path, file):
     options = (model(file, "lora"), "training.optimizer.parts={encoder: {lr: 0.003, layer_decay: 0.5}}")
     ((losses, weights),) = learnt(tmp_path / "one", KINDS[:1], *options)
-    for worker in together(2, learnt, tmp_path / "two", KINDS, *options):
+    for worker in together(2, learnt, tmp_path / "two", KINDS, *options, seconds=300):
         for found, own in worker:
             assert found == pytest.approx(losses, rel=1e-4)
             assert own.keys() == weights.keys()
