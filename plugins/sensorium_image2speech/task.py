@@ -19,6 +19,7 @@ from sensorium import (
     Batch,
     Decoder,
     Encoder,
+    Exported,
     Features,
     Loss,
     Modality,
@@ -197,6 +198,18 @@ class Image2Speech(Task):
         """Returns `words` of units (B, L) that are said of the pictures, and their spectrogram `mel` (B, M, T)."""
         words = self.say(batch)
         return {"words": words, "mel": self.voice.speak(as_units(words))}
+
+    def exported(self) -> dict[str, Exported]:
+        """Returns what is said in units; how long each lasts, and so the length of the sound, no graph can hold."""
+        inputs = {self.config.image: self.image}
+        return {
+            "model": Exported(
+                "The units of speech that tell a picture.",
+                lambda batch: {"units": self.say(batch)},
+                inputs,
+                {"units": self.units},
+            )
+        }
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the speech (B, 1, S), its log-mel spectrogram (B, 1, M, T) and its units (B, L)."""

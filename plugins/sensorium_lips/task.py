@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium import Batch, Modality, Objective, Padded, Rows, Split, Stage, Task, UserError
+from sensorium import Batch, Exported, Modality, Objective, Padded, Plain, Rows, Split, Stage, Task, UserError
+from sensorium.builtin.encoders.packing import whole
 from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.series import Series
 from sensorium.builtin.modalities.video import Footages, Video
@@ -146,7 +147,7 @@ class Lips(Task):
         """Returns what the network makes of what is heard, (B, T, D): of each frame, `delay` steps later."""
         frames = max(1, round(batch[self.config.audio].data.shape[2] / self.rate * self.frame_rate))
         steps = self.hearing.steps(frames, self.frame_rate, heard.device) + self.config.delay
-        states, _ = self.lstm((heard - self.heard_mean) / self.heard_deviation)
+        states = whole(self.lstm, (heard - self.heard_mean) / self.heard_deviation)
         mask = torch.arange(frames, device=heard.device) < self.counts(batch)[:, None]
         return Padded(self.head(states[:, steps.clamp(max=states.shape[1] - 1)]), mask)
 
@@ -222,6 +223,23 @@ class Lips(Task):
         return {**super().plots(rows, split), "lips.png": drawn}
 
     # ---- use ---------------------------------------------------------------------------------
+
+    def exported(self) -> dict[str, Exported]:
+        """Returns how the mouth moves; the film is put together of it by searching frame by frame."""
+        audio, hop, delay = self.config.audio, self.hearing.hop, self.config.delay
+
+        def mouths(batch: Batch) -> dict[str, Tensor]:
+            heard = (self.hearing(batch[audio].data[:, 0]) - self.heard_mean) / self.heard_deviation
+            return {"mouths": self.shapes.coordinates(self.head(whole(self.lstm, heard)))}
+
+        moves = Plain(
+            f"x and y, in turn, of the mouth's 20 landmarks at steps of {hop} samples. The mouth that is heard at a step"
+            f" stands {delay} steps later, and at the last step for what comes after it. 0 lies in the middle between"
+            " the eyes, x goes from the left one to the right one, and 1 is how far they lie apart.",
+            ("batch", "steps", "coordinates"),
+        )
+        inputs = {audio: self.inputs[audio]}
+        return {"model": Exported("How lips move when somebody speaks.", mouths, inputs, {"mouths": moves})}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the film with the lips put in, its sound with it, and how high and wide the mouth is open."""

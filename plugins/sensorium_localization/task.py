@@ -15,7 +15,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Batch, Encoder, Evaluation, Loss, Modality, Objective, Padded, Rows, Split, Stage, Task, UserError
+from sensorium import (
+    Batch,
+    Encoder,
+    Evaluation,
+    Exported,
+    Loss,
+    Modality,
+    Objective,
+    Padded,
+    Plain,
+    Rows,
+    Split,
+    Stage,
+    Task,
+    UserError,
+)
 from sensorium.builtin.modalities.boxes import Boxes
 from sensorium.builtin.modalities.image import Image
 from sensorium.ops import boxes as on_maps
@@ -216,6 +231,19 @@ class Localization(Task):
         return {**super().plots(rows, split), "located.png": drawn}
 
     # ---- use ---------------------------------------------------------------------------------
+
+    def exported(self) -> dict[str, Exported]:
+        """Returns the map; picture and box are drawn of it, by loops over its pixels."""
+
+        def seen(batch: Batch) -> dict[str, Tensor]:
+            return {"heat": grown(self(batch).heat, self.picture.size)}
+
+        heat = Plain(
+            "Cosine of the sound and each pixel of the picture as the model sees it, -1 to 1. The box lies around what"
+            f" is at least {float(self.threshold):.6g}.",
+            ("batch", "rows", "columns"),
+        )
+        return {"model": Exported("Where in a picture a sound comes from.", seen, self.inputs, {"heat": heat})}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the picture with the map over it, and the box around what lies above the threshold; maybe none."""
