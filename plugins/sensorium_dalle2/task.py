@@ -33,8 +33,6 @@ from sensorium_dalle2.sampling import closest, slerp
 class Dalle2(Task):
     """Pictures of a sentence, like a picture, or between two."""
 
-    exportable = False  # a picture follows from the sample's id, which is not a tensor
-
     class Config(Task.Config):
         """The parts, their sizes, and how samples are drawn."""
 

@@ -19,7 +19,6 @@ from sensorium import (
     Batch,
     Decoder,
     Encoder,
-    Exported,
     Features,
     Loss,
     Modality,
@@ -37,16 +36,16 @@ from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.number import Number
 from sensorium_image2speech import measures, report
+from sensorium_image2speech.exported import units
 from sensorium_image2speech.spectrum import Mel, Spectrum
 from sensorium_image2speech.tacotron import Tacotron
 from sensorium_image2speech.units import STEP, Hearing, Units, as_units, as_words, within
-from sensorium_image2speech.voice import Voice
+from sensorium_image2speech.voice import Voice, computed
 
 
 class Image2Speech(Task):
     """Says aloud what a picture shows. No text, and no label, comes between."""
 
-    exportable = False  # what is said follows from the sample's id, which is not a tensor
     probe: ClassVar[Mapping[str, Any]] = {"dataset.sources.pairs.who": "voice"}  # one voice is learnt sooner
 
     class Config(Task.Config):
@@ -135,8 +134,8 @@ class Image2Speech(Task):
         tells = ["decoder", *(["seeing"] if self.config.fine_tune else [])]
         return [
             Stage("hearing", [Objective("hearing", hears, self.matched, self.matching_losses)]),
-            Stage("telling", [Objective("telling", tells, self.told, _computed)], self.prepare),
-            Stage("speaking", [Objective("speaking", ["voice"], self.spoken, _computed)]),
+            Stage("telling", [Objective("telling", tells, self.told, computed)], self.prepare),
+            Stage("speaking", [Objective("speaking", ["voice"], self.spoken, computed)]),
             *self.earlier(*([] if self.judge is None else ["judge"])),
         ]
 
@@ -199,17 +198,9 @@ class Image2Speech(Task):
         words = self.say(batch)
         return {"words": words, "mel": self.voice.speak(as_units(words))}
 
-    def exported(self) -> dict[str, Exported]:
-        """Returns what is said in units; how long each lasts, and so the length of the sound, no graph can hold."""
-        inputs = {self.config.image: self.image}
-        return {
-            "model": Exported(
-                "The units of speech that tell a picture.",
-                lambda batch: {"units": self.say(batch)},
-                inputs,
-                {"units": self.units},
-            )
-        }
+    def exported(self) -> dict[str, Any]:
+        """Returns what is said, in units."""
+        return {"model": units(self)}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the speech (B, 1, S), its log-mel spectrogram (B, 1, M, T) and its units (B, L)."""
@@ -257,7 +248,3 @@ class Image2Speech(Task):
         """Returns the units that are said of the first picture, and of its own speech."""
         said, true = (" ".join(map(str, rows[name][0])) for name in ("said", "true"))
         return [f"{rows['id'][0]}: told in the units {said}; somebody says {true}."]
-
-
-def _computed(outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-    return dict(outputs)

@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium import Batch, Exported, Modality, Objective, Padded, Plain, Rows, Split, Stage, Task, UserError
+from sensorium import Batch, Exported, Modality, Objective, Padded, Rows, Split, Stage, Task, UserError
 from sensorium.builtin.encoders.packing import whole
 from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.series import Series
 from sensorium.builtin.modalities.video import Footages, Video
 from sensorium_lips import report
 from sensorium_lips.composing import composed, darkness, played, untouched
+from sensorium_lips.exported import mouths
 from sensorium_lips.face import POINTS, openings, placed
 from sensorium_lips.hearing import NUMBERS, Hearing, around
 from sensorium_lips.measures import measured
@@ -226,20 +227,7 @@ class Lips(Task):
 
     def exported(self) -> dict[str, Exported]:
         """Returns how the mouth moves; the film is put together of it by searching frame by frame."""
-        audio, hop, delay = self.config.audio, self.hearing.hop, self.config.delay
-
-        def mouths(batch: Batch) -> dict[str, Tensor]:
-            heard = (self.hearing(batch[audio].data[:, 0]) - self.heard_mean) / self.heard_deviation
-            return {"mouths": self.shapes.coordinates(self.head(whole(self.lstm, heard)))}
-
-        moves = Plain(
-            f"x and y, in turn, of the mouth's 20 landmarks at steps of {hop} samples. The mouth that is heard at a step"
-            f" stands {delay} steps later, and at the last step for what comes after it. 0 lies in the middle between"
-            " the eyes, x goes from the left one to the right one, and 1 is how far they lie apart.",
-            ("batch", "steps", "coordinates"),
-        )
-        inputs = {audio: self.inputs[audio]}
-        return {"model": Exported("How lips move when somebody speaks.", mouths, inputs, {"mouths": moves})}
+        return {"model": mouths(self)}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the film with the lips put in, its sound with it, and how high and wide the mouth is open."""

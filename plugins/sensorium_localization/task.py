@@ -15,26 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import (
-    Batch,
-    Encoder,
-    Evaluation,
-    Exported,
-    Loss,
-    Modality,
-    Objective,
-    Padded,
-    Plain,
-    Rows,
-    Split,
-    Stage,
-    Task,
-    UserError,
-)
+from sensorium import Batch, Encoder, Evaluation, Loss, Modality, Objective, Padded, Rows, Split, Stage, Task, UserError
 from sensorium.builtin.modalities.boxes import Boxes
 from sensorium.builtin.modalities.image import Image
 from sensorium.ops import boxes as on_maps
 from sensorium_localization import measures, report
+from sensorium_localization.exported import heat
 
 TRUTH = 40
 """Rows and columns of the map of truth that evaluations compare with."""
@@ -232,18 +218,9 @@ class Localization(Task):
 
     # ---- use ---------------------------------------------------------------------------------
 
-    def exported(self) -> dict[str, Exported]:
+    def exported(self) -> dict[str, Any]:
         """Returns the map; picture and box are drawn of it, by loops over its pixels."""
-
-        def seen(batch: Batch) -> dict[str, Tensor]:
-            return {"heat": grown(self(batch).heat, self.picture.size)}
-
-        heat = Plain(
-            "Cosine of the sound and each pixel of the picture as the model sees it, -1 to 1. The box lies around what"
-            f" is at least {float(self.threshold):.6g}.",
-            ("batch", "rows", "columns"),
-        )
-        return {"model": Exported("Where in a picture a sound comes from.", seen, self.inputs, {"heat": heat})}
+        return {"model": heat(self, lambda batch: grown(self(batch).heat, self.picture.size))}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the picture with the map over it, and the box around what lies above the threshold; maybe none."""

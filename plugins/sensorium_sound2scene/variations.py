@@ -29,7 +29,6 @@ class Variations(Task):
     """Pictures of embeddings, another one for each seed."""
 
     experiment = "variations.yaml"
-    exportable = False  # a picture follows from the sample's id, which is not a tensor
 
     class Config(Task.Config):
         """What sees, and what draws."""

@@ -158,7 +158,7 @@ class Model(Shown):
                 found.append(answer[embeddings[name]])
         return np.asarray(found, dtype=np.float32)
 
-    def export(self, folder: str, format: str = "onnx") -> list[Path]:  # noqa: A002 (as the command calls it)
+    def export(self, folder: str, format: str = "onnx") -> list[Path]:
         """Writes the model down for use without Sensorium, and returns the files.
 
         Args:

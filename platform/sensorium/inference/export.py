@@ -1,4 +1,4 @@
-"""A model on its way out of Sensorium: a graph for ONNX Runtime or PyTorch, and beside it what goes in and comes out."""
+"""A model taken out of Sensorium: graphs for ONNX Runtime or PyTorch, and what goes in and comes out, as JSON."""
 
 from __future__ import annotations
 

@@ -59,9 +59,7 @@ class Exported:
             lengths = [value.shape[-1] for value in values]
             if mask:
                 given[mask[0]] = np.arange(max(lengths)) < np.array(lengths)[:, None]
-                values = [
-                    np.pad(v, [(0, 0)] * (v.ndim - 1) + [(0, max(lengths) - v.shape[-1])]) for v in values
-                ]
+                values = [np.pad(v, [(0, 0)] * (v.ndim - 1) + [(0, max(lengths) - v.shape[-1])]) for v in values]
             given[first] = np.stack(values).astype(what["tensors"][first]["dtype"])
         for name, tensor in about.get("random", {}).items():
             drawn = torch.randn(tensor["shape"][1:], generator=torch.Generator().manual_seed(tensor["seed"])).numpy()
@@ -72,7 +70,9 @@ class Exported:
             names = [each.name for each in session.get_outputs()]
             return dict(zip(names, session.run(None, given), strict=True))
         program = torch.export.load(place).module()
-        return {name: each.numpy() for name, each in program(**{k: torch.from_numpy(v) for k, v in given.items()}).items()}
+        return {
+            name: each.numpy() for name, each in program(**{k: torch.from_numpy(v) for k, v in given.items()}).items()
+        }
 
 
 def before(steps, value):

@@ -224,7 +224,9 @@ class Audio(Modality):
         if options.view == "waveform":
             return [{"step": "encode", "as": "audio/wav", "sample_rate": options.sample_rate, "bits": 16}]
         about = "Grey from the lowest to the highest value, low bins below."
-        logarithm = [{"step": "logarithm", "base": 10, "least": 1e-10}] if options.view in ("spectrogram", "mel") else []
+        logarithm = (
+            [{"step": "logarithm", "base": 10, "least": 1e-10}] if options.view in ("spectrogram", "mel") else []
+        )
         return [*logarithm, {"step": "encode", "as": "image/png", "about": about}]
 
     def example(self, random: Generator) -> bytes:

@@ -263,7 +263,12 @@ class Image(Modality):
         placed = super().postprocessing()[:1] if self.follows is not None else []
         return [
             *placed,
-            {"step": "denormalise", "mean": options.mean, "std": options.std, "about": "x * std + mean, cut to [0, 1]."},
+            {
+                "step": "denormalise",
+                "mean": options.mean,
+                "std": options.std,
+                "about": "x * std + mean, cut to [0, 1].",
+            },
             {"step": "scale", "factor": 255, "about": "Rounded, to uint8."},
             {"step": "encode", "mode": self.mode, "as": self.media_type},
         ]
