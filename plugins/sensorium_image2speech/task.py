@@ -39,7 +39,7 @@ from sensorium_image2speech import measures, report
 from sensorium_image2speech.exported import units
 from sensorium_image2speech.spectrum import Mel, Spectrum
 from sensorium_image2speech.tacotron import Tacotron
-from sensorium_image2speech.units import STEP, Hearing, Units, as_units, as_words, within
+from sensorium_image2speech.units import STEP, Hearing, Units, as_units, as_words, lengthened, within
 from sensorium_image2speech.voice import Voice, computed
 
 
@@ -190,7 +190,7 @@ class Image2Speech(Task):
             words = self.decoder.generate(features, self.config.beam, length_power=0.7).words
         else:
             words = self.decoder.draw(features, batch.uniform(turn, self.longest + 1), self.config.temperature).words
-        return F.pad(words, (0, self.longest + 1 - words.shape[1]))
+        return lengthened(words, self.longest + 1)
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> dict[str, Any]:

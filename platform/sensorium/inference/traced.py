@@ -137,7 +137,11 @@ def difference(traced: Traced, count: int) -> float:
     given |= {name: batch.drawn[key] for name, key in traced.drawn.items()}
     found = traced.program.module()(**given)
     names = [name for each in traced.outputs.values() for name in each]
-    pairs = [(one.double(), found[name].double()) for one, name in zip(right, names, strict=True)]
+    # Sentences of a graph are as long as they may be, those of a function as the longest.
+    pairs = [
+        (one.double(), found[name][tuple(map(slice, one.shape))].double())
+        for one, name in zip(right, names, strict=True)
+    ]
     return max(float((one - other).abs().max() / one.abs().max().clamp(min=1)) for one, other in pairs)
 
 

@@ -150,11 +150,12 @@ class WordDecoder(Decoder):
         search = self._begun(features, beam)
         scales = [place**length_power for place in range(1, self.longest + 1)]
 
-        def step(search: Search, at: tuple[Any, Any]) -> tuple[Search, Tensor]:
-            return self._searched(search, *at), search.value.clone()
+        def step(before: tuple[Any, ...], at: tuple[Any, Any]) -> tuple[tuple[Any, ...], Tensor]:
+            after = self._searched(Search(*before), *at)
+            return tuple(after), after.value.clone()
 
         if torch.compiler.is_exporting():
-            search, _ = scan(step, search, (torch.arange(self.longest), torch.tensor(scales)))
+            search = Search(*scan(step, tuple(search), (torch.arange(self.longest), torch.tensor(scales)))[0])
         else:
             for place, scale in enumerate(scales):
                 search = self._searched(search, place, scale)
