@@ -166,4 +166,5 @@ class Joining(nn.Module):
         joint = torch.cat([joint, streams], 2) if self.skip else joint
         # No complex numbers of half precision: from here on in full.
         parts = self.bound * torch.tanh(self.masks(self.dense(F.relu(joint))).float())
-        return parts.unflatten(2, (self.speakers, 2, self.bins)).permute(0, 2, 3, 4, 1)
+        masks: Tensor = parts.unflatten(2, (self.speakers, 2, self.bins)).permute(0, 2, 3, 4, 1)
+        return masks
