@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sensorium.contracts.dataset import narrow as narrow
     from sensorium.contracts.dataset import place_of as place_of
     from sensorium.contracts.dataset import sources_of as sources_of
+    from sensorium.contracts.exported import Exported as Exported
+    from sensorium.contracts.exported import Plain as Plain
     from sensorium.contracts.geometry import Geometry as Geometry
     from sensorium.contracts.metric import Metric as Metric
     from sensorium.contracts.minimise import minimise as minimise
@@ -58,6 +60,7 @@ _HOMES = {
     "contracts.component": ("Component", "Config"),
     "contracts.data": ("Batch", "Features", "Padded", "Rows", "Sample"),
     "contracts.dataset": ("Dataset", "Source", "Split", "narrow", "place_of", "sources_of"),
+    "contracts.exported": ("Exported", "Plain"),
     "contracts.geometry": ("Geometry",),
     "contracts.metric": ("Metric",),
     "contracts.minimise": ("minimise",),

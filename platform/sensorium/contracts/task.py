@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sensorium.contracts.component import Component, Config
 from sensorium.contracts.data import Batch, Features, Rows
 from sensorium.contracts.dataset import Split
+from sensorium.contracts.exported import Exported
 from sensorium.contracts.metric import Metric
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Encoder
@@ -302,3 +303,18 @@ class Task(Component, nn.Module):
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns name -> values of `outputs`, for the fields that `batch` holds: as a batch's fields, B first."""
         raise NotImplementedError
+
+    def exported(self) -> Mapping[str, Exported]:
+        """Returns what of the task works without Sensorium, by name; nothing where that is of no use.
+
+        By default it is `predict`, asked for the inputs that it needs, as `model`; of a task that can do without any
+        of them, one function for each input that has an embedding.
+        """
+        needed = [name for name in self.inputs if name not in self.optional]
+        asked = {"model": needed} if needed else {name: [name] for name in self.embeddings}
+        return {name: self.predicting(*fields) for name, fields in asked.items()}
+
+    def predicting(self, *fields: str) -> Exported:
+        """Returns `predict`, asked for some inputs, as a function to export."""
+        about = (self.predict.__doc__ or "").strip().partition("\n")[0]
+        return Exported(about, self.predict, {name: self.inputs[name] for name in fields}, self.outputs)

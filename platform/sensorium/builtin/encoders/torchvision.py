@@ -135,7 +135,7 @@ class Patches(nn.Module):
     def forward(self, picture: Tensor) -> Features:
         """Returns the patches as tokens, and the class token."""
         grid = self.embed(picture)
-        tokens = torch.cat([self.class_token.expand(len(grid), -1, -1), grid.flatten(2).transpose(1, 2)], 1)
+        tokens = torch.cat([self.class_token.expand(grid.shape[0], -1, -1), grid.flatten(2).transpose(1, 2)], 1)
         tokens = self.encoder(tokens)
         return Features(tokens[:, 0], tokens[:, 1:], None, tuple(grid.shape[2:]))
 

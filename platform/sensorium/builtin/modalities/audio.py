@@ -24,7 +24,7 @@ from torchaudio.transforms import Resample
 from sensorium import MediaError, Modality, Padded
 from sensorium.builtin.modalities import container
 from sensorium.builtin.modalities.source import opened, readable
-from sensorium.builtin.modalities.spectrogram import masked, png, view
+from sensorium.builtin.modalities.spectrogram import described, masked, png, view
 from sensorium.builtin.modalities.wav import claimed
 
 BLOCK = 1 << 18
@@ -44,6 +44,8 @@ FAINTEST = 1e-7
 
 LOUDEST = 16.0
 """Largest sample that is taken for one of full scale 1; floats at the scale of integers lie far above it."""
+
+FITTED = "Of longer ones their middle; shorter ones get silence at the end."
 
 
 class Audio(Modality):
@@ -228,6 +230,29 @@ class Audio(Modality):
         buffer = io.BytesIO()
         soundfile.write(buffer, value.T.numpy(), self.config.sample_rate, "PCM_16", format="WAV")
         return buffer.getvalue()
+
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from a file to a waveform or spectrogram."""
+        options = self.config
+        return [
+            {"step": "decode", "reads": list(self.accepts), "about": "Floats of full scale 1."},
+            {"step": "mix", "channels": options.channels, "about": "1 is the mean of all; else mono is repeated."},
+            {"step": "resample", "sample_rate": options.sample_rate, "about": "torchaudio.transforms.Resample."},
+            *([{"step": "fit", "samples": self.length, "about": FITTED}] if self.length else []),
+            *described(options),
+            {"step": "pad", "value": 0.0, "about": "To the longest; the mask is true where a time is real."},
+        ]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from a waveform to a WAV, or from a spectrogram to a picture."""
+        options = self.config
+        if options.view == "waveform":
+            return [{"step": "encode", "as": "audio/wav", "sample_rate": options.sample_rate, "bits": 16}]
+        about = "Grey from the lowest to the highest value, low bins below."
+        logarithm = (
+            [{"step": "logarithm", "base": 10, "least": 1e-10}] if options.view in ("spectrogram", "mel") else []
+        )
+        return [*logarithm, {"step": "encode", "as": "image/png", "about": about}]
 
     def example(self, random: Generator) -> bytes:
         """Returns a WAV of noise, as long as a clip, or of one to two seconds where that varies."""

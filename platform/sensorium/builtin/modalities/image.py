@@ -251,6 +251,50 @@ class Image(Modality):
         """Returns what the model sees of a raw value as PNG, without augmentation."""
         return self.encode(self.transform(self.decode(raw), None))
 
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from a file to numbers; those of what is drawn over it are in the docstrings."""
+        if self.follows is not None:
+            return super().preprocessing()
+        height, width = self.size
+        return [
+            {
+                "step": "decode",
+                "reads": list(self.accepts),
+                "mode": self.mode,
+                "about": "Turned as EXIF says, what is transparent over white; grey by the weights of ITU-R BT.601.",
+            },
+            {
+                "step": "crop",
+                "aspect": width / height,
+                "about": "The largest part of this aspect (columns over rows), its sides rounded, in the middle.",
+            },
+            {
+                "step": "resize",
+                "size": [height, width],
+                "interpolation": self.config.interpolation,
+                "antialias": True,
+                "about": "As torch.nn.functional.interpolate does; left out where the size is right.",
+            },
+            {"step": "scale", "factor": 1 / 255, "about": "Pixels to float32 from 0 to 1."},
+            {"step": "normalise", "mean": self.config.mean, "std": self.config.std, "about": "(x - mean) / std."},
+        ]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from numbers to a PNG; on the picture that was sent where it lies over one."""
+        options = self.config
+        placed = super().postprocessing()[:1] if self.follows is not None else []
+        return [
+            *placed,
+            {
+                "step": "denormalise",
+                "mean": options.mean,
+                "std": options.std,
+                "about": "x * std + mean, cut to [0, 1].",
+            },
+            {"step": "scale", "factor": 255, "about": "Rounded, to uint8."},
+            {"step": "encode", "mode": self.mode, "as": self.media_type},
+        ]
+
     def example(self, random: Generator) -> bytes:
         """Returns a PNG of a few large spots of random colour."""
         spots = torch.rand(1, self.config.channels, 4, 4, generator=random)

@@ -5,6 +5,7 @@ Shapes: B samples, T tokens.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -138,6 +139,31 @@ class Text(Modality):
         end = ids.index(EOS) if EOS in ids else len(ids)
         text: str = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
         return text
+
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from a string to ids, with the tokenizer."""
+        return [
+            {"step": "clean", "about": "Unicode NFC, without byte order mark and white space around it."},
+            {
+                "step": "tokenize",
+                "tokenizer": json.loads(self.tokenizer.to_str()),
+                "about": "For tokenizers.Tokenizer.from_str, with encode_special_tokens = True.",
+            },
+            {"step": "cut", "tokens": self.config.max_length - 2, "about": "At most so many ids."},
+            {"step": "surround", "before": BOS, "after": EOS},
+            {"step": "pad", "value": PAD, "about": "To the longest text; the mask is true where an id is real."},
+        ]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from ids to a string."""
+        return [
+            {"step": "cut", "at": EOS, "about": "From the first id of the end on."},
+            {
+                "step": "detokenize",
+                "tokenizer": json.loads(self.tokenizer.to_str()),
+                "about": "For tokenizers.Tokenizer.from_str; special tokens are left out.",
+            },
+        ]
 
     def example(self, random: Generator) -> str:
         """Returns up to eight words of the vocabulary."""
