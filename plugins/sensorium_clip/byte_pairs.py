@@ -90,6 +90,14 @@ class BytePairs(Text):
         text: str = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
         return text.replace(LAST, " ").strip()
 
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from a string to ids, with the tokenizer."""
+        about = (
+            "Unicode NFC; entities of HTML resolved, quotes and wide characters as they are typed, single spaces, small"
+            " letters."
+        )
+        return [{"step": "clean", "about": about}, *super().preprocessing()[1:]]
+
     def example(self, random: Generator) -> str:
         """Returns up to eight ordinary words; the vocabulary holds others, too."""
         count = int(torch.randint(1, 9, (), generator=random))

@@ -83,6 +83,7 @@ def before(steps, value):
 
 def crop(picture, step):
     width, height = picture.size
+    assert step["central"] == 1
     w, h = round(min(width, height * step["aspect"])), round(min(height, width / step["aspect"]))
     left, top = round((width - w) / 2), round((height - h) / 2)
     return picture.crop((left, top, left + w, top + h))
@@ -100,8 +101,8 @@ def normalise(value, step):
 
 def tokenize(text, step):
     tokenizer = Tokenizer.from_str(json.dumps(step["tokenizer"]))
-    tokenizer.encode_special_tokens = True
-    return tokenizer.encode(text).ids
+    tokenizer.encode_special_tokens = step["encode_special_tokens"]
+    return tokenizer.encode(text, add_special_tokens=step["add_special_tokens"]).ids
 
 
 def decode(raw, step):

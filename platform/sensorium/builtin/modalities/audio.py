@@ -45,6 +45,7 @@ FAINTEST = 1e-7
 LOUDEST = 16.0
 """Largest sample that is taken for one of full scale 1; floats at the scale of integers lie far above it."""
 
+STANDARDISED = "(x - mean) / sqrt(variance + added), over what is heard; silence at the end stays silence."
 FITTED = "Of longer ones their middle; shorter ones get silence at the end."
 
 
@@ -239,6 +240,7 @@ class Audio(Modality):
             {"step": "mix", "channels": options.channels, "about": "1 is the mean of all; else mono is repeated."},
             {"step": "resample", "sample_rate": options.sample_rate, "about": "torchaudio.transforms.Resample."},
             *([{"step": "fit", "samples": self.length, "about": FITTED}] if self.length else []),
+            *([{"step": "standardise", "added": FAINTEST, "about": STANDARDISED}] if options.normalise else []),
             *described(options),
             {"step": "pad", "value": 0.0, "about": "To the longest; the mask is true where a time is real."},
         ]

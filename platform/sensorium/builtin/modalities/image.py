@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from sensorium import Geometry, MediaError, Modality
 from sensorium.builtin.modalities.changes import adjust, affine, affine_matrix
+from sensorium.builtin.modalities.cropping import Cropping
 from sensorium.builtin.modalities.source import opened, readable
 
 LUMA = (0.299, 0.587, 0.114)
@@ -32,9 +33,6 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 COPIES = 3
 """Times that all pixels lie in memory while they are decoded."""
-
-LONGEST = 8
-"""Longer side over the shorter above which a picture is cropped before it is resized: whole, it would fill memory."""
 
 EXPECTED = f"A whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} was expected."
 
@@ -133,6 +131,7 @@ class Image(Modality):
         super().__init__(config)
         self.mode = "L" if config.channels == 1 else "RGB"
         self.size = _sides(config.size)
+        self.cropping = Cropping(config, self.size)
         self.shape = (config.channels, *self.size)
         self.follows = config.follows
         self.mean = torch.tensor(config.mean).view(-1, 1, 1)
@@ -184,12 +183,7 @@ class Image(Modality):
     def transform(self, value: Tensor, random: Generator | None) -> Tensor:
         """Returns the picture as (C, H, W): cropped, resized, augmented if `random`, normalised."""
         draws = None if random is None else torch.rand(12, generator=random).tolist()
-        if self._last(value.shape[1], value.shape[2], draws):
-            height, width, top, left = self._whole(value.shape[1], value.shape[2])
-            picture = self._resized(value, (height, width))[:, top : top + self.size[0], left : left + self.size[1]]
-        else:
-            top, left, height, width = self._crop(value.shape[1], value.shape[2], draws and draws[:4])
-            picture = self._resized(value[:, top : top + height, left : left + width], self.size)
+        picture = self.cropping(value, draws and draws[:4])
         picture = picture.float() / 255 if picture.dtype == torch.uint8 else picture.clamp(0, 1)
         if draws is not None:
             picture = self._augment(picture, draws[4:])
@@ -198,18 +192,10 @@ class Image(Modality):
     def geometry(self, value: Tensor, random: Generator | None) -> Geometry:
         """Returns where the pixels of a picture, as `decode` returned it, come to lie."""
         draws = None if random is None else torch.rand(12, generator=random).tolist()
-        options, (h, w), (rows, columns) = self.config, value.shape[1:], self.size
+        options, (h, w), columns = self.config, value.shape[1:], self.size[1]
         given: tuple[int, int] = getattr(value, "full_size", (h, w))
-        if self._last(h, w, draws):
-            height, width, top, left = self._whole(h, w)
-            down, across = height / h, width / w
-            up, back = float(top), float(left)
-        else:
-            top, left, height, width = self._crop(h, w, draws and draws[:4])
-            down, across = rows / height, columns / width
-            up, back = top * down, left * across
         reduced = torch.tensor([[w / given[1], 0, 0], [0, h / given[0], 0]], dtype=torch.float64)
-        crop = torch.tensor([[across, 0, -back], [0, down, -up]], dtype=torch.float64)
+        crop = self.cropping.matrix(h, w, draws and draws[:4])
         placed = Geometry.identity(given).then(reduced, (h, w)).then(crop, self.size)
         if draws is None:
             return placed
@@ -255,7 +241,6 @@ class Image(Modality):
         """Returns the steps from a file to numbers; those of what is drawn over it are in the docstrings."""
         if self.follows is not None:
             return super().preprocessing()
-        height, width = self.size
         return [
             {
                 "step": "decode",
@@ -263,18 +248,7 @@ class Image(Modality):
                 "mode": self.mode,
                 "about": "Turned as EXIF says, what is transparent over white; grey by the weights of ITU-R BT.601.",
             },
-            {
-                "step": "crop",
-                "aspect": width / height,
-                "about": "The largest part of this aspect (columns over rows), its sides rounded, in the middle.",
-            },
-            {
-                "step": "resize",
-                "size": [height, width],
-                "interpolation": self.config.interpolation,
-                "antialias": True,
-                "about": "As torch.nn.functional.interpolate does; left out where the size is right.",
-            },
+            *self.cropping.steps(),
             {"step": "scale", "factor": 1 / 255, "about": "Pixels to float32 from 0 to 1."},
             {"step": "normalise", "mean": self.config.mean, "std": self.config.std, "about": "(x - mean) / std."},
         ]
@@ -361,38 +335,6 @@ class Image(Modality):
         scale = 255 if pixels.dtype == torch.uint8 else 1
         grey: Tensor = torch.tensordot(torch.tensor(LUMA) / scale, pixels.float(), 1)
         return grey[None].clamp(max=1)
-
-    def _resized(self, picture: Tensor, size: tuple[int, int]) -> Tensor:
-        if tuple(picture.shape[1:]) == size:
-            return picture
-        return F.interpolate(picture[None], size, mode=self.config.interpolation, antialias=True)[0]
-
-    def _last(self, height: int, width: int, draws: Sequence[float] | None) -> bool:
-        """Returns whether a picture is resized before it is cropped."""
-        own = self.config.crop_last and not self.config.stretch and not (draws and self.config.crop_scale)
-        return own and max(height, width) <= LONGEST * min(height, width)
-
-    def _whole(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Returns rows and columns that the whole picture is resized to, and top and left of the crop from it."""
-        rows, columns = (round(side / self.config.central) for side in self.size)
-        high, wide = (
-            (rows, rows * width // height) if rows * width >= columns * height else (columns * height // width, columns)
-        )
-        return high, wide, round((high - self.size[0]) / 2), round((wide - self.size[1]) / 2)
-
-    def _crop(self, height: int, width: int, draws: Sequence[float] | None) -> tuple[int, int, int, int]:
-        """Returns top, left, height and width of the part of the picture that is kept."""
-        aspect = self.size[1] / self.size[0]
-        h, w = (height, width) if self.config.stretch else (min(height, width / aspect), min(width, height * aspect))
-        h, w = h * self.config.central, w * self.config.central
-        down = across = 0.5
-        if draws is not None and self.config.crop_scale:
-            share, stretch, down, across = draws
-            area = height * width * (1 - share * (1 - self.config.crop_scale))
-            aspect *= (4 / 3) ** (2 * stretch - 1)
-            h, w = min(height, math.sqrt(area / aspect)), min(width, math.sqrt(area * aspect))
-        rows, columns = max(1, round(h)), max(1, round(w))
-        return round((height - rows) * down), round((width - columns) * across), rows, columns
 
     def _augment(self, picture: Tensor, draws: Sequence[float]) -> Tensor:
         options, mirror = self.config, draws[0]

@@ -74,7 +74,7 @@ class Text(Modality):
     def __init__(self, config: Text.Config) -> None:
         super().__init__(config)
         self.shape = (config.max_length,)
-        self.pad = PAD
+        self.pad, self.start, self.end = PAD, BOS, EOS
         self._learnt: Tokenizer | None = None
         self._stored: dict[str, Any] = {}
 
@@ -142,22 +142,27 @@ class Text(Modality):
 
     def preprocessing(self) -> list[dict[str, Any]]:
         """Returns the steps from a string to ids, with the tokenizer."""
+        own = [
+            {"step": "cut", "tokens": self.config.max_length - 2, "about": "At most so many ids."},
+            {"step": "surround", "before": self.start, "after": self.end},
+        ]
         return [
             {"step": "clean", "about": "Unicode NFC, without byte order mark and white space around it."},
             {
                 "step": "tokenize",
                 "tokenizer": json.loads(self.tokenizer.to_str()),
-                "about": "For tokenizers.Tokenizer.from_str, with encode_special_tokens = True.",
+                "encode_special_tokens": self.tokenizer.encode_special_tokens,
+                "add_special_tokens": bool(self._stored),
+                "about": "For tokenizers.Tokenizer.from_str, whose attribute the first is; encode takes the second.",
             },
-            {"step": "cut", "tokens": self.config.max_length - 2, "about": "At most so many ids."},
-            {"step": "surround", "before": BOS, "after": EOS},
-            {"step": "pad", "value": PAD, "about": "To the longest text; the mask is true where an id is real."},
+            *([] if self._stored else own),
+            {"step": "pad", "value": self.pad, "about": "To the longest text; the mask is true where an id is real."},
         ]
 
     def postprocessing(self) -> list[dict[str, Any]]:
         """Returns the steps from ids to a string."""
         return [
-            {"step": "cut", "at": EOS, "about": "From the first id of the end on."},
+            *([] if self._stored else [{"step": "cut", "at": self.end, "about": "From the first id of the end on."}]),
             {
                 "step": "detokenize",
                 "tokenizer": json.loads(self.tokenizer.to_str()),
