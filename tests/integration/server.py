@@ -19,12 +19,16 @@ import pytest
 class Server:
     """`mlflow server` in a process group of its own."""
 
-    def __init__(self, folder: Path, *options: str, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *options: str, prefix: str = "", variables: Mapping[str, str] | None = None
+    ) -> None:
         self.folder, self.options, self.variables = folder, options, variables or {}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
+        self.uri = f"http://127.0.0.1:{self.port}{prefix}"
+        if prefix:
+            self.options = (*options, "--static-prefix", prefix)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -14,7 +14,6 @@ from recording import warm
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-PREFIX = "/team/mlflow"
 USER, PASSWORD = "ada", "a-long password+%"
 QUOTED = "a-long%20password+%25"
 FORMS = """
@@ -41,20 +40,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test",
     }
-    made = Server(
-        folder, "--app-name", "basic-auth", "--static-prefix", PREFIX, "--serve-artifacts", variables=variables
-    )
+    made = Server(folder, "--app-name", "basic-auth", "--serve-artifacts", prefix="/team/mlflow", variables=variables)
     made.start()
-    made.wait()
-    yield made
-    made.kill()
+    try:
+        made.wait()
+        yield made
+    finally:
+        made.kill()
 
 
 @pytest.fixture
 def address(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Works in a folder of its own; returns the address without a login."""
     monkeypatch.chdir(tmp_path)
-    return server.uri.removeprefix("http://") + PREFIX
+    return server.uri.removeprefix("http://")
 
 
 OPTIONS = ["training.epochs=1", "dataset.limit={train: 256, test: 64}", "tracking.register=guarded"]

@@ -111,7 +111,10 @@ def _put_together(built: Any, data: Tensor, start: int) -> tuple[Any, int]:
     dtype, shape = getattr(torch, content[0]), content[1]
     end = start + math.prod(shape) * dtype.itemsize
     tensor = data[start:end].clone().view(dtype).reshape(shape)
-    return {"tensor": lambda: tensor, "array": tensor.numpy, "bytes": lambda: tensor.numpy().tobytes()}[kind](), end
+    if kind == "tensor":
+        return tensor, end
+    array = tensor.numpy()
+    return array if kind == "array" else array.tobytes(), end
 
 
 def _send(built: bytes, data: Tensor) -> None:
