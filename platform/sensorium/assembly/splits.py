@@ -8,8 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sensorium.contracts.data import Sample
-from sensorium.contracts.dataset import Dataset, Source, Split, narrow, place_of, source_at, sources_of
+from sensorium.contracts.dataset import (
+    Dataset,
+    Source,
+    Split,
+    fetch,
+    narrow,
+    place_of,
+    shards_of,
+    source_at,
+    sources_of,
+)
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import transform
 from sensorium.engine.permutation import Permutation
@@ -66,6 +79,15 @@ class Subset:
     def narrow(self, fields: Collection[str]) -> Subset:
         """Returns the same samples, for somebody who reads some fields."""
         return Subset(narrow(self.split, fields), self.indices)
+
+    def fetch(self, shard: int) -> float:
+        """Brings a shard of the split near."""
+        return fetch(self.split, shard)
+
+    @property
+    def shards(self) -> NDArray[np.int64]:
+        """Where the shards of the split begin among these samples; some may be empty."""
+        return np.array([bisect_left(self.indices, start) for start in shards_of(self.split).tolist()])  # type: ignore[arg-type]
 
     @property
     def sources(self) -> list[Source]:

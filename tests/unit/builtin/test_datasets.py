@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from sensorium import MediaError, UserError
+from sensorium.builtin.datasets.cache import Cache
 from sensorium.builtin.datasets.coco import CocoCaptions
 from sensorium.builtin.datasets.digits import DIGITS, Digits, caption
 from sensorium.builtin.datasets.esc50 import ESC50
@@ -495,8 +496,11 @@ def test_webdataset(shards, pattern):
 
 def test_webdataset_index_is_used_until_the_shard_changes(shards):
     path = shards / "s-00.tar"
-    dataset = build(WebDataset, train=str(path))
-    dataset.open("train")
+
+    def opened(cache):
+        return build(WebDataset, train=str(path), cache=Cache(folder=str(shards / cache))).open("train")
+
+    opened("1")
     index = Path(f"{path}.index.json")
     stored = json.loads(index.read_text())
     assert [name for name, _, _ in stored["members"]][:3] == ["00.jpg", "00.json", "00.txt"]
@@ -504,15 +508,18 @@ def test_webdataset_index_is_used_until_the_shard_changes(shards):
         assert [offset for _, offset, _ in stored["members"]] == [member.offset_data for member in archive]
     stored["members"] = stored["members"][:3]
     index.write_text(json.dumps(stored))
-    assert len(dataset.open("train")) == 1  # it was the index that was read
+    assert len(opened("2")) == 1  # it was the index that was read
     index.write_text(index.read_text()[:-5])
-    assert len(dataset.open("train")) == 4
+    assert len(opened("3")) == 4
+    index.unlink()
+    assert len(opened("2")) == 1  # the split's own, in the cache
     shard(path, sample_members("new"))
-    assert [dataset.open("train")[0]["id"]] == ["s-00/new"]
+    assert opened("2")[0]["id"] == "s-00/new"
     before = path.stat()
     shard(path, sample_members("fit"))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
-    assert dataset.open("train")[0]["id"] == "s-00/fit"  # same size, other time
+    assert opened("2")[0]["id"] == "s-00/fit"  # same size, other time
+    assert opened("2")[0]["image"] == b"fit" * 300
 
 
 def test_webdataset_where_no_index_can_be_written(shards):
@@ -629,7 +636,7 @@ def test_webdataset_refuses_what_does_not_fit(tmp_path):
     for pattern in ("b.tar", "b*.tar", "a-{0..1}.tar"):
         refused(lambda pattern=pattern: build(WebDataset, train=str(tmp_path / pattern)), "no file", "holds a.tar")
     refused(lambda: build(WebDataset, train=str(tmp_path / "a-{3..1}.tar")), "a-{3..1}.tar")
-    with pytest.raises(MediaError, match=r"0\.txt is not UTF-8 text"):
+    with pytest.raises(MediaError, match=r"a\.tar, 'text' of '0', is not UTF-8 text"):
         opening({"0.txt": b"\xff"})()[0]
     with pytest.raises(ValueError, match="train or test"):
         WebDataset.Config()
