@@ -1,7 +1,7 @@
 """A folder that holds what datasets fetched or worked out, up to a bound, for all processes of a machine.
 
-Each entry is a file that appears whole, under a name that follows from what it was made from: an entry never changes, and
-what its source becomes has another name. The one that was longest not used goes first. A process that still has it
+Each entry is a file that appears whole, under a name that follows from what it was made from: an entry never changes,
+and what its source becomes has another name. The one that was longest not used goes first. A process that still has it
 open or mapped goes on reading it.
 """
 
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +25,8 @@ from sensorium import Config, UserError, expanded
 
 Content = tuple[int, Callable[[BinaryIO], object]]
 """Bytes of an entry, and what writes them to a file."""
+MOST_OPEN = 256
+"""Files that a process keeps open."""
 LOCKS = 64
 """Files that processes lock; entries share them."""
 STALE = 3600
@@ -112,6 +114,7 @@ class Store:
             with part.open("wb") as file:
                 with self._locked("room"):
                     self._make_room(size)
+                    _let_go()
                     file.truncate(size)  # counts from now on
                 write(file)
                 file.flush()
@@ -157,10 +160,37 @@ def name_of(kind: str, *parts: Any) -> str:
     return f"{kind}-{hashlib.blake2b(json.dumps(parts).encode(), digest_size=20).hexdigest()}"
 
 
-@lru_cache(maxsize=256)
-def opened(path: Path, modified: str = "") -> BinaryIO:
-    """Returns a file, open for `os.pread`; it stays readable when it is removed, or another one takes its place."""
-    return path.open("rb", buffering=0)
+def pread(path: Path, start: int, end: int, modified: str = "") -> bytes:
+    """Returns the bytes of a file from one place to another.
+
+    Args:
+        path: The file; it stays readable when it is removed, or another one takes its place.
+        start: Where they begin.
+        end: Where they end.
+        modified: When it was written, to tell it from another one that takes its place.
+    """
+    file = _opened(path, modified)  # held, as another thread may drop it meanwhile
+    return os.pread(file.fileno(), end - start, start)
+
+
+def _opened(path: Path, modified: str) -> BinaryIO:
+    with _opening:
+        file = _open[path, modified] = _open.pop((path, modified), None) or path.open("rb", buffering=0)
+        while len(_open) > MOST_OPEN:
+            del _open[next(iter(_open))]
+    return file
+
+
+def _let_go() -> None:
+    """Closes what was removed, so that its place is free."""
+    with _opening:
+        for key in [key for key in _open if not key[0].exists()]:
+            del _open[key]
+
+
+_open: dict[tuple[Path, str], BinaryIO] = {}
+"""Files of this process, the last used at the end; one is closed when nobody reads it any more."""
+_opening = threading.Lock()
 
 
 @cache

@@ -40,9 +40,9 @@ class Writer:
         shape[0] += len(rows)
         file.write(rows.data)
 
-    def add_texts(self, name: str, texts: Iterable[str]) -> None:
-        """Appends texts."""
-        found = [text.encode() for text in texts]
+    def add_texts(self, name: str, texts: Iterable[str | bytes]) -> None:
+        """Appends texts, or bytes."""
+        found = [text.encode() if isinstance(text, str) else text for text in texts]
         ends = np.cumsum([len(text) for text in found], dtype=np.int64) + self._ends.get(name, 0)
         self._ends[name] = int(ends[-1]) if len(ends) else self._ends.get(name, 0)
         self.add(f"{name}.bytes", np.frombuffer(b"".join(found), np.uint8), "uint8")
@@ -54,7 +54,7 @@ class Writer:
         for name, (dtype, shape) in self._shapes.items():
             arrays[name] = [dtype, shape, at]
             at += -(-self._files[name].tell() // ALIGNED) * ALIGNED
-        head = json.dumps({"about": self.about, "arrays": arrays, "size": at}).encode()
+        head = json.dumps({"about": self.about, "arrays": arrays}).encode()
         head += b" " * (-(len(head) + 1) % ALIGNED) + b"\n"
 
         def write(file: BinaryIO) -> None:
@@ -101,9 +101,13 @@ class Arrays(Mapping[str, NDArray[Any]]):
 
     def text(self, name: str, row: int) -> str:
         """Returns one of the texts of a name."""
+        return self.bytes(name, row).decode()
+
+    def bytes(self, name: str, row: int) -> bytes:
+        """Returns the bytes of one of the texts of a name."""
         ends = self._arrays[f"{name}.ends"]
         start = int(ends[row - 1]) if row else 0
-        return self._arrays[f"{name}.bytes"][start : int(ends[row])].tobytes().decode()
+        return self._arrays[f"{name}.bytes"][start : int(ends[row])].tobytes()
 
 
 def mapped(store: Store, name: str, build: Callable[[], Writer]) -> Arrays:

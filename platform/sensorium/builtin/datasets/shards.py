@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sensorium import UserError
-from sensorium.builtin.datasets.cache import Content, Store, name_of, opened
+from sensorium.builtin.datasets.cache import Content, Store, name_of, pread
 from sensorium.builtin.datasets.files import down, filesystem, unread
 
 PIECE = 1 << 25
@@ -47,7 +46,7 @@ class Shard:
         """The last part of its path, without the ending that its kind has."""
         return self.uri.rpartition("/")[2].removesuffix(f".{self.kind}")
 
-    @property
+    @cached_property
     def far(self) -> bool:
         """Whether it lies on another machine."""
         return not {"file", "local", "memory"} & set(_protocols(filesystem(self.uri)[0]))
@@ -72,11 +71,11 @@ class Shard:
         """
         try:
             if (path := self.local) is not None:
-                return os.pread(opened(path, self.modified).fileno(), end - start, start)
+                return pread(path, start, end, self.modified)
             if self.far:
-                with suppress(FileNotFoundError):  # it has just been removed
+                with suppress(OSError):  # it has just been removed, or the disk is full
                     if (path := self.fetched(store) if whole else store.find(self.name)) is not None:
-                        return os.pread(opened(path).fileno(), end - start, start)
+                        return pread(path, start, end)
             return part(*filesystem(self.uri), start, end)
         except OSError as cause:
             raise unreadable(self.uri, self.kind, cause) from cause
