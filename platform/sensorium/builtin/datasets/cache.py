@@ -19,12 +19,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from sensorium import Config, UserError, expanded
 
 Content = tuple[int, Callable[[BinaryIO], object]]
 """Bytes of an entry, and what writes them to a file."""
+Loaded = TypeVar("Loaded")
 MOST_OPEN = 256
 """Files that a process keeps open."""
 LOCKS = 64
@@ -80,6 +81,9 @@ class Store:
         if (busy := _busy.get(self.folder / name)) is not None:
             with busy:
                 pass
+        return self._there(name)
+
+    def _there(self, name: str) -> Path | None:
         path = self.folder / name
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > FRESH:
@@ -97,16 +101,25 @@ class Store:
         Returns:
             None where so many bytes never find room.
         """
-        busy = _busy.setdefault(self.folder / name, threading.RLock())
+        if (path := self._there(name)) is not None:
+            return path
+        busy = _busy.setdefault(self.folder / name, threading.Lock())
         try:
             kind, _, digest = name.partition("-")
             with busy, self._locked(f"{kind}-{int(digest[:8], 16) % LOCKS}"):
-                if (path := self.find(name)) is not None:
+                if (path := self._there(name)) is not None:
                     return path
                 size, write = make()
                 return self._write(self.folder / name, size, write) if size <= self.bound else None
         finally:
             _busy.pop(self.folder / name, None)
+
+    def load(self, name: str, make: Callable[[], Content], read: Callable[[Path], Loaded]) -> Loaded | None:
+        """Returns what `read` makes of an entry, which is made if it is not there; None where it never finds room."""
+        while (path := self.keep(name, make)) is not None:
+            with suppress(FileNotFoundError):  # it has just been removed
+                return read(path)
+        return None
 
     def _write(self, path: Path, size: int, write: Callable[[BinaryIO], object]) -> Path:
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -148,7 +161,7 @@ class Store:
             yield
 
 
-_busy: dict[Path, threading.RLock] = {}
+_busy: dict[Path, threading.Lock] = {}
 """Entries that threads of this process are writing."""
 
 

@@ -116,14 +116,8 @@ def mapped(store: Store, name: str, build: Callable[[], Writer]) -> Arrays:
     Raises:
         UserError: They find no room.
     """
-    for _ in range(3):  # it may be removed before it is opened
-        path = store.keep(name, lambda: build().content())
-        if path is None:
-            break
-        try:
-            return Arrays(path)
-        except FileNotFoundError:
-            continue
+    if (found := store.load(name, lambda: build().content(), Arrays)) is not None:
+        return found
     raise UserError(
         f"The index of the dataset finds no room in the cache {store.folder}.",
         f"It holds {store.bound / 1e9:g} GB.",

@@ -78,10 +78,8 @@ class File:
 
         name = name_of("group", self.name, self.shard.size, self.shard.modified, group, columns)
         with self._told():
-            path = store.keep(name, make)
-            if path is None:
-                return made[0], None
-            return pa.ipc.open_file(pa.memory_map(str(path))).read_all(), path
+            kept = store.load(name, make, lambda path: (pa.ipc.open_file(pa.memory_map(str(path))).read_all(), path))
+            return (made[0], None) if kept is None else kept
 
     def _read(self, group: int, columns: list[str], store: Store) -> pa.Table:
         from pyarrow import parquet
