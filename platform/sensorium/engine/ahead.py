@@ -49,7 +49,7 @@ class Ahead:
         held: dict[int, tuple[int, Future[float]]] = {}  # shard -> number of the last batch that needs it, its fetch
         read = seen = samples = 0
         while True:
-            held = {shard: each for shard, each in held.items() if each[0] >= read}
+            held = {shard: each for shard, each in held.items() if each[0] >= read - 1}  # one is being read
             for _ in range(TURN):
                 if waiting and (samples >= SAMPLES or not self._further(held)):
                     break
