@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.contracts.dataset import Source
@@ -34,6 +34,7 @@ def of_chance(counts):
 SHARDS = st.lists(st.integers(0, 9), min_size=1, max_size=20).filter(lambda sizes: sum(sizes) > 8).map(starts)
 
 
+@settings(deadline=None, max_examples=50)
 @given(SHARDS, st.integers(1, 8), st.integers(1, 25), st.integers(0, 3), st.integers(1, 9))
 def test_each_sample_comes_once_whatever_the_workers(shards, batch, window, epoch, workers):
     own = order(shards, batch, window=window)
@@ -43,7 +44,7 @@ def test_each_sample_comes_once_whatever_the_workers(shards, batch, window, epoc
     assert set(seen) <= set(range(own.samples))
     parts = zip(*(own.shares(epoch, 0, rank, workers) for rank in range(workers)), strict=True)
     assert [[index for part in step for index in part] for step in parts] == whole
-    for first in range(own.steps):
+    for first in range(0, own.steps, 5):
         assert list(islice(own.shares(epoch, first, 0, 1), 2)) == whole[first : first + 2]
 
 
