@@ -68,7 +68,7 @@ class Ahead:
             read += 1
 
     def _further(self, held: dict[int, tuple[int, Future[float]]]) -> bool:
-        """Returns whether there is room for more shards, where any take some; one under way as much as the largest."""
+        """Returns whether there is room for more shards, one under way taking as much as the largest that has come."""
         done = [own.result() for _, own in held.values() if own.done() and not own.exception()]
         most = max(done, default=0.0)
-        return (most > 0 or not done) and sum(done) + most * (len(held) - len(done)) < self.room
+        return most > 0 and sum(done) + most * (len(held) - len(done)) < self.room

@@ -1,5 +1,6 @@
 """What is kept on the disk for all processes: whole, within a bound, made once, and mapped."""
 
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -94,17 +95,35 @@ def test_indices_go_last(tmp_path):
     assert (kept(place), place.find("index-00000000") is not None) == (["b" * 8], True)
 
 
-def test_what_is_being_written_counts_and_what_a_dead_process_left_goes(tmp_path):
+def test_what_is_being_written_counts_and_is_waited_for_and_what_a_dead_process_left_goes(tmp_path):
     place = store(tmp_path, 1000)
-    place.keep(name("a"), bytes_of(bytes(300)))
     part = place.folder / "shard-bbbb.1.part"
     part.write_bytes(bytes(500))
-    place.keep(name("c"), bytes_of(bytes(400)))
-    assert part.exists()
-    assert kept(place) == ["bbbb.1.part", "c" * 8]
-    os.utime(part, (0, 0))
-    place.keep(name("d"), bytes_of(bytes(400)))
-    assert kept(place) == ["c" * 8, "d" * 8]
+    place.keep(name("a"), bytes_of(bytes(300)))
+    assert kept(place) == ["a" * 8, "bbbb.1.part"]
+    with part.open("rb") as living, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        place.keep(name("c"), bytes_of(bytes(400)))
+        assert kept(place) == ["bbbb.1.part", "c" * 8]
+        waiting = pool.submit(place.keep, name("d"), bytes_of(bytes(900)))
+        time.sleep(3 * cache.PAUSE)
+        assert not waiting.done()
+        fcntl.flock(living, fcntl.LOCK_UN)
+        assert waiting.result() is not None
+    assert kept(place) == ["d" * 8]
+
+
+def test_many_who_write_at_a_time_stay_within_the_bound(tmp_path):
+    place, most = store(tmp_path, 1000), []
+
+    def write(file):
+        most.append(sum(path.stat().st_size for path in place.folder.glob("shard-*")))
+        file.write(bytes(300))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: place.keep(f"shard-{n:08x}", lambda: (300, write)), range(24)))
+    assert max(most) <= 1000
+    assert len(kept(place)) == 3
 
 
 @pytest.mark.parametrize("content", [b"ab", b"abcd"])

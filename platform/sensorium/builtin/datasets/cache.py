@@ -30,8 +30,10 @@ MOST_OPEN = 256
 """Files that a process keeps open."""
 LOCKS = 64
 """Files that processes lock; entries share them."""
-STALE = 3600
-"""Seconds after which a file that nobody has gone on writing was left by a process that died."""
+PART = ".part"
+"""Ending of a file that is being written, or was by a process that died."""
+PAUSE = 0.05
+"""Seconds until it is looked again whether others have written theirs."""
 FRESH = 10
 """Seconds for which an entry that was used counts as just used."""
 
@@ -122,35 +124,46 @@ class Store:
         return None
 
     def _write(self, path: Path, size: int, write: Callable[[BinaryIO], object]) -> Path:
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
         try:
-            with part.open("wb") as file:
-                with self._locked("room"):
-                    self._make_room(size)
-                    _let_go()
-                    file.truncate(size)  # counts from now on
+            with self._begun(part, size) as file:
                 write(file)
                 file.flush()
                 if (written := file.tell()) != size:
                     raise OSError(f"{written} bytes came where {size} were expected")
                 os.fsync(file.fileno())
-            return part.replace(path)
+                return part.replace(path)
         finally:
             part.unlink(missing_ok=True)
 
-    def _make_room(self, size: int) -> None:
-        """Removes what was longest not used, indices last, until so many bytes find room; what is written stays."""
+    def _begun(self, part: Path, size: int) -> BinaryIO:
+        """Returns a new file, which counts with all its bytes, when there is room for it."""
+        while True:
+            with self._locked("room"):
+                if self._make_room(size):
+                    file = part.open("wb")
+                    fcntl.flock(file, fcntl.LOCK_EX)  # says that somebody is writing it
+                    file.truncate(size)
+                    return file
+            time.sleep(PAUSE)
+
+    def _make_room(self, size: int) -> bool:
+        """Removes what was longest not used, indices last, until so many bytes find room; what is written stays.
+
+        Returns:
+            Whether they do; else they will when others have written theirs.
+        """
         found = []
         for path in self.folder.glob("*-*"):
             with suppress(FileNotFoundError):
                 found.append((path.name.startswith("index-"), path.stat().st_mtime, path.stat().st_size, path))
         total = sum(each[2] for each in found)
-        for _, used, taken, path in sorted(found):
-            if total + size <= self.bound:
-                return
-            if path.suffix != ".part" or time.time() - used > STALE:
+        for _, _, taken, path in sorted(found):
+            if total + size > self.bound and not _being_written(path):
                 path.unlink(missing_ok=True)
                 total -= taken
+        _let_go()
+        return total + size <= self.bound
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -192,6 +205,20 @@ def _opened(path: Path, modified: str) -> BinaryIO:
         while len(_open) > MOST_OPEN:
             del _open[next(iter(_open))]
     return file
+
+
+def _being_written(path: Path) -> bool:
+    """Returns whether a process is writing a file, which it has locked."""
+    if path.suffix != PART:
+        return False
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _let_go() -> None:
