@@ -4,8 +4,8 @@ Run `python tests/benchmarks/shard_order.py`. First a simulated epoch of 4,096 w
 500,000 shards of unequal sizes: their number changes three times, and they are killed once and go back to a checkpoint.
 In the windows of shards in which that happens, and in others that are drawn, every worker's part of every step is
 computed: each sample of the window has to come exactly once. Then a worker resumes in the middle of an epoch of 10^8
-samples in 10,000 tar files: the time from opening the split to the first indices, and what memory it takes beyond that
-of the libraries (`--rows` for another number).
+samples in 10,000 tar files: the time from opening the split to the first indices, and what memory of its own it takes
+beyond that of the libraries (`--rows` for another number).
 """
 
 from __future__ import annotations
@@ -103,22 +103,22 @@ def index_of(rows: int) -> Writer:
     return writer
 
 
-def resident() -> float:
-    """Returns the megabytes of memory that this process takes."""
+def memory() -> np.ndarray:
+    """Returns the megabytes that this process has of its own, and of files that it maps, which others share."""
     status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    return np.array([int(status.partition(f"{kind}:")[2].split()[0]) / 1024 for kind in ("RssAnon", "RssFile")])
 
 
 def resume(rows: int, folder: Path, shuffle: str) -> None:
     """Prints the seconds and megabytes that a worker needs for the indices of its next 100 steps."""
-    before, began = resident(), time.perf_counter()
+    before, began = memory(), time.perf_counter()
     split = split_of(rows, folder)
     order = Order(len(split), BATCH, 11, split.shards if shuffle == "blocks" else None)
     parts = list(islice(order.shares(EPOCH, order.steps // 2, 5, 8), 1))
     took = time.perf_counter() - began
     parts += islice(order.shares(EPOCH, order.steps // 2, 5, 8), 100)
     [split.rows.text("keys", index) for part in parts for index in part]
-    print(took, resident() - before, flush=True)
+    print(took, *(memory() - before), flush=True)
 
 
 @cache
@@ -137,7 +137,7 @@ def _measured(rows: int, folder: Path, shuffle: str) -> Iterator[float]:
 def main() -> None:
     """Simulates, then measures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--windows", type=int, default=4, help="windows that are drawn besides")
+    parser.add_argument("--windows", type=int, default=4, help="windows that are drawn besides; 0 simulates nothing")
     parser.add_argument("--rows", type=int, default=10**8, help="samples of the epoch that is resumed")
     parser.add_argument("--resume", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -145,15 +145,17 @@ def main() -> None:
         _libraries()
         resume(options.rows, Path(options.resume[1]), options.resume[0])
         return
-    simulate(options.windows)
+    if options.windows:
+        simulate(options.windows)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         split_of(options.rows, Path(folder), lambda: index_of(options.rows))
         print(f"an index of {options.rows} rows was written in {time.perf_counter() - began:.0f} s")
         for shuffle in ("full", "blocks"):
-            seconds, megabytes = _measured(options.rows, Path(folder), shuffle)
+            seconds, own, shared = _measured(options.rows, Path(folder), shuffle)
             print(verdict(f"resuming in the middle, {shuffle}, seconds", seconds, most=2))
-            print(verdict(f"resuming in the middle, {shuffle}, MB", megabytes, most=300))
+            print(verdict(f"resuming in the middle, {shuffle}, MB of its own", own, most=300))
+            print(f"and {shared:.0f} MB of the index, which the workers share, after 100 steps")
 
 
 if __name__ == "__main__":

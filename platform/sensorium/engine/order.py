@@ -78,18 +78,17 @@ class Order:
         key = mix(self.seed, epoch)
         blocks = None if self.shards is None else Blocks(self.shards, self.window, key)
         order = Permutation(self.samples, key) if blocks is None else blocks
-        part = share(range(self.global_batch), rank, workers)
         together = max(1, AT_ONCE // self.global_batch)
         for start in range(first, self.steps, together):
             stop = min(start + together, self.steps)
             places = range(start * self.global_batch, stop * self.global_batch)
-            positions = (np.arange(places.start, places.stop) if blocks is None else blocks.dealt(places)).reshape(
-                stop - start, self.global_batch
-            )
+            dealt = np.arange(places.start, places.stop) if blocks is None else blocks.dealt(places)
+            positions = dealt.reshape(stop - start, self.global_batch)
             if blocks is not None:
                 positions.sort(axis=1)
-            mine = positions[:, part.start : part.stop]
-            yield from order.at(mine.ravel()).reshape(mine.shape).tolist()
+            mine = positions[:, cut(self.global_batch, rank, workers)]
+            indices: list[list[int]] = order.at(mine.ravel()).reshape(mine.shape).tolist()
+            yield from indices
 
 
 class Sources:
@@ -166,6 +165,11 @@ class Sources:
 
 def share(items: Sequence[int], rank: int, workers: int) -> Sequence[int]:
     """Returns the rank-th of `workers` nearly equal slices."""
-    size, more = divmod(len(items), workers)
+    return items[cut(len(items), rank, workers)]
+
+
+def cut(count: int, rank: int, workers: int) -> slice:
+    """Returns where the rank-th of `workers` nearly equal parts of so many things lies."""
+    size, more = divmod(count, workers)
     start = rank * size + min(rank, more)
-    return items[start : start + size + (rank < more)]
+    return slice(start, start + size + (rank < more))

@@ -201,7 +201,9 @@ def pread(path: Path, start: int, end: int, modified: str = "") -> bytes:
 
 def _opened(path: Path, modified: str) -> BinaryIO:
     with _opening:
-        file = _open[path, modified] = _open.pop((path, modified), None) or path.open("rb", buffering=0)
+        key = path, modified
+        file = _open.pop(key) if key in _open else path.open("rb", buffering=0)
+        _open[key] = file
         while len(_open) > MOST_OPEN:
             del _open[next(iter(_open))]
     return file
