@@ -28,6 +28,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from image_loading import BATCH, UserTransform, speed
 from timing import ratio, show, take_turns, verdict
@@ -126,7 +127,7 @@ def ours(place: str, cache: Path, samples: int) -> Any:
 def with_loader(place: str, cache: Path, samples: int) -> float:
     """Returns images a second of ours."""
     split = ours(place, cache, samples)
-    order = Order(samples, BATCH, 0, shards_of(split))
+    order = Order(samples, BATCH, 0, np.asarray(shards_of(split)))
     plan = ((None, indices) for indices in order.shares(0, 0, 0, 1))
     with Loader(split, {"image": Image(Image.Config(size=224))}, READERS) as loader:
         return speed(loader.stream(plan))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sensorium.contracts.data import Sample
 from sensorium.contracts.dataset import (
@@ -85,9 +84,10 @@ class Subset:
         return fetch(self.split, shard)
 
     @property
-    def shards(self) -> NDArray[np.int64]:
+    def shards(self) -> Sequence[int]:
         """Where the shards of the split begin among these samples; some may be empty."""
-        return np.array([bisect_left(self.indices, start) for start in shards_of(self.split).tolist()])  # type: ignore[arg-type]
+        starts = np.asarray(shards_of(self.split)).tolist()
+        return [bisect_left(self.indices, start) for start in starts]  # type: ignore[arg-type]
 
     @property
     def sources(self) -> list[Source]:

@@ -6,9 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from sensorium.contracts.component import Component, Config
 from sensorium.contracts.data import Sample
 
@@ -71,10 +68,10 @@ def place_of(split: Split, index: int) -> str:
     return "" if place is None else place(index)
 
 
-def shards_of(split: Split) -> NDArray[np.int64]:
+def shards_of(split: Split) -> Sequence[int]:
     """Returns where each of S shards of a split begins, and the last one ends, (S + 1,): one where it names none."""
-    named: ArrayLike = getattr(split, "shards", (0, len(split)))
-    return np.asarray(named, np.int64)
+    named: Sequence[int] = getattr(split, "shards", (0, len(split)))
+    return named
 
 
 def fetch(split: Split, shard: int) -> float:

@@ -44,7 +44,7 @@ class Ahead:
         if self.near:
             yield from plan
             return
-        starts, entries = shards_of(self.split), iter(plan)
+        starts, entries = np.asarray(shards_of(self.split)), iter(plan)
         waiting: deque[tuple[int | None, Sequence[int]]] = deque()
         held: dict[int, tuple[int, Future[float]]] = {}  # shard -> number of the last batch that needs it, its fetch
         read = seen = samples = 0

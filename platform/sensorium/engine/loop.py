@@ -275,7 +275,7 @@ class Loop:
         """Returns the order of a stage's samples, or of those of them that it chose."""
         training, shards = self.work.training, None
         if training.shuffle == "blocks":
-            shards = shards_of(self.work.splits[plan.split])
+            shards = np.asarray(shards_of(self.work.splits[plan.split]))
             shards = shards if chosen is None else np.searchsorted(chosen.numpy(), shards)
         return Sources(sources, plan.global_batch, self.run.seed, training.steps, shards, training.window)
 
