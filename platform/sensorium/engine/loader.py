@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -15,6 +15,7 @@ from sensorium.contracts.data import Batch, Sample
 from sensorium.contracts.dataset import Source, Split, narrow, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import collate, transform
+from sensorium.engine.ahead import Ahead, Batches
 from sensorium.engine.order import mix, share
 from sensorium.engine.storage import PATIENCE, is_away, persistent
 from sensorium.errors import SensoriumError
@@ -33,10 +34,17 @@ class Loader:
         seed: Seed of augmentation. Each sample's randomness follows from seed, epoch and index,
             so it does not depend on the worker or the thread that reads it.
         pinned: Whether batches come in memory that a GPU copies from by itself.
+        ahead: Whether to fetch shards ahead that lie afar: for orders that read them mostly in sequence.
     """
 
     def __init__(
-        self, split: Split, modalities: Mapping[str, Modality], threads: int, seed: int = 0, pinned: bool = False
+        self,
+        split: Split,
+        modalities: Mapping[str, Modality],
+        threads: int,
+        seed: int = 0,
+        pinned: bool = False,
+        ahead: bool = True,
     ) -> None:
         self.pinned = pinned
         self.split, self.modalities, self.seed = narrow(split, modalities), modalities, seed
@@ -48,6 +56,7 @@ class Loader:
         keep_memory()
         self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader", initializer=compute_alone)
         self._collator = ThreadPoolExecutor(1, thread_name_prefix="collator", initializer=compute_alone)
+        self._ahead = Ahead(self.split) if ahead else None
         self._closed = False
 
     def __enter__(self) -> Loader:
@@ -55,12 +64,15 @@ class Loader:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True  # so that nobody waits for more than the samples that are being read
+        if self._ahead is not None:
+            self._ahead.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._collator.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(torch.get_num_threads())  # else threads begun later would have what readers have
 
-    def stream(self, plan: Iterable[tuple[int | None, Sequence[int]]]) -> Generator[Batch, None, None]:
+    def stream(self, plan: Batches) -> Generator[Batch, None, None]:
         """Yields the batch for each (epoch, indices) of a plan; epoch None asks for no augmentation."""
+        plan = plan if self._ahead is None else self._ahead.through(plan)
         if not self.threads:
             yield from (self._collate(indices[0], self._read(epoch, indices)) for epoch, indices in plan)
             return

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sensorium.contracts import workers
-from sensorium.contracts.dataset import Split, sources_of
+from sensorium.contracts.dataset import Source, Split, shards_of, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import given_in
 from sensorium.contracts.run import Evaluation, Run, Step
@@ -90,10 +91,7 @@ class Loop:
         self.hook, self.saved = hook, saved
         self.stages = list(work.task.stages())
         self.plans = [work.training.plan(stage.name) for stage in self.stages]
-        self.orders = [
-            Sources(sources_of(work.splits[plan.split]), plan.global_batch, run.seed, work.training.steps)
-            for plan in self.plans
-        ]
+        self.orders = [self._order(plan, sources_of(work.splits[plan.split])) for plan in self.plans]
         self.average: Average | None = None
         self.chosen: Tensor | None = None
         self.position = Position()
@@ -156,7 +154,7 @@ class Loop:
             states.load_optimizer_state(steppers, tensors, scalars, resume.uri)
             if self.average is not None:
                 self.average.restore(tensors)
-        with self._loader(self.plan.split) as loader:
+        with self._loader(self.plan.split, ahead=self.work.training.shuffle == "blocks") as loader:
             batches = loader.stream(self._shares())
             while self.position.epoch < self.plan.epochs and not self._stopped():
                 self._epoch(stage, steppers, batches)
@@ -262,9 +260,9 @@ class Loop:
             self.hook.sensorium_evaluated(run=self.run, evaluation=evaluation)
         return evaluation
 
-    def _loader(self, split: str) -> Loader:
+    def _loader(self, split: str, ahead: bool = True) -> Loader:
         pinned = self.device.type == "cuda"
-        return Loader(self.work.splits[split], self.work.fields, self.work.threads, self.run.seed, pinned)
+        return Loader(self.work.splits[split], self.work.fields, self.work.threads, self.run.seed, pinned, ahead)
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.average is None else self.average.used()
@@ -279,8 +277,15 @@ class Loop:
         self.chosen = chosen
         if chosen is not None:
             sources = chosen_of(sources_of(self.work.splits[self.plan.split]), chosen)
-            most = self.work.training.steps
-            self.orders[self.position.stage] = Sources(sources, self.plan.global_batch, self.run.seed, most)
+            self.orders[self.position.stage] = self._order(self.plan, sources, chosen)
+
+    def _order(self, plan: Plan, sources: Sequence[Source], chosen: Tensor | None = None) -> Sources:
+        """Returns the order of a stage's samples, or of those of them that it chose."""
+        training, shards = self.work.training, None
+        if training.shuffle == "blocks":
+            shards = np.asarray(shards_of(self.work.splits[plan.split]))
+            shards = shards if chosen is None else np.searchsorted(chosen.numpy(), shards)
+        return Sources(sources, plan.global_batch, self.run.seed, training.steps, shards, training.window)
 
     def _steppers(self, stage: Stage) -> list[Stepper]:
         """Freezes what no objective of the stage names, and makes the steppers."""

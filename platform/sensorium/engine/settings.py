@@ -131,6 +131,12 @@ class Training(Config):
     reads more: for trials. Where it is not given, the variable SENSORIUM_STEPS sets it."""
     global_batch: int = 64
     """Samples of an optimizer step, over all workers; what is left of an epoch below it is not used."""
+    shuffle: Literal["full", "blocks"] = "full"
+    """What an epoch mixes: all samples; or those of a window of several shards (tar files, groups of rows), one window
+    after another, for data that lie afar or do not fit. Either way the order follows from the seed."""
+    window: int = 16
+    """Shards that `shuffle: blocks` mixes with one another; with as many as there are machines, or more, each machine
+    reads other ones. They should find room in the dataset's cache twice."""
     accumulate: int = 1
     """Parts that each worker cuts its share into, to need less memory; the gradient stays the same."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
@@ -157,7 +163,11 @@ class Training(Config):
 
     def __post_init__(self) -> None:
         _positive(
-            steps=self.steps, global_batch=self.global_batch, accumulate=self.accumulate, clip_norm=self.clip_norm
+            steps=self.steps,
+            global_batch=self.global_batch,
+            window=self.window,
+            accumulate=self.accumulate,
+            clip_norm=self.clip_norm,
         )
         _check_average(self.average)
         if self.epochs < 0:
