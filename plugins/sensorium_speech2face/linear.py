@@ -14,7 +14,7 @@ from sensorium.ops.spectra import Spectra
 
 
 class LeastSquares(nn.Module):
-    """A linear map with an offset. Until it is fitted it answers 0.
+    """A linear map with an offset. Until it is fitted it answers what it is given, as far as X and Y reach.
 
     Args:
         given: X.
@@ -29,7 +29,7 @@ class LeastSquares(nn.Module):
 
     def __init__(self, given: int, expected: int, ridge: float) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.zeros(given + 1, expected))
+        self.register_buffer("weight", torch.eye(given + 1, expected))
         self.ridge, self._moments = ridge, torch.zeros(0)
 
     def begin(self) -> None:
@@ -44,15 +44,18 @@ class LeastSquares(nn.Module):
         self._moments += joint.T @ joint
 
     @torch.no_grad()
-    def fit(self) -> None:
-        """Fits the map to the samples of all workers."""
+    def fit(self, back: LeastSquares | None = None) -> None:
+        """Fits the map to the samples of all workers.
+
+        Args:
+            back: Another one, from what is expected (Y) to what this one says of what is given (Y): it is fitted too.
+        """
         moments, size = workers.add(self._moments), len(self.weight)
-        inner, cross = moments[:size, :size], moments[:size, size:]
-        count, sums = inner[-1, -1], inner[-1, :-1]
-        spread = (inner.diagonal()[:-1] - sums.square() / count).mean()
-        ridge = torch.eye(size).to(inner) * self.ridge * spread
-        ridge[-1, -1] = 0  # the offset is free
-        self.weight.copy_(torch.linalg.solve(inner + ridge, cross))
+        weight = _solved(moments[:size, :size], moments[:size, size:], self.ridge)
+        self.weight.copy_(weight)
+        if back is not None:
+            seen = [*range(size, len(moments)), size - 1]  # what was expected, and the offset
+            back.weight.copy_(_solved(moments[seen][:, seen], moments[seen, :size] @ weight, back.ridge))
         self._moments = torch.zeros(0)
 
     def forward(self, given: Tensor) -> Tensor:
@@ -72,6 +75,16 @@ def mean_spectrum(sound: Padded, n_fft: int) -> Tensor:
     power = Spectra(n_fft, n_fft // 4, 1.0).compressed(wave).abs().square().sum(2)
     level = (power + 1e-6 * power.mean(1, keepdim=True) + 1e-12).log()
     return level - level.mean(1, keepdim=True)
+
+
+def _solved(inner: Tensor, cross: Tensor, share: float) -> Tensor:
+    """Returns the map of least squares by the moments of what is given, an offset last, and with what is expected."""
+    count, sums = inner[-1, -1], inner[-1, :-1]
+    spread = (inner.diagonal()[:-1] - sums.square() / count).mean()
+    ridge = torch.eye(len(inner)).to(inner) * share * spread
+    ridge[-1, -1] = 0  # the offset is free
+    found: Tensor = torch.linalg.solve(inner + ridge, cross)
+    return found
 
 
 def _extended(given: Tensor) -> Tensor:

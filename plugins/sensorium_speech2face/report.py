@@ -28,7 +28,7 @@ def faces(rows: Rows, split: Split, task: Any) -> bytes:
 
     config, modalities = task.config, task.modalities
     size = min(config.gallery, len(split))
-    near = rows["feature.voice"][:size] @ rows["feature.face"][:size].T
+    near = rows["feature.voice"][:size] @ rows["feature.told"][:size].T
     places = torch.linspace(0, size - 1, min(SHOWN, size)).long().tolist()
     found = near.topk(min(FOUND, size)).indices
     drawn = figure(1.15 * (3 + found.shape[1]) + 0.6, 1.2 * len(places))

@@ -60,6 +60,8 @@ class Speech2Face(Task):
         """Weight of the cross entropy between what features say of who it is."""
         temperature: float = 2.0
         """What logits are divided by in it."""
+        told: bool = False
+        """Whether a face is found by what voices tell of it, a linear map of its feature, rather than all of that."""
         gallery: int = 60
         """Faces among which one is found in an evaluation."""
 
@@ -93,20 +95,26 @@ class Speech2Face(Task):
         self.decoder = FaceDecoder(config.decoder, eyes.dim, shown)
         self.reader = LeastSquares(eyes.dim, len(config.attributes), 1e-3)
         self.linear = LeastSquares(WINDOW // 2 + 1, eyes.dim, 0.1)
+        self.told = LeastSquares(eyes.dim, eyes.dim, 0.01) if config.told else nn.Identity()
         self.register_buffer("mean", torch.zeros(eyes.dim + 1))
         self.inputs = {config.audio: audio, config.image: image}
         self.optional = frozenset(self.inputs)
         self.embeddings = {name: f"{name}_embedding" for name in self.inputs}
-        space = Vector(Vector.Config(size=eyes.dim))
-        self.outputs = {"face": shown, **dict.fromkeys(self.embeddings.values(), space)}
+        self.outputs = {"face": shown, **dict.fromkeys(self.embeddings.values(), Vector(Vector.Config(size=eyes.dim)))}
 
     def encoder_of(self, field: str) -> Encoder:
         """Returns what hears, or what sees."""
         return self.voice if field == self.config.audio else self.face.encoder_of(field)
 
     def embedding_of(self, field: str, features: Features) -> Tensor:
-        """Returns features of a voice or a face in the space of faces, (B, D) of unit length."""
-        return F.normalize(self.join(features.pooled) if field == self.config.audio else features.pooled, dim=-1)
+        """Returns features of a voice or a face as they are compared, (B, D) of unit length."""
+        heard = field == self.config.audio
+        return self.compared({field: self.join(features.pooled) if heard else features.pooled})[field]
+
+    def compared(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns field -> features (B, D) as they are compared, of unit length."""
+        told = {name: self.told(each) if name == self.config.image else each for name, each in outputs.items()}
+        return {name: F.normalize(each, dim=1) for name, each in told.items()}
 
     # ---- training ----------------------------------------------------------------------------
 
@@ -156,9 +164,8 @@ class Speech2Face(Task):
             total += torch.cat([face, face.new_ones(len(face), 1)], 1).sum(0)
             self.linear.see(mean_spectrum(batch[self.config.audio], WINDOW), face)
             self.reader.see(self.see(self.shown(batch)), self.attributes(batch))
-        total = workers.add(total)
-        self.mean.copy_(total / total[-1])
-        self.linear.fit()
+        self.mean.copy_((total := workers.add(total)) / total[-1])
+        self.linear.fit(self.told if isinstance(self.told, LeastSquares) else None)
         self.reader.fit()
 
     def attributes(self, batch: Batch) -> Tensor:
@@ -205,15 +212,14 @@ class Speech2Face(Task):
         }
         drawn = {kind: self.decoder(feature) for kind, feature in kinds.items()}
         rows: Rows = {"face": drawn["voice"]}
-        rows |= {f"embedding.{name}": F.normalize(each, dim=1) for name, each in outputs.items()}
+        rows |= {f"embedding.{name}": each for name, each in self.compared(outputs).items()}
         rows |= {f"feature.{kind}": F.normalize(feature, dim=1) for kind, feature in kinds.items()}
+        rows["feature.told"] = rows[f"embedding.{self.config.image}"]
         off = self.decoder.image.std.to(shown)
         rows |= {f"error.{kind}": ((each - shown) * off).abs().mean((1, 2, 3)) for kind, each in drawn.items()}
-        truth, read, real = self.attributes(batch), self.reader(self.see(drawn["voice"])), self.reader(self.see(shown))
-        for column, name in enumerate(self.config.attributes):
-            rows |= {
-                f"{what}.{name}": each[:, column] for what, each in (("true", truth), ("r", read), ("real_r", real))
-            }
+        read, real = (self.reader(self.see(picture)) for picture in (drawn["voice"], shown))
+        for what, each in (("true", self.attributes(batch)), ("r", read), ("real_r", real)):
+            rows |= {f"{what}.{name}": each[:, column] for column, name in enumerate(self.config.attributes)}
         return rows
 
     def metrics(self, rows: Rows) -> dict[str, float]:
@@ -240,5 +246,5 @@ class Speech2Face(Task):
         outputs = self(batch)
         if not outputs:
             raise UserError("There is nothing to draw.", f"{' or '.join(self.inputs)} was expected.")
-        found = {self.embeddings[name]: F.normalize(feature, dim=1) for name, feature in outputs.items()}
+        found = {self.embeddings[name]: each for name, each in self.compared(outputs).items()}
         return {"face": self.decoder(next(iter(outputs.values()))), **found}

@@ -107,11 +107,13 @@ def test_places_worked_out_by_hand():
     one, two = torch.eye(2)
     rows = {
         "feature.voice": torch.stack([two, one, one, F.normalize(one + two, dim=0)]),
-        "feature.face": torch.stack([one, two, one, two]),
+        "feature.told": torch.stack([one, two, one, two]),
+        "feature.face": torch.stack([two, one, two, one]),
         "group": torch.arange(4),
     }
     assert measures.places(rows, "voice", 2).tolist() == [2, 2, 1, 2], "a tie counts against the voice"
     assert measures.places(rows, "voice", 4).tolist()[:2] == [4, 4]
+    assert measures.places(rows, "voice", 2, "face").tolist() == [1, 1, 2, 2], "by the whole feature"
 
 
 def test_correlation_worked_out_by_hand():
@@ -133,6 +135,24 @@ def test_least_squares_find_the_map_and_a_few_samples_have_an_answer():
     linear.see(given[:2], given[:2] @ map_)
     linear.fit()
     assert linear(given).isfinite().all()
+
+
+def test_what_voices_tell_of_a_face_leaves_out_what_they_do_not():
+    """A face of two features, of which the voice has the first: the map back keeps that one and forgets the other."""
+    random = torch.Generator().manual_seed(0)
+    faces = torch.randn(500, 2, generator=random) * torch.tensor([1.0, 5.0])
+    voices = torch.cat([faces[:, :1] + 0.1 * torch.randn(500, 1, generator=random), torch.ones(500, 2)], 1)
+    linear, told = LeastSquares(3, 2, 1e-4), LeastSquares(2, 2, 1e-4)
+    assert torch.equal(told(faces), faces), "until it is fitted it keeps all"
+    linear.begin()
+    linear.see(voices[:200], faces[:200] + 3)
+    linear.see(voices[200:], faces[200:] + 3)
+    linear.fit(told)
+    directly = torch.linalg.lstsq(torch.cat([faces + 3, torch.ones(500, 1)], 1), linear(voices)).solution
+    torch.testing.assert_close(told.weight, directly, atol=0.03, rtol=0)
+    spread = told(faces + 3).std(0)
+    assert spread[0] > 0.9
+    assert spread[1] < 0.5, "of what is five times as large"
 
 
 def test_the_mean_spectrum_knows_neither_loudness_nor_length_of_silence():
@@ -226,6 +246,9 @@ def test_a_voice_a_photograph_and_nothing_are_asked_about(assembly):
         torch.testing.assert_close(answer[f"{field}_embedding"].norm(dim=1), torch.ones(4))
         features = task.encoder_of(field)(batch[field])
         torch.testing.assert_close(answer[f"{field}_embedding"], task.embedding_of(field, features))
+        whole = task(batch)[field]
+        whole = task.told(whole) if field == "image" else whole
+        torch.testing.assert_close(answer[f"{field}_embedding"], F.normalize(whole, dim=1))
     torch.testing.assert_close(both["face"], task.predict(batch_of(assembly, fields=("audio",)))["face"])
     with pytest.raises(UserError, match="nothing to draw"):
         task.predict(batch_of(assembly, fields=()))
