@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,7 @@ class Order:
             if blocks is not None:
                 positions.sort(axis=1)
             mine = positions[:, cut(self.global_batch, rank, workers)]
-            indices: list[list[int]] = order.at(mine.ravel()).reshape(mine.shape).tolist()
-            yield from indices
+            yield from cast(list[list[int]], order.at(mine.ravel()).reshape(mine.shape).tolist())
 
 
 class Sources:
