@@ -127,13 +127,15 @@ def test_two_ray_workers_train_in_a_bucket_through_a_kill_and_an_outage(server: 
         return subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
     training = command("train", "clip", "--workers", "2", "--json", *options)
-    end = time.monotonic() + 300
-    while not any(f"{STEPS - 2:08d}/manifest.json" in line for line in server.requests):
-        assert training.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    training.kill()  # what Ray has started for it ends with it
-    training.wait()
+    end = time.monotonic() + 400
+    try:
+        while not any(f"{STEPS - 2:08d}/manifest.json" in line for line in server.requests):
+            assert training.poll() is None
+            assert time.monotonic() < end, server.requests[-5:]
+            time.sleep(0.02)
+    finally:
+        training.kill()  # what Ray has started for it ends with it
+        training.wait()
     (run,) = fsspec.filesystem("s3").ls("bucket/runs", refresh=True)
 
     server.outages = {f"checkpoints/step-{STEPS:08d}/model": 20.0}
