@@ -9,8 +9,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
-import torch
-
 from sensorium.contracts.data import Batch, Sample
 from sensorium.contracts.dataset import Source, Split, narrow, sources_of
 from sensorium.contracts.modality import Modality
@@ -54,8 +52,8 @@ class Loader:
         ]
         self.threads = threads
         keep_memory()
-        self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader", initializer=compute_alone)
-        self._collator = ThreadPoolExecutor(1, thread_name_prefix="collator", initializer=compute_alone)
+        self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader")
+        self._collator = ThreadPoolExecutor(1, thread_name_prefix="collator")
         self._ahead = Ahead(self.split) if ahead else None
         self._closed = False
 
@@ -68,7 +66,6 @@ class Loader:
             self._ahead.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._collator.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(torch.get_num_threads())  # else threads begun later would have what readers have
 
     def stream(self, plan: Batches) -> Generator[Batch, None, None]:
         """Yields the batch for each (epoch, indices) of a plan; epoch None asks for no augmentation."""
@@ -137,11 +134,3 @@ def keep_memory() -> None:
     if mallopt is not None:
         for option in (-1, -3):  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
             mallopt(option, 1 << 30)
-
-
-def compute_alone() -> None:
-    """Has this thread compute on one core: the others have samples of their own, and the training torch's threads.
-
-    No priorities beside that: threads of a lower one get next to nothing where others share the machine.
-    """
-    torch.set_num_threads(1)

@@ -125,27 +125,6 @@ def test_a_few_batches_are_prepared_ahead_but_not_the_whole_epoch():
         batches.close()
 
 
-def test_those_that_read_compute_on_one_core_and_nobody_else_does():
-    torch.set_num_threads(2)
-    seen = set()
-
-    class Watched(Slow):
-        def __getitem__(self, index):
-            seen.add(torch.get_num_threads())
-            return super().__getitem__(index)
-
-    with Loader(Watched(), FIELDS, 2) as loader:
-        assert len(list(loader.stream([(0, [0, 1, 2, 3])]))) == 1
-        assert torch.get_num_threads() == 2
-    assert seen == {1}
-    later = []
-    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    torch.set_num_threads(1)
-    assert later == [2]
-
-
 def test_pinned_batches_are_pinned_beside_the_training(monkeypatch):
     by = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: by.append(threading.current_thread().name) or x)
