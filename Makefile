@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The tests of a file share what they set up; those at the front take longest, and more wait than there are cores for.
 FILES := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test cluster criteria criteria-stale unit check format bench bench-scaling clean
+.PHONY: demo test cluster criteria criteria-stale unit check format bench bench-scaling gpu clean
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -53,6 +53,9 @@ bench: .venv/ready  ## Print the ratios of all benchmarks.
 
 bench-scaling: .venv/ready  ## Print samples a second of each task with one and with two workers.
 	$(BIN)/python tests/benchmarks/task_scaling.py
+
+gpu:  ## Where a GPU is, hold every task to the processor's losses and time CLIP, in ten minutes and any PYTHON with torch.
+	$(PYTHON) tests/gpu/run.py
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault(
     "SENSORIUM_ALLOW_PLUGINS", "toys,contract_toys,every_hook,faulty,where,workload"
 )  # whose models are loaded again
+CACHE = tempfile.TemporaryDirectory(prefix="sensorium-cache-")
+os.environ["SENSORIUM_CACHE"] = CACHE.name  # what tests fetch and work out goes with them
 hypothesis.settings.register_profile("the same", derandomize=True)  # what passes here passes there
 hypothesis.settings.load_profile("the same")
 

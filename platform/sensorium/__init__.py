@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     from sensorium.contracts.dataset import Dataset as Dataset
     from sensorium.contracts.dataset import Source as Source
     from sensorium.contracts.dataset import Split as Split
+    from sensorium.contracts.dataset import fetch as fetch
     from sensorium.contracts.dataset import narrow as narrow
     from sensorium.contracts.dataset import place_of as place_of
+    from sensorium.contracts.dataset import shards_of as shards_of
     from sensorium.contracts.dataset import sources_of as sources_of
+    from sensorium.contracts.exported import Exported as Exported
+    from sensorium.contracts.exported import Plain as Plain
     from sensorium.contracts.geometry import Geometry as Geometry
     from sensorium.contracts.metric import Metric as Metric
     from sensorium.contracts.minimise import minimise as minimise
@@ -57,7 +61,8 @@ __version__ = "0.2.0"
 _HOMES = {
     "contracts.component": ("Component", "Config"),
     "contracts.data": ("Batch", "Features", "Padded", "Rows", "Sample"),
-    "contracts.dataset": ("Dataset", "Source", "Split", "narrow", "place_of", "sources_of"),
+    "contracts.dataset": ("Dataset", "Source", "Split", "fetch", "narrow", "place_of", "shards_of", "sources_of"),
+    "contracts.exported": ("Exported", "Plain"),
     "contracts.geometry": ("Geometry",),
     "contracts.metric": ("Metric",),
     "contracts.minimise": ("minimise",),

@@ -40,7 +40,6 @@ class ShowAndTell(Looking):
 
     experiment: ClassVar[str] = "show_and_tell.yaml"
     probe: ClassVar[Mapping[str, Any]] = {"dataset.cells": 1, "dataset.most": 1}
-    exportable = False  # the number of its steps depends on the sentences
 
     class Config(Looking.Config):
         """The parts, and how sentences are taught and searched."""

@@ -14,9 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium import Batch, Encoder, Features, Fusion, Loss, Modality, NamedModules, Rows, Split, Task, UserError
+from sensorium.builtin.losses.infonce import InfoNCE
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.text import Text
 from sensorium.builtin.modalities.vector import Vector
+from sensorium_clip.encoders import ClipTower
+from sensorium_clip.published import Published
 from sensorium_clip.report import examples, plots
 
 
@@ -42,6 +45,7 @@ class Clip(Task):
                 raise ValueError(f"encoders must name two fields, not {len(self.encoders)}")
 
     config: Config
+    steady = True
 
     def __init__(self, config: Config, modalities: Mapping[str, Modality]) -> None:
         super().__init__(config, modalities)
@@ -84,6 +88,14 @@ class Clip(Task):
                 own["tags"] = self.tags
         self.inputs, self.outputs = inputs, self.apart("outputs", told, own)
         self.optional = frozenset(inputs)
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Takes the temperature of the weights that both encoders start from, if the experiment leaves it as it is."""
+        starts = [each.config.weights for each in self.encoders.values() if isinstance(each, ClipTower)]
+        loss, start = self.loss, starts[0] if len(starts) == 2 and starts[0] == starts[1] else None
+        if start and isinstance(loss, InfoNCE) and loss.config.temperature == InfoNCE.Config().temperature:
+            loss.log_scale.copy_(Published(start).scale())
 
     def encoder_of(self, field: str) -> Encoder:
         """Returns the encoder of one of both fields."""

@@ -82,4 +82,4 @@ class LeastSquares(nn.Module):
 
 
 def _extended(sentence: Tensor) -> Tensor:
-    return torch.cat([sentence, sentence.new_ones(len(sentence), 1)], 1)
+    return torch.cat([sentence, sentence.new_ones(sentence.shape[0], 1)], 1)

@@ -101,7 +101,11 @@ class Prior(nn.Module):
         spoken = F.pad(self.words(words.tokens), (0, 0, 0, missing)) + self.positions
         told = torch.cat([spoken, self.sentence(sentence.embedding)[:, None]], 1)
         told = torch.where(there[:, :, None], told, self.nothing)
-        others = [self.time(waves(time, self.steps, self.dim)), self.noised(noised), self.answer.expand(len(told), -1)]
+        others = [
+            self.time(waves(time, self.steps, self.dim)),
+            self.noised(noised),
+            self.answer.expand(told.shape[0], -1),
+        ]
         tokens = torch.cat([told, torch.stack(others, 1)], 1)
         for block in self.blocks:
             tokens = block(tokens, causal=True)

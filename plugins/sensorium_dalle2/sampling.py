@@ -13,7 +13,7 @@ from torch.nn import functional as F
 def closest(candidates: Tensor, sentence: Tensor) -> Tensor:
     """Returns of some embeddings (B, N, S) the one closest to the sentence's (B, S), as (B, S)."""
     best = F.cosine_similarity(candidates, sentence[:, None], dim=2).argmax(1)
-    return candidates[torch.arange(len(best), device=best.device), best]
+    return candidates[torch.arange(best.shape[0], device=best.device), best]
 
 
 def slerp(one: Tensor, other: Tensor, share: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import Batch, Modality, Objective, Rows, Split, Stage, Task, UserError
+from sensorium import Batch, Exported, Modality, Objective, Rows, Split, Stage, Task, UserError
 from sensorium.builtin.judging import judged
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.number import Number
@@ -32,8 +32,6 @@ from sensorium_dalle2.sampling import closest, slerp
 
 class Dalle2(Task):
     """Pictures of a sentence, like a picture, or between two."""
-
-    exportable = False  # a picture follows from the sample's id, which is not a tensor
 
     class Config(Task.Config):
         """The parts, their sizes, and how samples are drawn."""
@@ -219,6 +217,10 @@ class Dalle2(Task):
         """Returns how close the first picture lies to its sentence, and to what the prior makes of it."""
         prior, text = (float(report.cosines(rows, name)[0]) for name in ("prior", "text"))
         return [f"{rows['sentence'][0]!r}: cosine {text:.3f} with its picture, {prior:.3f} by way of the prior."]
+
+    def exported(self) -> dict[str, Exported]:
+        """Returns a picture of a sentence, one like a picture, and one of an embedding."""
+        return {name: self.predicting(name) for name in (self.config.sentence, self.config.image, "embedding")}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns a picture (B, C, H, W): of a sentence, a picture or an embedding in CLIP's space, or between two.

@@ -36,16 +36,16 @@ from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.number import Number
 from sensorium_image2speech import measures, report
+from sensorium_image2speech.exported import units
 from sensorium_image2speech.spectrum import Mel, Spectrum
 from sensorium_image2speech.tacotron import Tacotron
-from sensorium_image2speech.units import STEP, Hearing, Units, as_units, as_words, within
-from sensorium_image2speech.voice import Voice
+from sensorium_image2speech.units import STEP, Hearing, Units, as_units, as_words, lengthened, within
+from sensorium_image2speech.voice import Voice, computed
 
 
 class Image2Speech(Task):
     """Says aloud what a picture shows. No text, and no label, comes between."""
 
-    exportable = False  # what is said follows from the sample's id, which is not a tensor
     probe: ClassVar[Mapping[str, Any]] = {"dataset.sources.pairs.who": "voice"}  # one voice is learnt sooner
 
     class Config(Task.Config):
@@ -134,8 +134,8 @@ class Image2Speech(Task):
         tells = ["decoder", *(["seeing"] if self.config.fine_tune else [])]
         return [
             Stage("hearing", [Objective("hearing", hears, self.matched, self.matching_losses)]),
-            Stage("telling", [Objective("telling", tells, self.told, _computed)], self.prepare),
-            Stage("speaking", [Objective("speaking", ["voice"], self.spoken, _computed)]),
+            Stage("telling", [Objective("telling", tells, self.told, computed)], self.prepare),
+            Stage("speaking", [Objective("speaking", ["voice"], self.spoken, computed)]),
             *self.earlier(*([] if self.judge is None else ["judge"])),
         ]
 
@@ -190,13 +190,17 @@ class Image2Speech(Task):
             words = self.decoder.generate(features, self.config.beam, length_power=0.7).words
         else:
             words = self.decoder.draw(features, batch.uniform(turn, self.longest + 1), self.config.temperature).words
-        return F.pad(words, (0, self.longest + 1 - words.shape[1]))
+        return lengthened(words, self.longest + 1)
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> dict[str, Any]:
         """Returns `words` of units (B, L) that are said of the pictures, and their spectrogram `mel` (B, M, T)."""
         words = self.say(batch)
         return {"words": words, "mel": self.voice.speak(as_units(words))}
+
+    def exported(self) -> dict[str, Any]:
+        """Returns what is said, in units."""
+        return {"model": units(self)}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the speech (B, 1, S), its log-mel spectrogram (B, 1, M, T) and its units (B, L)."""
@@ -244,7 +248,3 @@ class Image2Speech(Task):
         """Returns the units that are said of the first picture, and of its own speech."""
         said, true = (" ".join(map(str, rows[name][0])) for name in ("said", "true"))
         return [f"{rows['id'][0]}: told in the units {said}; somebody says {true}."]
-
-
-def _computed(outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-    return dict(outputs)

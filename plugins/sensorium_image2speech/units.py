@@ -199,6 +199,11 @@ def as_units(words: Tensor) -> Padded:
     return Padded((words - FIRST) * mask, mask)
 
 
+def lengthened(words: Tensor, length: int) -> Tensor:
+    """Returns what a decoder says as so many words, (B, length)."""
+    return F.pad(words, (0, length - words.shape[1]), value=EOS)
+
+
 class Units(Modality):
     """Units of speech as a decoder says them: numbers from 0, in a row."""
 

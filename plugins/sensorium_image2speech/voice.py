@@ -5,11 +5,13 @@ Shapes: B utterances, L units, U steps of four frames, M mel bands, T = 4 U fram
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Config, Padded
+from sensorium import Batch, Config, Padded
 from sensorium.builtin.encoders import packing
 from sensorium_image2speech.units import STEP, Runs
 
@@ -92,3 +94,8 @@ class Voice(nn.Module):
         bands = self.bands(spoken).unflatten(2, (STEP, self.mels))
         mask = (at < total[:, None]).repeat_interleave(STEP, 1)
         return bands.flatten(1, 2).transpose(1, 2), mask
+
+
+def computed(outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """Returns the losses of an objective whose `forward` has them already."""
+    return dict(outputs)

@@ -51,12 +51,20 @@ class Hearing(nn.Module):
             half = self.window // 2
             power = F.avg_pool1d(F.pad(sounds.square(), (half, half)), self.window, self.hop)
             heard = torch.cat([self.cepstra(sounds), (power + QUIET).log()[:, None]], 1)
-            return torch.cat([heard, compute_deltas(heard)], 1).transpose(1, 2)
+            slopes = _slopes(heard) if torch.compiler.is_exporting() else compute_deltas(heard)
+            return torch.cat([heard, slopes], 1).transpose(1, 2)
 
     def steps(self, frames: int, frame_rate: float, device: torch.device) -> Tensor:
         """Returns the step that lies in the middle of each frame, (F,): by its time, so that nothing drifts."""
         times = (torch.arange(frames, device=device, dtype=torch.float64) + 0.5) / frame_rate
         return (times * self.rate / self.hop).round().long()
+
+
+def _slopes(heard: Tensor) -> Tensor:
+    """Returns what `compute_deltas` does, (B, D, T), without a convolution of B groups, which ONNX does not know."""
+    steps, padded = heard.shape[2], F.pad(heard, (2, 2), mode="replicate")
+    after, before = ([padded[..., 2 + side * far : 2 + side * far + steps] for far in (1, 2)] for side in (1, -1))
+    return ((after[0] - before[0]) + 2 * (after[1] - before[1])) / 10
 
 
 def around(heard: Tensor, steps: Tensor, reach: int, stride: int) -> Tensor:

@@ -49,8 +49,12 @@ class Shapes(nn.Module):
 
     def mouths(self, coefficients: Tensor) -> Tensor:
         """Returns mouths (..., 20), complex, of coefficients (..., K)."""
+        return torch.view_as_complex(self.coordinates(coefficients).unflatten(-1, (-1, 2)).contiguous())
+
+    def coordinates(self, coefficients: Tensor) -> Tensor:
+        """Returns mouths of coefficients (..., K) as x and y in turn, (..., L)."""
         scaled = coefficients.float() * self.deviations * self.kept
-        return torch.view_as_complex((scaled @ self.components + self.mean).unflatten(-1, (-1, 2)).contiguous())
+        return scaled @ self.components + self.mean
 
     def filtered(self, windows: Tensor) -> Tensor:
         """Returns what the linear filter makes of windows (..., W D): mouths (..., 20)."""

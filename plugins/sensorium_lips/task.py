@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium import Batch, Modality, Objective, Padded, Rows, Split, Stage, Task, UserError
+from sensorium import Batch, Exported, Modality, Objective, Padded, Rows, Split, Stage, Task, UserError
+from sensorium.builtin.encoders.packing import whole
 from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.series import Series
 from sensorium.builtin.modalities.video import Footages, Video
 from sensorium_lips import report
 from sensorium_lips.composing import composed, darkness, played, untouched
+from sensorium_lips.exported import mouths
 from sensorium_lips.face import POINTS, openings, placed
 from sensorium_lips.hearing import NUMBERS, Hearing, around
 from sensorium_lips.measures import measured
@@ -146,7 +148,7 @@ class Lips(Task):
         """Returns what the network makes of what is heard, (B, T, D): of each frame, `delay` steps later."""
         frames = max(1, round(batch[self.config.audio].data.shape[2] / self.rate * self.frame_rate))
         steps = self.hearing.steps(frames, self.frame_rate, heard.device) + self.config.delay
-        states, _ = self.lstm((heard - self.heard_mean) / self.heard_deviation)
+        states = whole(self.lstm, (heard - self.heard_mean) / self.heard_deviation)
         mask = torch.arange(frames, device=heard.device) < self.counts(batch)[:, None]
         return Padded(self.head(states[:, steps.clamp(max=states.shape[1] - 1)]), mask)
 
@@ -222,6 +224,10 @@ class Lips(Task):
         return {**super().plots(rows, split), "lips.png": drawn}
 
     # ---- use ---------------------------------------------------------------------------------
+
+    def exported(self) -> dict[str, Exported]:
+        """Returns how the mouth moves; the film is put together of it by searching frame by frame."""
+        return {"model": mouths(self)}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the film with the lips put in, its sound with it, and how high and wide the mouth is open."""

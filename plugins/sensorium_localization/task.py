@@ -20,6 +20,7 @@ from sensorium.builtin.modalities.boxes import Boxes
 from sensorium.builtin.modalities.image import Image
 from sensorium.ops import boxes as on_maps
 from sensorium_localization import measures, report
+from sensorium_localization.exported import heat
 
 TRUTH = 40
 """Rows and columns of the map of truth that evaluations compare with."""
@@ -216,6 +217,10 @@ class Localization(Task):
         return {**super().plots(rows, split), "located.png": drawn}
 
     # ---- use ---------------------------------------------------------------------------------
+
+    def exported(self) -> dict[str, Any]:
+        """Returns the map; picture and box are drawn of it, by loops over its pixels."""
+        return {"model": heat(self, lambda batch: grown(self(batch).heat, self.picture.size))}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns the picture with the map over it, and the box around what lies above the threshold; maybe none."""

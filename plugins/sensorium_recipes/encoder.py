@@ -74,6 +74,10 @@ class RecipeLSTM(Encoder):
     def _items(self, texts: Lists, vector: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Returns a vector for each real item, (B, S, H), 0 for the others."""
         words = texts.words.flatten()
+        if torch.compiler.is_exporting():  # a graph has no number of items that depends on which are real
+            every = vector(texts.data.flatten(0, 1), words.clamp(min=1)) * (words > 0)[:, None]
+            count, items = texts.data.shape[:2]
+            return every[torch.arange(count)[:, None] * items + torch.arange(items)]
         real = words.nonzero().squeeze(1)  # on the host, which knows how many there are
         there = real.to(texts.data.device, non_blocking=True)
         made = vector(texts.data.flatten(0, 1).index_select(0, there), words[real])

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from sensorium import MediaError, Modality, Padded
-from sensorium.builtin.modalities.text import Text
+from sensorium.builtin.modalities.text import PAD, Text
 from sensorium.builtin.values import shown
 
 LISTS = ("ingredients", "instructions")
@@ -92,8 +92,9 @@ class Recipe(Modality):
         return {name: [self.text.encode(ids) for ids in value[name]] for name in LISTS}
 
     def example(self, random: Generator) -> dict[str, list[str]]:
-        """Returns two of each, of words of the vocabulary."""
-        return {name: [self.text.example(random) for _ in range(2)] for name in LISTS}
+        """Returns one to three of each, of words of the vocabulary."""
+        counts = torch.randint(1, 4, (len(LISTS),), generator=random).tolist()
+        return {name: [self.text.example(random) for _ in range(n)] for name, n in zip(LISTS, counts, strict=True)}
 
     def json_schema(self) -> dict[str, Any]:
         """Returns that it is two lists of strings."""
@@ -124,7 +125,12 @@ class Lists(Padded):
     """
 
     on_host: ClassVar[tuple[str, ...]] = ("counted", "words")
-    words: Tensor = field(kw_only=True)
+    words: Tensor = field(default=None, kw_only=True)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.words is None:  # which are made of `data`
+            object.__setattr__(self, "words", (self.data != PAD).sum(-1).cpu())
 
 
 def _padded(lists: Sequence[Sequence[Tensor]]) -> Lists:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium import Config
+from sensorium.builtin.encoders.packing import whole
 from sensorium.ops.spectra import frames
 
 
@@ -116,7 +117,11 @@ class Listening(nn.Module):
 
     def forward(self, compressed: Tensor) -> Tensor:
         """Returns (B, T, D F) from a compressed spectrogram (B, F, T), complex."""
-        heard: Tensor = self.layers(torch.stack([compressed.real, compressed.imag], 1))
+        return self.heard(torch.stack([compressed.real, compressed.imag], 1))
+
+    def heard(self, parts: Tensor) -> Tensor:
+        """Returns (B, T, D F) from real and imaginary parts (B, 2, F, T)."""
+        heard: Tensor = self.layers(parts)
         return heard.permute(0, 3, 1, 2).flatten(2)
 
 
@@ -152,9 +157,14 @@ class Joining(nn.Module):
 
     def forward(self, streams: Tensor) -> Tensor:
         """Returns masks (B, N, F, T), complex, from streams (B, T, D)."""
-        joint, _ = self.lstm(streams)
+        parts = self.parts(streams)
+        return torch.complex(parts[:, :, 0], parts[:, :, 1])
+
+    def parts(self, streams: Tensor) -> Tensor:
+        """Returns real and imaginary parts of the masks, (B, N, 2, F, T)."""
+        joint = whole(self.lstm, streams)
         joint = torch.cat([joint, streams], 2) if self.skip else joint
         # No complex numbers of half precision: from here on in full.
         parts = self.bound * torch.tanh(self.masks(self.dense(F.relu(joint))).float())
-        parts = parts.unflatten(2, (self.speakers, 2, self.bins)).permute(0, 2, 3, 4, 1)
-        return torch.complex(parts[:, :, 0], parts[:, :, 1])
+        masks: Tensor = parts.unflatten(2, (self.speakers, 2, self.bins)).permute(0, 2, 3, 4, 1)
+        return masks

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sensorium import Batch, Encoder, Modality, Rows, Split, Task, UserError
+from sensorium import Batch, Encoder, Exported, Modality, Plain, Rows, Split, Task, UserError
 from sensorium.builtin.modalities.audio import Audio
-from sensorium.ops.spectra import TINY, Spectra
+from sensorium.ops.spectra import TINY, Spectra, frames
 from sensorium_separation.masks import darkness
 from sensorium_separation.measures import Separated, metrics, rows
 from sensorium_separation.network import AudioStream, Joining, Joint, Listening, VisualStream, Watching, in_step
@@ -192,6 +192,32 @@ class Separation(Task):
         return examples(rows, split)
 
     # ---- use ---------------------------------------------------------------------------------
+
+    def exported(self) -> dict[str, Exported]:
+        """Returns the masks; spectrograms are complex, which ONNX does not know."""
+        samples, options = int(self.inputs["mixture"].shape[1] or 0), self.config
+
+        def masks(batch: Batch) -> dict[str, Tensor]:
+            seen = [self._watched(batch[f"face_{letter}"], samples) for letter in LETTERS]
+            return {"masks": self.joining.parts(torch.cat([self.listening.heard(batch["spectrogram"]), *seen], 2))}
+
+        size = (2, self.spectra.bins, frames(samples, options.hop_length))
+        heard = Plain(
+            f"Real and imaginary part of the mixture's spectrogram: of {samples} samples, divided by their root mean"
+            f" square, torch.stft(n_fft={options.n_fft}, hop_length={options.hop_length},"
+            f" win_length={self.spectra.win_length}) with a {options.window} window, over silence at the end where that"
+            f" makes {size[2]} frames; each number x is taken as x |x|^({options.power} - 1).",
+            ("batch", "parts", "bins", "frames"),
+            torch.randn(size, generator=torch.Generator().manual_seed(0)),
+        )
+        made = Plain(
+            "Real and imaginary part of each speaker's mask. Its complex product y with the spectrogram, taken back as"
+            f" y |y|^(1 / {options.power} - 1), by torch.istft and times the root mean square, is the voice.",
+            ("batch", "speakers", "parts", "bins", "frames"),
+        )
+        faces = {f"face_{letter}": self.inputs[f"face_{letter}"] for letter in LETTERS}
+        about = "Which part of a sound is whose, by the faces of two who speak at once."
+        return {"model": Exported(about, masks, {"spectrogram": heard, **faces}, {"masks": made})}
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the voices (B, 1, S) and their power spectrograms (B, 1, F, T)."""

@@ -31,7 +31,6 @@ STEP = 9.0
 class Sound2Scene(Task):
     """Draws what it hears. What sees and what draws is frozen; what hears learns where pictures lie."""
 
-    exportable = False  # a picture follows from the sample's id, which is not a tensor
     probe: ClassVar[Mapping[str, Any]] = {"evaluation.split": "test"}
 
     class Config(Task.Config):

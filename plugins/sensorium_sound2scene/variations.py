@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium import Batch, Modality, Objective, Rows, Split, Stage, Task, UserError
+from sensorium import Batch, Exported, Modality, Objective, Rows, Split, Stage, Task, UserError
 from sensorium.builtin.modalities.image import Image
 from sensorium.builtin.modalities.number import Number
 from sensorium.builtin.modalities.vector import Vector
@@ -29,7 +29,6 @@ class Variations(Task):
     """Pictures of embeddings, another one for each seed."""
 
     experiment = "variations.yaml"
-    exportable = False  # a picture follows from the sample's id, which is not a tensor
 
     class Config(Task.Config):
         """What sees, and what draws."""
@@ -130,6 +129,10 @@ class Variations(Task):
     def plots(self, rows: Rows, split: Split) -> dict[str, bytes]:
         """Returns pictures, and below each two that are drawn like it."""
         return {**super().plots(rows, split), "variations.png": report.like(rows, self.outputs[self.config.image])}
+
+    def exported(self) -> dict[str, Exported]:
+        """Returns a picture like a picture, and one of an embedding."""
+        return {name: self.predicting(name) for name in (self.config.image, "embedding")}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns a picture (B, C, H, W) of an embedding where one is given, else like a picture.

@@ -120,7 +120,7 @@ class SoundNet(Encoder):
     def frames(self, batch: Tensor | Padded) -> tuple[Tensor, Tensor]:
         """Returns the last layer here (B, D, T), and how many of its frames are real, (B,)."""
         wave = batch.data if isinstance(batch, Padded) else batch
-        lengths = torch.full((len(wave),), wave.shape[2], device=wave.device)
+        lengths = torch.full((wave.shape[0],), wave.shape[2], device=wave.device)
         if isinstance(batch, Padded):
             lengths = batch.mask.sum(1)
         loud = (wave.square().sum((1, 2)) / lengths).sqrt()

@@ -97,7 +97,7 @@ class VoiceEncoder(Encoder):
     def forward(self, batch: Tensor | Padded) -> Features:
         """Returns pooled (B, D) of waveforms (B, 1, S)."""
         wave = batch.data[:, 0] if isinstance(batch, Padded) else batch[:, 0]
-        lengths = torch.full((len(wave),), wave.shape[1], device=wave.device)
+        lengths = torch.full((wave.shape[0],), wave.shape[1], device=wave.device)
         if isinstance(batch, Padded):
             lengths = batch.mask.sum(1)
         loud = (wave.square().sum(1) / lengths).sqrt().clamp(min=1e-4)

@@ -32,7 +32,6 @@ class TextToImage(Task):
     """Pictures of a sentence, another one for each seed."""
 
     optional = frozenset({"seed"})
-    exportable = False  # a picture follows from the sample's id, which is not a tensor
 
     class Config(Task.Config):
         """The parts, the sizes, and what the two objectives are made of."""

@@ -43,8 +43,6 @@ class VQA(Looking):
     the picture alone. What they reach is what the questions, or the pictures, give away by themselves.
     """
 
-    exportable = False  # packed sequences are not
-
     class Config(Looking.Config):
         """The parts."""
 

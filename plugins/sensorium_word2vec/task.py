@@ -197,7 +197,7 @@ class SkipGram(Task):
         units = F.normalize(vectors[len(SPECIAL) :], dim=-1)
         cosines = F.normalize(total, dim=-1) @ units.T
         for name in given:
-            asked = torch.zeros(len(cosines), len(vectors), dtype=torch.bool, device=cosines.device)
+            asked = torch.zeros(cosines.shape[0], len(vectors), dtype=torch.bool, device=cosines.device)
             asked.scatter_(1, batch[name].data, batch[name].mask)
             cosines = cosines.masked_fill(asked[:, len(SPECIAL) :], -1.0)
         return cosines
@@ -215,7 +215,7 @@ class SkipGram(Task):
             UserError: The training did not have a word.
         """
         for name in SIGNS:
-            if name in batch:
+            if name in batch and not torch.compiler.is_exporting():  # a graph refuses nothing
                 strange = ~(batch[name].mask & (batch[name].data >= len(SPECIAL))).any(1)
                 if strange.any():
                     raise self._strange(str(batch.samples[int(strange.long().argmax())].get(name, "")))

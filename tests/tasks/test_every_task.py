@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import inspect
 import io
 import json
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from sensorium.assembly.build import open_split
 from sensorium.engine.evaluation import gather
 from sensorium.engine.loader import Loader
 from sensorium.inference.predictor import Predictor
+from sensorium.inference.traced import difference, trace
 from sensorium.serving.application import application
 from sensorium.serving.served import Local, load
 from sensorium.serving.settings import Limits
@@ -207,6 +209,37 @@ def test_a_step_has_the_host_wait_for_nothing(trained: Any) -> None:
                 sum(term.mean() for term in terms.values()).backward()
             task.zero_grad()
             assert watch.faults == [] or name in WAITS, (stage.name, objective.name)
+
+
+IN_PART = {"image2speech", "lips", "localization", "separation"}
+"""Tasks that export less than `predict` does, as their README says."""
+
+
+def briefly(task: Any) -> Any:
+    """Returns a task that draws in two steps, each of which its graph holds."""
+    for module in task.modules():
+        config = getattr(module, "config", None)
+        parts = {name: getattr(config, name, None) for name in ("prior", "decoder")}
+        fewer = {name: replace(part, sampled=2) for name, part in parts.items() if hasattr(part, "sampled")}
+        if fewer:
+            module.config = replace(config, **fewer)
+    return task
+
+
+def test_what_it_exports_computes_the_same(trained: Any) -> None:
+    """As a graph, of one sample as of several; and whoever exports a part says so."""
+    name, _, whole = trained
+    task = briefly(copy.deepcopy(whole.assembly.task)).requires_grad_(False).eval()
+    parts = task.exported()
+    assert parts
+    outputs = set()
+    for exported in parts.values():
+        traced = trace(task, exported)
+        outputs |= set(traced.outputs)
+        for count in (1, 4):
+            assert difference(traced, count) < 1e-4, count
+    readme = Path(inspect.getfile(type(task))).with_name("README.md").read_text(encoding="utf-8")
+    assert (name in IN_PART) == (outputs != set(task.outputs)) == ("`sensorium export`" in readme)
 
 
 def test_it_is_asked_over_http_and_on_its_page_with_a_real_file(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensorium.api.options import overrides
@@ -156,6 +157,22 @@ class Model(Shown):
                     raise answer
                 found.append(answer[embeddings[name]])
         return np.asarray(found, dtype=np.float32)
+
+    def export(self, folder: str, format: str = "onnx") -> list[Path]:
+        """Writes the model down for use without Sensorium, and returns the files.
+
+        Args:
+            folder: A new or an empty one. Beside the graphs it gets `model.json`, which says what goes in and comes
+                out, and how both are made of, and into, what people understand.
+            format: `onnx`, or `torch` for `torch.export.load`.
+
+        Raises:
+            UserError: The format is unknown, what writes it is not installed, the folder holds something, or nothing
+                of the model can be exported.
+        """
+        from sensorium.inference.export import export
+
+        return export(self.predictor.model, str(folder), format)
 
     def lines(self) -> list[str]:
         """Returns what the model takes and answers."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sensorium.assembly import checks, trained
+from sensorium.assembly import base, checks, trained
 from sensorium.assembly.fields import match_fields, match_followers
 from sensorium.assembly.splits import Skipped, Subset, open_splits
 from sensorium.contracts.data import Batch, check_rows
@@ -19,13 +19,13 @@ from sensorium.contracts.dataset import Dataset, Split, narrow, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import batch_of
 from sensorium.contracts.task import Task, learning_from
-from sensorium.engine import optimizers
+from sensorium.engine import optimizers, speed
 from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
 from sensorium.engine.evaluation import rows_of
 from sensorium.engine.loop import Work
 from sensorium.engine.norms import check_parts
 from sensorium.engine.order import Sources, mix
-from sensorium.engine.state import load_weights
+from sensorium.engine.packing import pack
 from sensorium.errors import MediaError, SensoriumError, UserError, unknown
 from sensorium.experiment.keypath import quoted
 from sensorium.experiment.reading import check
@@ -127,12 +127,14 @@ def assemble(loaded: Loaded, learnt: Mapping[str, Any] | None = None) -> Assembl
         restore(modalities, learnt["modalities"])
     task = build_task(loaded, modalities)
     assembly = Assembly(loaded, splits, modalities, task, skipped)
-    _check_training(assembly)
-    if learnt is None:
-        names = checks.used(task, experiment.training, experiment.evaluation)
-        media = dataset.config.broken == "refuse"  # otherwise they have been read
-        checks.look({name: splits[name] for name in names if name in splits}, modalities, experiment.run.threads, media)
-        _try(assembly)
+    with base.adapted(task):
+        _check_training(assembly)
+        if learnt is None:
+            names = checks.used(task, experiment.training, experiment.evaluation)
+            media = dataset.config.broken == "refuse"  # otherwise they have been read
+            read = {name: splits[name] for name in names if name in splits}
+            checks.look(read, modalities, experiment.run.threads, media)
+            _try(assembly)
     return assembly
 
 
@@ -219,7 +221,7 @@ def load_model(folder: str | Path) -> Model:
         modalities = build_modalities(loaded.experiment)
         restore(modalities, checkpoint.document("modalities"))
         task = build_task(loaded, modalities)
-    load_weights(task, checkpoint.tensors("model"), str(folder))
+    base.load(task, checkpoint, str(folder))
     task.requires_grad_(False).eval()
     return Model(loaded, modalities, task, checkpoint)
 
@@ -313,6 +315,8 @@ def _check_training(assembly: Assembly) -> None:
     experiment, stages = assembly.loaded.experiment, assembly.task.stages()
     training = experiment.training
     optimizers.check(training.optimizer, "training.optimizer")
+    if training.compile is not None:
+        speed.check_backend(training.compile)
     if training.accumulate > 1:
         check_parts(assembly.task)
     by_name = {stage.name: [objective.name for objective in stage.objectives] for stage in stages}
@@ -329,6 +333,7 @@ def _check_training(assembly: Assembly) -> None:
             if objective not in by_name[name]:
                 raise unknown("objective", objective, by_name[name], f"training.stages.{name}.optimizers")
             optimizers.check(optimizer, f"training.stages.{name}.optimizers.{objective}")
+    checks.parts(assembly.task, training)
     if not by_name:
         return  # nothing is trained
     checks.sources(assembly.task, training, assembly.splits)
@@ -386,4 +391,4 @@ def _pass(assembly: Assembly) -> None:
             checks.norms(task, training, stage, batch.split(2)[0])
     for name in checks.measured(training, evaluation):
         for batch in _two_of_each(assembly.splits[name], assembly.modalities):
-            rows_of(task, batch)
+            pack(rows_of(task, batch))  # as workers send them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,10 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sensorium.contracts.data import Batch
 from sensorium.contracts.dataset import Split, narrow, place_of, source_at, sources_of
 from sensorium.contracts.modality import Modality
-from sensorium.contracts.parts import Loss
+from sensorium.contracts.parts import Loss, given_in
 from sensorium.contracts.task import Stage, Task, learning_from
+from sensorium.engine import groups
 from sensorium.engine.permutation import Permutation
 from sensorium.engine.settings import Evaluation, Training
+from sensorium.engine.step import parameters_of
 from sensorium.errors import MediaError, UserError, unknown
 
 OWN = ("id", "error")
@@ -109,6 +112,33 @@ def sources(task: Task, training: Training, splits: Mapping[str, Split]) -> None
                 "Each source needs an objective.",
                 "Leave it out of dataset.sources, or give the stage another split.",
             )
+
+
+def parts(task: Task, training: Training) -> None:
+    """Refuses an objective of which nothing is trained, and optimizer options for a part that none trains.
+
+    Raises:
+        UserError: Names the objective, or the part and where it stands.
+    """
+    trained: dict[int, set[str]] = defaultdict(set)
+    places = {id(training.optimizer): (training.optimizer, "training.optimizer")}
+    for stage in task.stages():
+        plan, key = training.plan(stage.name), f"training.stages.{stage.name}"
+        for objective in stage.objectives:
+            names = parameters_of(task, objective).keys()
+            if not names and given_in(task):
+                raise UserError(
+                    f"The objective {objective.name!r} has nothing to train.",
+                    f"All of {', '.join(objective.updates)} is frozen.",
+                    "Set fine_tune of its encoder to lora or full.",
+                )
+            optimizer = plan.optimizer_of(objective.name)
+            of_objective = objective.name in plan.optimizers
+            where = f"{key}.optimizers.{objective.name}" if of_objective else f"{key}.optimizer"
+            places.setdefault(id(optimizer), (optimizer, where))
+            trained[id(optimizer)] |= names
+    for number, (optimizer, where) in places.items():
+        groups.check(optimizer, where, task, trained[number])
 
 
 def losses(task: Task, training: Training) -> None:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+
 from sensorium.contracts.data import Sample
-from sensorium.contracts.dataset import Dataset, Source, Split, narrow, place_of, source_at, sources_of
+from sensorium.contracts.dataset import (
+    Dataset,
+    Source,
+    Split,
+    fetch,
+    narrow,
+    place_of,
+    shards_of,
+    source_at,
+    sources_of,
+)
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import transform
 from sensorium.engine.permutation import Permutation
@@ -66,6 +78,16 @@ class Subset:
     def narrow(self, fields: Collection[str]) -> Subset:
         """Returns the same samples, for somebody who reads some fields."""
         return Subset(narrow(self.split, fields), self.indices)
+
+    def fetch(self, shard: int) -> float:
+        """Brings a shard of the split near."""
+        return fetch(self.split, shard)
+
+    @property
+    def shards(self) -> Sequence[int]:
+        """Where the shards of the split begin among these samples; some may be empty."""
+        starts = np.asarray(shards_of(self.split)).tolist()
+        return [bisect_left(self.indices, start) for start in starts]  # type: ignore[arg-type]
 
     @property
     def sources(self) -> list[Source]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sensorium.contracts.component import Config
 from sensorium.contracts.dataset import Dataset
-from sensorium.contracts.parts import Encoder
+from sensorium.contracts.parts import Encoder, given_in
 from sensorium.contracts.task import Task
 from sensorium.engine.checkpoint import Checkpoint, open_checkpoint
 from sensorium.engine.state import load_weights
@@ -20,6 +20,9 @@ from sensorium.paths import expanded
 
 if TYPE_CHECKING:
     from sensorium.plugins import Plugins
+
+BASE = "base"
+"""Document of a checkpoint: encoder -> the published weights that the checkpoint leaves out, with their hash."""
 
 
 def completed(data: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
@@ -63,7 +66,17 @@ def _completed(node: Any, experiment: dict[str, Any], plugins: Plugins) -> Any:
         return inner  # which is refused in its place
     experiment["modalities"] = {**_readable(modalities, experiment, plugins), **own}
     place = str(Path(path).resolve()) if Path(path := expanded(source)).is_dir() else source
-    return {"name": task, **options, **inner, "weights": place}
+    return {"name": task, **_over(options, inner), "weights": place}
+
+
+def _over(options: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a trained model's options with what an experiment says itself, also of parts that keep their name."""
+    result = dict(options)
+    for key, value in own.items():
+        kept = result.get(key)
+        part = isinstance(value, Mapping) and isinstance(kept, Mapping) and "name" not in value
+        result[key] = _over(kept, value) if part else value  # type: ignore[arg-type]
+    return result
 
 
 def _readable(modalities: Mapping[str, Any], experiment: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
@@ -80,18 +93,26 @@ def learnt(model: Task.Config) -> dict[str, Any]:
     }
 
 
-def initialise(task: Task) -> None:
-    """Gives a new model the weights that parts of it start from.
+def initialise(task: Task, resumed: bool = False) -> None:
+    """Gives a model the weights that parts of it start from.
+
+    Args:
+        task: The model.
+        resumed: Whether a checkpoint follows, which holds all but what encoders leave as it is given.
 
     Raises:
         UserError: They do not fit.
     """
+    started = [module for module in task.modules() if isinstance(module, Task) and module.config.weights is not None]
+    inner = {module for each in started for module in each.modules()}
     for module in task.modules():
-        if isinstance(module, Encoder):
+        if module in inner:
+            continue
+        if (isinstance(module, Encoder) and module.given()) or (isinstance(module, (Encoder, Task)) and not resumed):
             module.initialise()
-    for module in task.modules():
-        if isinstance(module, Task) and module.config.weights is not None:
-            load_weights(module, _model(module.config.weights).tensors("model"), module.config.weights)
+    for each in started:
+        if given_in(each) or not resumed:
+            load_weights(each, _model(str(each.config.weights)).tensors("model"), str(each.config.weights))
 
 
 def _sources(node: Any) -> Iterator[str]:
@@ -112,4 +133,11 @@ def _sources(node: Any) -> Iterator[str]:
 def _model(source: str) -> Checkpoint:
     from sensorium.tracking.models import fetch
 
-    return open_checkpoint(fetch(source))
+    found = open_checkpoint(fetch(source))
+    if (found.folder / f"{BASE}.json").is_file():
+        raise UserError(
+            f"{source} is a checkpoint that holds what was trained beside published weights, without these.",
+            "A whole model was expected.",
+            "Take the folder `model` of its run, or of the end of the training.",
+        )
+    return found

@@ -33,6 +33,9 @@ def sensorium_encoders() -> dict[str, str]:
     return {
         "torchvision": f"{HERE}.encoders.torchvision:Backbone",
         "timm": f"{HERE}.encoders.timm:Timm",
+        "transformers_text": f"{HERE}.encoders.transformers:Text",
+        "transformers_image": f"{HERE}.encoders.transformers:Image",
+        "transformers_audio": f"{HERE}.encoders.transformers_audio:Audio",
         "convnet": f"{HERE}.encoders.convnet:ConvNet",
         "vit": f"{HERE}.encoders.vit:ViT",
         "frames": f"{HERE}.encoders.frames:Frames",

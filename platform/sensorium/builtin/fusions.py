@@ -20,21 +20,31 @@ class Projection(Fusion):
     class Config(Fusion.Config):
         """The common space."""
 
-        dim: int = 512
-        """Number of channels of the common space."""
+        dim: int | None = 512
+        """Number of channels of the common space. None takes each field as it is: encoders that end in one space
+        already, such as `clip_image` and `clip_text`, are not projected once more."""
 
         normalise: bool = True
         """Whether each row is scaled to unit length, so that dot products are cosines."""
 
         def __post_init__(self) -> None:
-            _check(self.dim)
+            if self.dim is not None:
+                _check(self.dim)
 
     config: Projection.Config
 
     def __init__(self, config: Projection.Config, dims: Mapping[str, int]) -> None:
         super().__init__(config, dims)
-        self.dims = dict.fromkeys(dims, config.dim)
-        self.maps = NamedModules({field: nn.Linear(d, config.dim, bias=False) for field, d in dims.items()})
+        dim = config.dim or next(iter(dims.values()))
+        self.dims = dict.fromkeys(dims, dim)
+        if config.dim is None and self.dims != dims:
+            raise UserError(
+                f"The fusion projection has no `dim`, and the fields differ: {dims}.",
+                "Without `dim`, each field is taken as it is, and all have one number of channels.",
+                "Set `dim`.",
+            )
+        maps = {field: nn.Linear(d, dim, bias=False) if config.dim else nn.Identity() for field, d in dims.items()}
+        self.maps = NamedModules(maps)
 
     def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
         """Returns each field that is given as `pooled` (B, dim)."""

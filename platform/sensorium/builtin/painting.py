@@ -155,7 +155,7 @@ class Sampler:
 
 def steered(network: Callable[..., Tensor], scale: float, value: Tensor, time: Tensor, *told: Any) -> Tensor:
     """Returns what a network finds with its condition, moved away from what it finds without."""
-    yes = torch.ones(len(value), dtype=torch.bool, device=value.device)
+    yes = torch.ones(value.shape[0], dtype=torch.bool, device=value.device)
     known = network(value, time, *told, yes)
     return known if scale == 1 else guided(known, network(value, time, *told, ~yes), scale)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ def index(
     source: Annotated[
         str, typer.Argument(metavar="FILES|NAME:SPLIT", help="A split of a dataset, or files such as 'photos/*.jpg'.")
     ],
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="New folder for the index.")],
+    output: Annotated[str, typer.Option(metavar="FOLDER", help="New folder for the index, or its URI.")],
     options: Overrides = None,
     field: Annotated[
         list[str] | None,

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sensorium import __version__
-from sensorium.cli import cluster, index, jobs, look, plugin, predict, serve, train, tune
+from sensorium.cli import cluster, export, index, jobs, look, plugin, predict, serve, train, tune
 from sensorium.cli.help import Command, Group
 from sensorium.debugging import VARIABLE, debugging
 from sensorium.errors import SensoriumError
@@ -33,6 +33,7 @@ for command in (
     tune.tune,
     predict.predict,
     index.index,
+    export.export,
     serve.serve,
     look.models,
     look.doctor,

@@ -124,7 +124,7 @@ def _settings(
             raise UserError(f"{item!r} is not an index of a model.", "NAME=FOLDER was expected.")
         if name not in served:
             raise unknown("model", name, served)
-        served[name]["index"] = str(Path(expanded(folder)).resolve())
+        served[name]["index"] = folder if "://" in folder else str(Path(expanded(folder)).resolve())
     return check({"models": served, "key": key_from_environment()}), host, port
 
 

@@ -39,16 +39,16 @@ class Subject:
     Attributes:
         build: Returns it with fresh weights.
         call: Module and places of the chosen samples -> for each, name -> what comes out.
+        learn: What it learns without gradients, which has to be saved, too.
         tensors: Returns a module that takes tensors alone, and the tensors; for `torch.export`.
         exportable: Whether it says that it can be exported.
-        learn: What it learns without gradients, which has to be saved, too.
     """
 
     build: Callable[[], nn.Module]
     call: Callable[[nn.Module, Sequence[int]], Rows]
-    tensors: Callable[[nn.Module], tuple[nn.Module, tuple[Any, ...]]]
-    exportable: bool
     learn: Callable[[nn.Module], object] = lambda module: None
+    tensors: Callable[[nn.Module], tuple[nn.Module, tuple[Any, ...]]] = lambda module: (module, ())
+    exportable: bool = False
 
 
 class _Flat(nn.Module):
@@ -84,7 +84,10 @@ def encoder(component: type[Encoder], plugins: Plugins, form: str) -> Subject:
         return _rows(features)
 
     return Subject(
-        lambda: config.build(modality), call, lambda m: flat(m, modality.collate(values)), component.exportable
+        lambda: config.build(modality),
+        call,
+        tensors=lambda m: flat(m, modality.collate(values)),
+        exportable=component.exportable,
     )
 
 
@@ -113,8 +116,8 @@ def fusion(component: type[Fusion], plugins: Plugins) -> Subject:
     return Subject(
         lambda: config.build({"first": WIDTH, "second": WIDTH}),
         call,
-        lambda m: flat(m, everything),
-        component.exportable,
+        tensors=lambda m: flat(m, everything),
+        exportable=component.exportable,
     )
 
 
@@ -132,8 +135,8 @@ def decoder(component: type[Decoder], plugins: Plugins) -> Subject:
     return Subject(
         lambda: config.build(WIDTH, modality),
         call,
-        lambda m: flat(m, features(1, range(COUNT))),
-        component.exportable,
+        tensors=lambda m: flat(m, features(1, range(COUNT))),
+        exportable=component.exportable,
     )
 
 

@@ -28,7 +28,10 @@ from sensorium.contracts.task import Objective, Stage, Task, learning_from
 from sensorium.engine.evaluation import rows_of
 from sensorium.engine.settings import Optimizer, Training
 from sensorium.engine.step import Stepper, parameters_of, total
+from sensorium.errors import SensoriumError
 from sensorium.inference.predictor import Predictor
+from sensorium.inference.traced import difference as difference_of
+from sensorium.inference.traced import trace
 from sensorium.plugins import Plugins
 
 MARGIN = 1 / 3
@@ -53,7 +56,6 @@ class Subject:
         self.name, self.plugins = plugins.name_of(component), plugins
         self.assembly = assembled(self.name, plugins)
         self.search = self.assembly.loaded.experiment.search
-        self.exportable = component.exportable
         self.model = ""
         self.trial = Trial(self.assembly, self.name, plugins)
         self._read: dict[tuple[str, tuple[int, ...]], list[Batch]] = {}
@@ -88,11 +90,7 @@ class Subject:
             together = [rows] if self.assembly.task.batches else [[row] for row in rows]
             return [row for places in together for row in _outputs(task, self.measured(places))]
 
-        def tensors(task: nn.Module) -> tuple[nn.Module, tuple[Any, ...]]:
-            batch = self.measured()[0]
-            return modules.flat(_Fields(task, batch), batch.fields)
-
-        return modules.Subject(self.fresh, call, tensors, self.exportable, self._learn_without_gradients)
+        return modules.Subject(self.fresh, call, self._learn_without_gradients)
 
     def _learn_without_gradients(self, task: Any) -> None:
         for stage in task.stages():
@@ -102,17 +100,6 @@ class Subject:
         if type(task).evaluated is not Task.evaluated:
             rows = rows_of(task.eval(), self.measured()[0])
             task.evaluated(Evaluation(0, "test", task.metrics({"id": self.measured()[0].ids, **rows})))
-
-
-class _Fields(nn.Module):
-    """A task's forward pass from field -> tensors."""
-
-    def __init__(self, task: nn.Module, batch: Batch) -> None:
-        super().__init__()
-        self.task, self.batch = task, batch
-
-    def forward(self, fields: dict[str, Any]) -> Any:
-        return self.task(replace(self.batch, fields=fields))
 
 
 def batches_of(split: Split, modalities: Any, places: Sequence[int]) -> Iterator[Batch]:
@@ -355,6 +342,23 @@ def is_served(subject: Subject) -> str:
     return serves_what_it_predicts(_model(subject))
 
 
+def exports(subject: Subject) -> str:
+    """Checks that what the task exports computes the same as a graph, for one sample as for several."""
+    task = subject.fresh().eval()
+    parts = task.exported()
+    if not parts:
+        raise InapplicableError("It exports nothing.")
+    for name, exported in parts.items():
+        try:
+            traced = trace(task, exported)
+            far = max(difference_of(traced, count) for count in (1, modules.COUNT))
+        except (SensoriumError, RuntimeError) as cause:
+            raise ContractError(f"The part {name!r}: {cause} Mend it, or leave it out of `exported`.") from cause
+        if not far <= TOLERANCE:
+            raise ContractError(f"The graph of {name!r} differs by {far:.1e} of the largest value.")
+    return ", ".join(parts)
+
+
 def _model(subject: Subject) -> str:
     if not subject.model:
         raise ContractError("There is no model, because the training failed.")
@@ -381,5 +385,5 @@ CHECKS = {
     "learning": beats_its_ablation,
     "predict": answers_by_its_declared_inputs,
     "serve": is_served,
-    "torch.export": lambda subject: modules.exports(subject.module()),
+    "export": exports,
 }

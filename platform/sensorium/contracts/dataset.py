@@ -37,7 +37,14 @@ class Split(Protocol):
     Where it also has a method `place(index)`, errors tell what that returns: file and line of a sample. Where it has
     an attribute `sources`, a sequence of `Source` one after another, batches are of one source each. Where it has a
     method `narrow(fields)`, that returns the same split for somebody who reads these of the dataset's `fields`, such as
-    a table's column of labels: samples may lack the others.
+    a table's column of labels: samples may lack the others. Where it has an attribute `columns`, field -> the values of
+    all samples, `id` among them, a run's record tells by these too whether data are the same.
+
+    Where its samples lie in shards, such as tar files, an attribute `shards` says at which index each begins, and the
+    last one ends, (S + 1,); it may be a mapped array. `training.shuffle: blocks` then reads them mostly in sequence.
+    Where they lie afar, a method `fetch(shard)` brings the shard of that number near, and returns which share of the
+    place for such shards it takes, 0 to 1. It is called ahead of reading, from several threads; a sample is read
+    without it too.
     """
 
     def __len__(self) -> int: ...
@@ -60,6 +67,22 @@ def place_of(split: Split, index: int) -> str:
     """Returns where a sample stands, such as `labels.csv:12`; empty where the split has no method `place(index)`."""
     place: Callable[[int], str] | None = getattr(split, "place", None)
     return "" if place is None else place(index)
+
+
+def shards_of(split: Split) -> Sequence[int]:
+    """Returns where each of S shards of a split begins, and the last one ends, (S + 1,): one where it names none."""
+    named: Sequence[int] = getattr(split, "shards", (0, len(split)))
+    return named
+
+
+def fetch(split: Split, shard: int) -> float:
+    """Brings a shard of a split near, where it lies afar.
+
+    Returns:
+        Which share of the place for such shards it takes; 0 where nothing is to be fetched.
+    """
+    own: Callable[[int], float] | None = getattr(split, "fetch", None)
+    return 0.0 if own is None else own(shard)
 
 
 def narrow(split: Split, fields: Collection[str]) -> Split:

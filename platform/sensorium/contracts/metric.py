@@ -15,7 +15,7 @@ def less_is_better(name: str) -> bool:
 
 
 class Metric(Component):
-    """A function of the rows of a whole split, gathered from all workers, each sample once.
+    """A function of the rows of a whole split, which the first worker has of all, each sample once.
 
     Names of metrics of which less is better end in one of LESS_IS_BETTER.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from torch import Generator
@@ -129,6 +131,23 @@ class Modality(Component):
             return {"type": "string"}
         return {"type": "string", "contentEncoding": "base64", "contentMediaType": self.media_type}
 
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns, step by step, how a raw value becomes the tensor of a batch, for somebody without Sensorium.
+
+        Each has a name (`step`) and what it needs: numbers, words (`about`), a vocabulary; all of it JSON. By default
+        they are the docstrings of `decode`, `transform` and `collate`, with the options and what was learnt.
+        """
+        placing = "transform" if self.follows is None else "follow"
+        return [*_told(self, "decode", placing, "collate"), self._known()]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns, step by step, how a row of an output becomes an answer, as `preprocessing` does."""
+        placed = [] if self.follows is None else ["put_back"]
+        return [*_told(self, *placed, "encode"), self._known()]
+
+    def _known(self) -> dict[str, Any]:
+        return {"step": "options", "options": asdict(self.config), "learnt": self.state()}
+
     def fit(self, values: Iterable[Any]) -> None:
         """Learns state (a vocabulary, a mean) from the raw values of the training split."""
 
@@ -138,3 +157,7 @@ class Modality(Component):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes back what `state` returned."""
+
+
+def _told(modality: Modality, *methods: str) -> list[dict[str, Any]]:
+    return [{"step": name, "about": inspect.getdoc(getattr(modality, name))} for name in methods]

@@ -5,7 +5,7 @@ Shapes: B samples, T tokens, D channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from torch import nn
@@ -35,6 +35,10 @@ class Encoder(Component, nn.Module):
             """Returns options of the modality that published weights were trained with; others win over them."""
             return {}
 
+        def licence(self) -> str:
+            """Returns the licence of the published weights, as their card names it; empty where it names none."""
+            return ""
+
     def __init__(self, config: Encoder.Config, modality: Modality) -> None:
         super().__init__()
         if modality.form not in self.takes:
@@ -48,8 +52,29 @@ class Encoder(Component, nn.Module):
     def initialise(self) -> None:
         """Takes published weights, where the configuration names some.
 
-        Called on every worker when the training is new; never where a checkpoint's weights follow.
+        Called on every worker when the training is new, and for what is `given` when it is resumed; never where a
+        model's own weights follow.
         """
+
+    def given(self) -> Collection[str]:
+        """Returns the names of its parameters and buffers that stay as published weights have them.
+
+        No objective trains them and no checkpoint holds them; a trained model does.
+        """
+        return ()
+
+    def adapt(self) -> None:
+        """Adds what learns beside what is `given`, such as adapters: before a training, when all weights are there."""
+
+    def merge(self) -> None:
+        """Puts what `adapt` added into the weights themselves: after a training, the encoder is as it was built."""
+
+
+def given_in(model: nn.Module) -> frozenset[str]:
+    """Returns the names of a model's parameters and buffers that its encoders leave as published weights have them."""
+    modules = model.named_modules(remove_duplicate=False)
+    found = {place: module.given() for place, module in modules if isinstance(module, Encoder)}
+    return frozenset(f"{place}.{name}" for place, names in found.items() for name in names)
 
 
 class Fusion(Component, nn.Module):

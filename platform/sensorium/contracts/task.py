@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sensorium.contracts.component import Component, Config
 from sensorium.contracts.data import Batch, Features, Rows
 from sensorium.contracts.dataset import Split
+from sensorium.contracts.exported import Exported
 from sensorium.contracts.metric import Metric
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Encoder
@@ -38,6 +39,8 @@ class Objective:
             when those of all workers are joined and unscaled, before they are clipped. What it does must be the
             same on every worker: sums over the global batch come from `workers.add`.
         source: Source of the dataset whose batches it learns from; None is every batch.
+        steady: Whether each step uses the same parameters, whatever the batch. Several workers then look at the first
+            step alone for parameters that nobody uses.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Objective:
     losses: Callable[[Any, Batch], Mapping[str, Tensor]]
     adjust: Callable[[Any, Batch], None] | None = None
     source: str | None = None
+    steady: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class Task(Component, nn.Module):
         outputs: Name -> modality of what `predict` returns.
         embeddings: Input -> the output that is its embedding, a vector. All lie in one space of unit
             vectors, so that inner products compare them. A task that has some can be indexed and searched.
+        steady: `Objective.steady` of its only objective, for a task that does not write `stages`.
         batches: False where samples cannot share a batch in evaluation and prediction, such as one that optimises
             something for each.
     """
@@ -148,10 +153,14 @@ class Task(Component, nn.Module):
                 )
         return {**fields, **own}
 
+    def initialise(self) -> None:
+        """Takes what published weights hold beside encoders, such as a temperature, as `Encoder.initialise` does."""
+
     def stages(self) -> Sequence[Stage]:
         """Returns what is trained, in order; nothing for a task that needs no training, but is served all the same."""
         parts = [name for name, _ in self.named_children()]
-        return [Stage("train", [Objective(self.objective, parts, self.forward, self.losses)])]
+        only = Objective(self.objective, parts, self.forward, self.losses, steady=self.steady)
+        return [Stage("train", [only])]
 
     def earlier(self, *names: str) -> list[Stage]:
         """Returns the stages that train inner tasks, which are parts of this one, before it builds on them.
@@ -253,6 +262,7 @@ class Task(Component, nn.Module):
         return batch.to(next(self.parameters()).device)
 
     objective: ClassVar[str] = "main"
+    steady: ClassVar[bool] = False
 
     def forward(self, batch: Batch) -> Any:
         """Returns the outputs for a batch."""
@@ -293,3 +303,18 @@ class Task(Component, nn.Module):
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns name -> values of `outputs`, for the fields that `batch` holds: as a batch's fields, B first."""
         raise NotImplementedError
+
+    def exported(self) -> Mapping[str, Exported]:
+        """Returns what of the task works without Sensorium, by name; nothing where that is of no use.
+
+        By default it is `predict`, asked for the inputs that it needs, as `model`; of a task that can do without any
+        of them, one function for each input that has an embedding.
+        """
+        needed = [name for name in self.inputs if name not in self.optional]
+        asked = {"model": needed} if needed else {name: [name] for name in self.embeddings}
+        return {name: self.predicting(*fields) for name, fields in asked.items()}
+
+    def predicting(self, *fields: str) -> Exported:
+        """Returns `predict`, asked for some inputs, as a function to export."""
+        about = (self.predict.__doc__ or "").strip().partition("\n")[0]
+        return Exported(about, self.predict, {name: self.inputs[name] for name in fields}, self.outputs)

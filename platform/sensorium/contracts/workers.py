@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -148,6 +150,16 @@ def gather_objects(value: Any) -> list[Any]:
     return values
 
 
+@lru_cache(maxsize=1)
+def patient() -> Any:
+    """Returns the group of all workers that speaks by way of the hosts, and waits as long as the others take.
+
+    For what one of them does while the others wait, such as measuring: a worker that dies ends the waiting, one that
+    computes does not. The first call is a collective one.
+    """
+    return dist.new_group(backend="gloo", timeout=timedelta(days=7))
+
+
 def barrier() -> None:
     """Waits until every worker is here."""
     if size() > 1:
@@ -166,9 +178,9 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def cut_like(tensor: Tensor, model: Any) -> Tensor:
-    """Returns a copy of a whole tensor on the device of another one, cut as that one is."""
+    """Returns a copy of a whole tensor on the device of another one, cut or laid out in memory as that one is."""
     if not is_cut(model):
-        return tensor.to(model.device, copy=True)
+        return torch.empty_like(model, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(tensor.to(model.device), model.device_mesh, model.placements)

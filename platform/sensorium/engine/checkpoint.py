@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON in a folder that is complete or not there.
+"""Checkpoints: safetensors and JSON, and a model's card, in a folder that is complete or not there.
 
 A folder is written beside its place, every file's SHA-256 goes into `manifest.json`, which is
 written last; then the folder is renamed. Nothing in it is ever unpickled.
@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sensorium.engine.storage import files_at, make_folder
+from sensorium.engine import folders
 from sensorium.errors import SensoriumError, UserError
 
-MANIFEST = "manifest.json"
+MANIFEST, CARD = "manifest.json", "README.md"
 _NAME = re.compile(r"step-(\d{8})$")
 Tensors = Mapping[str, Tensor]
 
@@ -89,16 +89,19 @@ class Checkpoint:
         """
         path = self.folder / f"{name}.safetensors"
         try:
-            tensors: dict[str, Tensor] = load_file(path)
-            return tensors
+            return dict(load_file(path))
         except (SafetensorError, OSError) as cause:
             raise UserError(
                 f"{path} holds no tensors: {cause}.", "Weights are safetensors.", "Take another checkpoint."
             ) from cause
 
 
-def open_checkpoint(folder: str | Path) -> Checkpoint:
-    """Returns a local checkpoint or model after comparing every file with the manifest.
+def open_checkpoint(folder: str | Path, wanted: Collection[str] | None = None) -> Checkpoint:
+    """Returns a local checkpoint or model after comparing its files with the manifest.
+
+    Args:
+        folder: Where it lies.
+        wanted: Names of the files that are read; None for all.
 
     Raises:
         UserError: It is not a checkpoint, is incomplete, was changed, or holds a foreign file.
@@ -110,7 +113,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
             "A model is a checkpoint folder, runs:/… or models:/NAME@ALIAS.",
             "Check the path.",
         )
-    reason = _fault(path)
+    reason = _fault(path, wanted)
     if reason:
         raise UserError(
             f"{folder} is not a whole checkpoint: {reason}.",
@@ -120,7 +123,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     return Checkpoint(path, str(folder))
 
 
-def _fault(folder: Path) -> str:
+def _fault(folder: Path, wanted: Collection[str] | None = None) -> str:
     try:
         if strange := elsewhere(folder.iterdir()):
             return strange
@@ -134,12 +137,12 @@ def _fault(folder: Path) -> str:
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     for name in sorted(present - set(names)):
         return f"{name} does not belong to it"
-    for name in names:
-        if not name.endswith((".safetensors", ".json")):
+    for name in names if wanted is None else wanted:
+        if name != CARD and not name.endswith((".safetensors", ".json")):
             return f"{name} is neither safetensors nor JSON"
         if name not in present or not (folder / name).is_file():
             return f"{name} is missing"
-        if _sha256(folder / name) != expected[name]:
+        if _sha256(folder / name) != expected.get(name):
             return f"{name} is not as it was written"
     return ""
 
@@ -178,6 +181,7 @@ class Store:
         self._written: tuple[str, int] | None = None
         self._buffers: dict[tuple[str, str], Tensor] = {}
         self._fetched = tempfile.TemporaryDirectory(prefix="sensorium-") if self.remote else None
+        self._there: dict[str, list[str]] | None = None
 
     def save(
         self, step: int, tensors: Mapping[str, Tensors], documents: Mapping[str, Any], kept: int | None = None
@@ -240,14 +244,18 @@ class Store:
                 return Checkpoint(folder, self._place(name))
         return None
 
-    def get(self, step: int) -> Checkpoint:
+    def get(self, step: int, wanted: Collection[str] | None = None) -> Checkpoint:
         """Returns the checkpoint of a step.
+
+        Args:
+            step: Its step.
+            wanted: Names of the files that are read, such as `model.safetensors`; None for all.
 
         Raises:
             UserError: It is not there or not whole.
         """
         name = _name(step)
-        found = open_checkpoint(self._fetch(name))
+        found = open_checkpoint(self._fetch(name, wanted), wanted)
         return Checkpoint(found.folder, self._place(name))
 
     def adopt(self, other: Checkpoint) -> None:
@@ -276,7 +284,8 @@ class Store:
     def _write(self, step: int, tensors: Mapping[str, Tensors], documents: Mapping[str, Any], kept: int | None) -> None:
         name = _name(step)
         try:
-            write(self._place(name), tensors, documents)
+            written = write(self._place(name), tensors, documents)
+            self._contents()[name] = written
             self._prune(step, kept)
             self._written = (self._place(name), step)
         except BaseException as failure:  # noqa: BLE001 (handed to the training thread, which raises it)
@@ -284,10 +293,10 @@ class Store:
 
     def _prune(self, step: int, kept: int | None) -> None:
         # Later ones than this are torn, as are those without a manifest: an execution died of them, or soon after.
-        names = sorted(self._names())
-        whole = [name for name in names if name <= _name(step) and self._ended(name)]
+        there = self._contents()
+        whole = [name for name in sorted(there) if name <= _name(step) and MANIFEST in there[name]]
         spared = {*whole[-self.keep :], *([] if kept is None else [_name(kept)])}
-        for name in names:
+        for name in [*there]:
             if name not in spared:
                 self._remove(name)
 
@@ -299,35 +308,28 @@ class Store:
         return f"{self.uri.rstrip('/')}/{name}"
 
     def _names(self) -> list[str]:
-        if self.remote:
-            files, root = files_at(self.uri)
-            listed = [Path(path).name for path in files.ls(root, detail=False)] if files.exists(root) else []
-        else:
-            listed = [path.name for path in Path(self.uri).iterdir()] if Path(self.uri).is_dir() else []
-        return [name for name in listed if _NAME.match(name)]
+        return [name for name in folders.names(self.uri) if _NAME.match(name)]
 
-    def _ended(self, name: str) -> bool:
-        """Returns whether a checkpoint was written to its end, of which the manifest is the last."""
-        if self.remote:
-            files, root = files_at(self.uri)
-            return bool(files.exists(f"{root}/{name}/{MANIFEST}"))
-        return (Path(self.uri) / name / MANIFEST).is_file()
+    def _contents(self) -> dict[str, list[str]]:
+        """Returns name -> files of each checkpoint; a server is asked once, as nobody else writes there meanwhile."""
+        if self._there is None or not self.remote:
+            self._there = {name: folders.names(self._place(name)) for name in self._names()}
+        return self._there
 
-    def _fetch(self, name: str) -> Path:
+    def _fetch(self, name: str, wanted: Collection[str] | None = None) -> Path:
         if self._fetched is None:
             return Path(self.uri) / name
-        files, root = files_at(self.uri)
-        folder = Path(self._fetched.name) / name
+        folder, place = Path(self._fetched.name) / name, self._place(name)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for path in files.ls(f"{root}/{name}", detail=False):
-            files.get_file(path, str(folder / Path(path).name))
+        there = folders.names(place)
+        if MANIFEST in there:  # else it is torn, and nothing of it is read
+            folders.fetch(place, there if wanted is None else {MANIFEST, *wanted} & {*there}, folder)
         return folder
 
     def _remove(self, name: str) -> None:
         if self.remote:
-            files, root = files_at(self.uri)
-            files.rm(f"{root}/{name}", recursive=True)
+            folders.remove(self._place(name), self._contents().pop(name, ()))
             return
         # The manifest goes first, so that a torn removal leaves no checkpoint that seems whole.
         (Path(self.uri) / name / MANIFEST).unlink(missing_ok=True)
@@ -338,17 +340,14 @@ def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def write(place: str, tensors: Mapping[str, Tensors], documents: Mapping[str, Any]) -> None:
-    """Writes a folder, local or at an fsspec URI, that is complete or counts for nothing."""
+def write(place: str, tensors: Mapping[str, Tensors], documents: Mapping[str, Any]) -> list[str]:
+    """Writes a folder, local or at an fsspec URI, that is complete or counts for nothing; returns its files' names."""
     if "://" not in place:
         publish(Path(place), lambda folder: _fill(folder, tensors, documents))
-        return
-    files, root = files_at(place)
+        return [path.name for path in Path(place).iterdir()]
     with tempfile.TemporaryDirectory() as folder:
         _fill(Path(folder), tensors, documents)
-        make_folder(files, root)
-        for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == MANIFEST):  # the manifest last
-            files.put_file(str(path), f"{root}/{path.name}")
+        return folders.send(Path(folder), place, MANIFEST)
 
 
 def _fill(folder: Path, tensors: Mapping[str, Tensors], documents: Mapping[str, Any]) -> None:
@@ -356,7 +355,8 @@ def _fill(folder: Path, tensors: Mapping[str, Tensors], documents: Mapping[str, 
     for name, named in tensors.items():
         save_file(_apart(named), folder / f"{name}.safetensors")
     for name, content in documents.items():
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        file, text = (name, content) if name == CARD else (f"{name}.json", json.dumps(content, indent=1))
+        (folder / file).write_text(text, encoding="utf-8")
     digests = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps({"sha256": digests}, indent=1), encoding="utf-8")
     for path in folder.iterdir():

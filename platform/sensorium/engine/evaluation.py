@@ -14,6 +14,7 @@ from sensorium.contracts import workers
 from sensorium.contracts.data import Batch, Rows, check_rows, map_tensors, stable_hash
 from sensorium.contracts.run import Evaluation
 from sensorium.contracts.task import Task
+from sensorium.engine import packing
 from sensorium.engine.loader import Loader
 from sensorium.engine.order import share
 from sensorium.engine.permutation import Permutation
@@ -47,25 +48,29 @@ def evaluate(
     modes = {name: module.training for name, module in task.named_modules()}
     task.eval()
     rows = gather(task, loader, device, batch)
-    shuffled = {}
+    metrics = _measured(task, rows)
     if contributions and len(task.inputs) > 1:
-        shuffled = {
-            field: gather(task, loader, device, batch, field) for field in task.inputs if field in loader.sources[0][1]
-        }
+        for field in [name for name in task.inputs if name in loader.sources[0][1]]:
+            without = _measured(task, gather(task, loader, device, batch, field))
+            metrics |= {f"contribution.{field}.{name}": metrics[name] - value for name, value in without.items()}
     for name, module in task.named_modules():
         module.training = modes[name]
     result: list[Any] = [None]
     if workers.rank() == 0:
-        metrics = task.metrics(rows)
-        for field, others in shuffled.items():
-            without = task.metrics(others)
-            metrics |= {f"contribution.{field}.{name}": metrics[name] - without[name] for name in without}
         drawn = task.plots(rows, loader.split) if plots else {}
         result = [Evaluation(step, split, metrics, drawn, task.examples(rows, loader.split))]
     if workers.size() > 1:
-        torch.distributed.broadcast_object_list(result, src=0)
+        torch.distributed.broadcast_object_list(result, src=0, group=workers.patient())
     evaluation: Evaluation = result[0]
     return evaluation
+
+
+def _measured(task: Task, rows: Rows) -> dict[str, float]:
+    """Returns the metrics of rows on the first worker; the others wait, for as long as it takes, and get none."""
+    metrics = task.metrics(rows) if workers.rank() == 0 else {}
+    if workers.size() > 1:
+        torch.distributed.barrier(workers.patient())
+    return metrics
 
 
 def merged(evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -82,7 +87,7 @@ def merged(evaluations: Sequence[Evaluation]) -> Evaluation:
 
 
 def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffled: str | None = None) -> Rows:
-    """Returns the rows of all samples of a split, in its order, on every worker.
+    """Returns the rows of all samples of a split, in its order, on the first worker; none on the others.
 
     Args:
         task: The model.
@@ -105,8 +110,7 @@ def gather(task: Task, loader: Loader, device: torch.device, batch: int, shuffle
         rows = rows_of(task, moved)
         if cut:
             parts.append({"id": ready.ids, "group": ready.groups, **_to_cpu(rows)})
-    gathered = workers.gather_objects(parts)
-    return _concatenate([part for of_worker in gathered for part in of_worker])
+    return _concatenate(packing.to_first(parts) if workers.size() > 1 else parts)
 
 
 def rows_of(task: Task, batch: Batch) -> Rows:
@@ -149,10 +153,14 @@ def _to_cpu(rows: Rows) -> Rows:
 
 
 def _concatenate(parts: list[Rows]) -> Rows:
-    if not parts:
-        return {}
-    for name, first in parts[0].items():
-        shapes = {tuple(part[name].shape[1:]) for part in parts} if isinstance(first, Tensor) else {()}
+    """Returns parts joined, which are emptied on the way: a split's rows may fill half of the memory."""
+    rows: Rows = {}
+    for name in list(parts[0]) if parts else ():
+        values = [part.pop(name) for part in parts]
+        if not isinstance(values[0], Tensor):
+            rows[name] = [item for value in values for item in value]
+            continue
+        shapes = {tuple(value.shape[1:]) for value in values}
         if len(shapes) > 1:
             told = " and ".join(str(("B", *shape)).replace("'", "") for shape in sorted(shapes)[:2])
             raise SensoriumError(
@@ -160,9 +168,5 @@ def _concatenate(parts: list[Rows]) -> Rows:
                 "A row has one shape for all samples of a split.",
                 "Mend the task's `rows`: what samples have different numbers of is a list, with one item for each.",
             )
-    return {
-        name: torch.cat([part[name] for part in parts])
-        if isinstance(first, Tensor)
-        else [item for part in parts for item in part[name]]
-        for name, first in parts[0].items()
-    }
+        rows[name] = torch.cat(values)
+    return rows

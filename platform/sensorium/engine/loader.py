@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,10 @@ from sensorium.contracts.data import Batch, Sample
 from sensorium.contracts.dataset import Source, Split, narrow, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import collate, transform
+from sensorium.engine.ahead import Ahead, Batches
 from sensorium.engine.order import mix, share
+from sensorium.engine.storage import PATIENCE, is_away, persistent
+from sensorium.errors import SensoriumError
 
 AHEAD = 2
 """Batches that are prepared while one is used."""
@@ -28,9 +31,20 @@ class Loader:
         threads: Number of threads; 0 reads each batch when it is asked for.
         seed: Seed of augmentation. Each sample's randomness follows from seed, epoch and index,
             so it does not depend on the worker or the thread that reads it.
+        pinned: Whether batches come in memory that a GPU copies from by itself.
+        ahead: Whether to fetch shards ahead that lie afar: for orders that read them mostly in sequence.
     """
 
-    def __init__(self, split: Split, modalities: Mapping[str, Modality], threads: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        split: Split,
+        modalities: Mapping[str, Modality],
+        threads: int,
+        seed: int = 0,
+        pinned: bool = False,
+        ahead: bool = True,
+    ) -> None:
+        self.pinned = pinned
         self.split, self.modalities, self.seed = narrow(split, modalities), modalities, seed
         self.sources = [
             (source, {name: modality for name, modality in modalities.items() if source.reads(name)})
@@ -39,6 +53,8 @@ class Loader:
         self.threads = threads
         keep_memory()
         self._pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader")
+        self._collator = ThreadPoolExecutor(1, thread_name_prefix="collator")
+        self._ahead = Ahead(self.split) if ahead else None
         self._closed = False
 
     def __enter__(self) -> Loader:
@@ -46,27 +62,50 @@ class Loader:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True  # so that nobody waits for more than the samples that are being read
+        if self._ahead is not None:
+            self._ahead.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._collator.shutdown(wait=True, cancel_futures=True)
 
-    def stream(self, plan: Iterable[tuple[int | None, Sequence[int]]]) -> Generator[Batch, None, None]:
+    def stream(self, plan: Batches) -> Generator[Batch, None, None]:
         """Yields the batch for each (epoch, indices) of a plan; epoch None asks for no augmentation."""
+        plan = plan if self._ahead is None else self._ahead.through(plan)
         if not self.threads:
             yield from (self._collate(indices[0], self._read(epoch, indices)) for epoch, indices in plan)
             return
-        waiting: deque[tuple[int, list[Future[list[tuple[Sample, dict[str, Any]]]]]]] = deque()
+        waiting: deque[Future[Batch]] = deque()
         for epoch, indices in plan:
             parts = (share(indices, part, self.threads) for part in range(self.threads))
-            waiting.append((indices[0], [self._pool.submit(self._read, epoch, part) for part in parts if part]))
+            read = [self._pool.submit(self._read, epoch, part) for part in parts if part]
+            waiting.append(self._collator.submit(self._joined, indices[0], read))
             if len(waiting) > AHEAD:
-                yield self._joined(*waiting.popleft())
+                yield waiting.popleft().result()
         while waiting:
-            yield self._joined(*waiting.popleft())
+            yield waiting.popleft().result()
 
     def _read(self, epoch: int | None, indices: Sequence[int]) -> list[tuple[Sample, dict[str, Any]]]:
         return [self.read(index, epoch) for index in indices if not self._closed]
 
     def read(self, index: int, epoch: int | None) -> tuple[Sample, dict[str, Any]]:
-        """Returns one sample, raw and transformed."""
+        """Returns one sample, raw and transformed; waits for a server that is away.
+
+        Raises:
+            SensoriumError: It stays away, or the sample cannot be read.
+        """
+        try:
+            return persistent(lambda: self._once(index, epoch))
+        except Exception as cause:
+            if isinstance(cause, SensoriumError) or not is_away(cause):
+                raise
+            raise SensoriumError(
+                f"The server that sample {index} is read from cannot be reached: {cause}.",
+                f"It was waited for, {PATIENCE:.0f} s.",
+                "Resume when it is back.",
+            ) from cause
+
+    def _once(self, index: int, epoch: int | None) -> tuple[Sample, dict[str, Any]]:
+        if self._closed:
+            raise CancelledError
         sample = self.split[index]
         seed = None if epoch is None else mix(self.seed, epoch, index)
         return sample, transform(sample, self._at(index)[1], seed)
@@ -80,7 +119,8 @@ class Loader:
 
     def _collate(self, first: int, pairs: Sequence[tuple[Sample, dict[str, Any]]]) -> Batch:
         source, modalities = self._at(first)
-        return collate(pairs, modalities, source.name)
+        batch = collate(pairs, modalities, source.name)
+        return batch.pinned() if self.pinned else batch
 
 
 @cache

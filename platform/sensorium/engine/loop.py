@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sensorium.contracts import workers
-from sensorium.contracts.dataset import Split, sources_of
+from sensorium.contracts.dataset import Source, Split, shards_of, sources_of
 from sensorium.contracts.modality import Modality
+from sensorium.contracts.parts import given_in
 from sensorium.contracts.run import Evaluation, Run, Step
 from sensorium.contracts.task import Stage, Task
-from sensorium.engine import optimizers, parallel
+from sensorium.engine import optimizers, parallel, speed
 from sensorium.engine import state as states
 from sensorium.engine.average import Average
 from sensorium.engine.checkpoint import Checkpoint, Store
@@ -48,6 +50,7 @@ class Work:
         threads: Threads that read samples.
         documents: What each checkpoint holds besides: file -> what JSON can hold.
         sharded: Whether to cut the model among the workers.
+        base: Encoder -> the published weights that checkpoints leave out; a checkpoint holds it as `base`.
     """
 
     task: Task
@@ -58,6 +61,7 @@ class Work:
     threads: int = 4
     documents: Mapping[str, Any] = field(default_factory=dict)
     sharded: bool = False
+    base: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Loop:
@@ -87,10 +91,7 @@ class Loop:
         self.hook, self.saved = hook, saved
         self.stages = list(work.task.stages())
         self.plans = [work.training.plan(stage.name) for stage in self.stages]
-        self.orders = [
-            Sources(sources_of(work.splits[plan.split]), plan.global_batch, run.seed, work.training.steps)
-            for plan in self.plans
-        ]
+        self.orders = [self._order(plan, sources_of(work.splits[plan.split])) for plan in self.plans]
         self.average: Average | None = None
         self.chosen: Tensor | None = None
         self.position = Position()
@@ -98,9 +99,13 @@ class Loop:
         self.clock = Clock()
         self._state: dict[str, Any] | None = None
         self._saving: int | None = None
+        self._given = given_in(work.task)
+        self._last: int | None = None
         if work.training.accumulate > 1:
             check_parts(work.task)
         join_norms(work.task)
+        speed.prepare(work.task, device, work.training.precision, work.sharded)
+        self.transfer = speed.Transfer(device)
 
     @property
     def steps(self) -> int:
@@ -117,21 +122,21 @@ class Loop:
         """The order of samples in the stage under way."""
         return self.orders[self.position.stage]
 
-    def train(self, resume: Checkpoint | None = None) -> Checkpoint | None:
+    def train(self, resume: Checkpoint | None = None) -> str:
         """Trains from the start or from a checkpoint.
 
         Returns:
-            The last checkpoint, or the best one with early stopping; None when there was no step.
+            Folder or URI of the last checkpoint, or of the best one with early stopping; empty when there was no step.
 
         Raises:
             SensoriumError: A loss is not finite, media cannot be read, a checkpoint cannot be written.
         """
         if resume is not None:
-            self.position = read_position(resume, len(self.stages))
+            self.position, self._last = read_position(resume, len(self.stages)), resume.step
         if self.work.sharded and workers.size() > 1:
             parallel.shard(self.work.task, self.device)
         if resume is not None:
-            states.load_weights(self.work.task, resume.tensors("model"), resume.uri)
+            states.load_weights(self.work.task, resume.tensors("model"), resume.uri, self._given)
         while self.position.stage < len(self.stages):
             self._stage(self.stages[self.position.stage], resume)
             resume = None
@@ -149,7 +154,7 @@ class Loop:
             states.load_optimizer_state(steppers, tensors, scalars, resume.uri)
             if self.average is not None:
                 self.average.restore(tensors)
-        with self._loader(self.plan.split) as loader:
+        with self._loader(self.plan.split, ahead=self.work.training.shuffle == "blocks") as loader:
             batches = loader.stream(self._shares())
             while self.position.epoch < self.plan.epochs and not self._stopped():
                 self._epoch(stage, steppers, batches)
@@ -182,7 +187,7 @@ class Loop:
     def _step(self, stage: Stage, steppers: Sequence[Stepper], batch: Any) -> None:
         number = self.position.epoch * self.order.steps + self.position.done
         steps = self.plan.epochs * self.order.steps
-        moved = replace(batch.to(self.device), progress=number / steps)
+        moved = replace(self.transfer(batch), progress=number / steps)
         losses: dict[str, Tensor] = {}
         rates: dict[str, float] = {}
         sums: list[Callable[[], Tensor]] = []
@@ -200,7 +205,7 @@ class Loop:
             sums.append(self._add(terms, len(batch) / size))  # while the optimizer works
             stepper.update(rate)
             losses |= terms
-            rates[stepper.objective.name] = stepper.optimizer.param_groups[0]["lr"]
+            rates[stepper.objective.name] = stepper.lr * rate
         if self.average is not None:
             self.average.update(number + 1)
         self.watch.check()  # of the step before: waiting for this one would idle the device
@@ -255,8 +260,9 @@ class Loop:
             self.hook.sensorium_evaluated(run=self.run, evaluation=evaluation)
         return evaluation
 
-    def _loader(self, split: str) -> Loader:
-        return Loader(self.work.splits[split], self.work.fields, self.work.threads, self.run.seed)
+    def _loader(self, split: str, ahead: bool = True) -> Loader:
+        pinned = self.device.type == "cuda"
+        return Loader(self.work.splits[split], self.work.fields, self.work.threads, self.run.seed, pinned, ahead)
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.average is None else self.average.used()
@@ -271,8 +277,15 @@ class Loop:
         self.chosen = chosen
         if chosen is not None:
             sources = chosen_of(sources_of(self.work.splits[self.plan.split]), chosen)
-            most = self.work.training.steps
-            self.orders[self.position.stage] = Sources(sources, self.plan.global_batch, self.run.seed, most)
+            self.orders[self.position.stage] = self._order(self.plan, sources, chosen)
+
+    def _order(self, plan: Plan, sources: Sequence[Source], chosen: Tensor | None = None) -> Sources:
+        """Returns the order of a stage's samples, or of those of them that it chose."""
+        training, shards = self.work.training, None
+        if training.shuffle == "blocks":
+            shards = np.asarray(shards_of(self.work.splits[plan.split]))
+            shards = shards if chosen is None else np.searchsorted(chosen.numpy(), shards)
+        return Sources(sources, plan.global_batch, self.run.seed, training.steps, shards, training.window)
 
     def _steppers(self, stage: Stage) -> list[Stepper]:
         """Freezes what no objective of the stage names, and makes the steppers."""
@@ -347,13 +360,14 @@ class Loop:
                     tensors |= self.average.state()
                 if self.chosen is not None:
                     tensors[CHOSEN] = self.chosen
-                model = states.weights(self.work.task)
+                model = states.weights(self.work.task, self._given)
+                base = {"base": self.work.base} if self.work.base else {}
                 if workers.rank() == 0:
                     self.hook.sensorium_checkpoint_begun(run=self.run, step=self.position.step)
                     self.store.save(
                         self.position.step,
                         {"model": model, "optimizer": tensors},
-                        {**self.work.documents, "state": state, "optimizer": scalars},
+                        {**self.work.documents, **base, "state": state, "optimizer": scalars},
                         self.position.best_step,
                     )
             self._state, self._saving = state, self.position.step
@@ -364,6 +378,7 @@ class Loop:
         if self._saving is None:
             return
         step, self._saving = self._saving, None
+        self._last = step
         if workers.rank() == 0:
             self.store.wait()
             self._announce()
@@ -375,9 +390,11 @@ class Loop:
         if done is not None:
             self.hook.sensorium_checkpoint_saved(run=self.run, checkpoint=done[0], step=done[1])
 
-    def _result(self) -> Checkpoint | None:
+    def _result(self) -> str:
+        """Returns where the result lies: the best checkpoint, whose weights are put back, or the last one."""
         best = self.position.best_step if self.work.training.early_stopping else None
-        found = self.store.get(best) if best is not None else self.store.latest()
-        if best is not None and found is not None:
-            states.load_weights(self.work.task, found.tensors("model"), found.uri)
-        return found
+        if best is not None:
+            found = self.store.get(best, ["model.safetensors"])
+            states.load_weights(self.work.task, found.tensors("model"), found.uri, self._given)
+            return found.uri
+        return "" if self._last is None else self.store.place(self._last)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.contracts.data import stable_hash
 from sensorium.contracts.dataset import Source
+from sensorium.engine.blocks import Blocks
 from sensorium.engine.permutation import Permutation
 from sensorium.errors import UserError
 
+WINDOW = 16
+"""Shards whose samples are mixed with one another, where an order reads shards in sequence."""
 AT_ONCE = 4096
 """Samples whose places are computed together, where a batch has fewer: for one it takes a third as long as for all."""
 
@@ -31,10 +34,15 @@ class Order:
     workers; they only cut it among themselves. What is left below a whole batch waits for another
     epoch, which shuffles anew.
 
+    Where shards are read in sequence, a batch holds its samples in the order of their shards: each worker's part, and
+    each thread's, lies in few of them.
+
     Attributes:
         samples: Number of samples of the split.
         global_batch: Samples of a step, over all workers.
         seed: Seed of the run.
+        shards: Where each shard begins, and the last one ends, to read them mostly in sequence; None mixes all samples.
+        window: Shards whose samples are mixed with one another.
 
     Raises:
         UserError: The split holds less than one global batch.
@@ -43,6 +51,8 @@ class Order:
     samples: int
     global_batch: int
     seed: int
+    shards: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
+    window: int = WINDOW
 
     def __post_init__(self) -> None:
         if self.samples < self.global_batch:
@@ -66,17 +76,19 @@ class Order:
 
         The parts of a step, in order of rank, make up its global batch.
         """
-        permutation = Permutation(self.samples, mix(self.seed, epoch))
+        key = mix(self.seed, epoch)
+        blocks = None if self.shards is None else Blocks(self.shards, self.window, key)
+        order = Permutation(self.samples, key) if blocks is None else blocks
         together = max(1, AT_ONCE // self.global_batch)
         for start in range(first, self.steps, together):
-            steps = range(start, min(start + together, self.steps))
-            places = [share(self._places(step), rank, workers) for step in steps]
-            indices = iter(permutation.at(list(chain.from_iterable(places))).tolist())
-            for part in places:
-                yield list(islice(indices, len(part)))
-
-    def _places(self, step: int) -> range:
-        return range(step * self.global_batch, (step + 1) * self.global_batch)
+            stop = min(start + together, self.steps)
+            places = range(start * self.global_batch, stop * self.global_batch)
+            dealt = np.arange(places.start, places.stop) if blocks is None else blocks.dealt(places)
+            positions = dealt.reshape(stop - start, self.global_batch)
+            if blocks is not None:
+                positions.sort(axis=1)
+            mine = positions[:, cut(self.global_batch, rank, workers)]
+            yield from cast(list[list[int]], order.at(mine.ravel()).reshape(mine.shape).tolist())
 
 
 class Sources:
@@ -90,19 +102,32 @@ class Sources:
         global_batch: Samples of a step, for sources that name no number of their own.
         seed: Seed of the run.
         most: Most steps of an epoch; None for no limit.
+        shards: Where each shard of the split begins, and the last one ends, to read them mostly in sequence; None mixes
+            all samples of a source.
+        window: Shards whose samples are mixed with one another.
 
     Raises:
         UserError: A source holds less than one of its batches; names it.
     """
 
-    def __init__(self, sources: Sequence[Source], global_batch: int, seed: int, most: int | None = None) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        global_batch: int,
+        seed: int,
+        most: int | None = None,
+        shards: NDArray[np.int64] | None = None,
+        window: int = WINDOW,
+    ) -> None:
         self.sources, self.seed, self.most = sources, seed, most
         self.sizes = {source.name: source.batch or global_batch for source in sources}
         self.orders = []
         for source in sources:
             own = seed if len(sources) == 1 else mix(seed, stable_hash(source.name))
+            start, stop = source.indices.start, source.indices.stop
+            parts = None if shards is None else np.clip(shards, start, stop) - start
             try:
-                self.orders.append(Order(len(source.indices), self.sizes[source.name], own))
+                self.orders.append(Order(len(source.indices), self.sizes[source.name], own, parts, window))
             except UserError as cause:
                 if not source.name:
                     raise
@@ -140,6 +165,11 @@ class Sources:
 
 def share(items: Sequence[int], rank: int, workers: int) -> Sequence[int]:
     """Returns the rank-th of `workers` nearly equal slices."""
-    size, more = divmod(len(items), workers)
+    return items[cut(len(items), rank, workers)]
+
+
+def cut(count: int, rank: int, workers: int) -> slice:
+    """Returns where the rank-th of `workers` nearly equal parts of so many things lies."""
+    size, more = divmod(count, workers)
     start = rank * size + min(rank, more)
-    return items[start : start + size + (rank < more)]
+    return slice(start, start + size + (rank < more))

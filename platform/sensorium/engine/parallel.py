@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,22 +33,26 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def replicate(task: Task, device: torch.device) -> nn.Module:
+def replicate(task: Task, device: torch.device, search: bool = True) -> nn.Module:
     """Returns the task with gradients averaged over workers by DDP.
 
-    The parameters that require a gradient now are the ones that are averaged. What a step does not
-    use, on this worker or on any, is found from the result of the call.
+    The parameters that require a gradient now are the ones that are averaged.
+
+    Args:
+        task: The model.
+        device: Where it lies.
+        search: Whether to find, from the result of each call, what the step does not use, on this worker or on any;
+            else each step uses all of them on every worker.
     """
     if workers.size() == 1:
         return Calls(task)
     ids = [device.index] if device.type == "cuda" else None
-    calls = Calls(task)
-    # Never used: where all is used, DDP would advise to leave the search out, which no task can promise.
-    calls.unused = nn.Parameter(torch.zeros(1, device=device))
+    # A hint where a step leaves nothing out; the next one may.
+    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
     return DistributedDataParallel(
-        calls,
+        Calls(task),
         device_ids=ids,
-        find_unused_parameters=True,
+        find_unused_parameters=search,
         gradient_as_bucket_view=True,
         forward_sync_buffers=False,
     )

@@ -21,6 +21,25 @@ def _check_average(decay: float | None) -> None:
         raise ValueError(f"average must lie in [0, 1), not {decay}")
 
 
+class Part(Config):
+    """What the optimizer does otherwise with a part of the model; options that are left out are those around it."""
+
+    lr: float | None = None
+    """Learning rate after warm-up."""
+    weight_decay: float | None = None
+    """Decay of weights a step, times the learning rate."""
+    layer_decay: float | None = None
+    """Factor of the learning rate from each block of the part to the one before it, such as 0.75: of L blocks the last
+    has it once, the first L times, and what lies before them L + 1 times (as in BEiT and MAE)."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the torch class, such as betas or momentum."""
+
+    def __post_init__(self) -> None:
+        _positive(lr=self.lr)
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must lie in (0, 1], not {self.layer_decay}")
+
+
 class Optimizer(Config):
     """How parameters are updated."""
 
@@ -32,6 +51,8 @@ class Optimizer(Config):
     """Decay of weights a step, times the learning rate; biases, norms and scalars are spared."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the torch class, such as betas or momentum."""
+    parts: dict[str, Part] = field(default_factory=dict)
+    """Part of the model, such as encoders.image -> what is otherwise there; the schedule multiplies its rate, too."""
 
     def __post_init__(self) -> None:
         _positive(lr=self.lr)
@@ -110,10 +131,20 @@ class Training(Config):
     reads more: for trials. Where it is not given, the variable SENSORIUM_STEPS sets it."""
     global_batch: int = 64
     """Samples of an optimizer step, over all workers; what is left of an epoch below it is not used."""
+    shuffle: Literal["full", "blocks"] = "full"
+    """What an epoch mixes: all samples; or those of a window of several shards (tar files, groups of rows), one window
+    after another, for data that lie afar or do not fit. Either way the order follows from the seed."""
+    window: int = 16
+    """Shards that `shuffle: blocks` mixes with one another; with as many as there are machines, or more, each machine
+    reads other ones. They should find room in the dataset's cache twice."""
     accumulate: int = 1
     """Parts that each worker cuts its share into, to need less memory; the gradient stays the same."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the forward pass; weights and losses stay in float32."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Number format of the forward pass; weights and losses stay in float32. On a GPU take bf16. All but fp32 have a
+    GPU multiply what is left in float32 in tf32, with 10 bits of mantissa."""
+    compile: str | None = None
+    """Backend of torch.compile for the forward pass, such as inductor; None compiles nothing. The pass and its backward
+    pass become one graph each where the task's `forward` reads tensors alone."""
     clip_norm: float | None = 1.0
     """Largest L2 norm of an objective's gradient; larger ones are scaled down."""
     average: float | None = None
@@ -132,7 +163,11 @@ class Training(Config):
 
     def __post_init__(self) -> None:
         _positive(
-            steps=self.steps, global_batch=self.global_batch, accumulate=self.accumulate, clip_norm=self.clip_norm
+            steps=self.steps,
+            global_batch=self.global_batch,
+            window=self.window,
+            accumulate=self.accumulate,
+            clip_norm=self.clip_norm,
         )
         _check_average(self.average)
         if self.epochs < 0:

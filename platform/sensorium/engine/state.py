@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -14,19 +14,20 @@ from sensorium.engine.step import Stepper
 from sensorium.errors import UserError
 
 
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Returns name -> tensor of all parameters and buffers."""
-    return {name: workers.whole(tensor.detach()) for name, tensor in model.state_dict().items()}
+def weights(model: nn.Module, without: Collection[str] = ()) -> dict[str, Tensor]:
+    """Returns name -> tensor of all parameters and buffers but some."""
+    named = model.state_dict().items()
+    return {name: workers.whole(tensor.detach()) for name, tensor in named if name not in without}
 
 
 @torch.no_grad()
-def load_weights(model: nn.Module, saved: Mapping[str, Tensor], where: str) -> None:
-    """Puts saved weights into a model.
+def load_weights(model: nn.Module, saved: Mapping[str, Tensor], where: str, without: Collection[str] = ()) -> None:
+    """Puts saved weights into a model, but for some, which it has already.
 
     Raises:
         UserError: Names or shapes differ from the model's.
     """
-    own = model.state_dict()
+    own = {name: tensor for name, tensor in model.state_dict().items() if name not in without}
     names = sorted(set(own) ^ set(saved))
     shapes = [name for name in own if name in saved and own[name].shape != saved[name].shape]
     if names or shapes:

@@ -6,7 +6,7 @@ Shapes: B samples of this worker, G samples of the global batch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.contracts import workers
 from sensorium.contracts.data import Batch, map_tensors
+from sensorium.contracts.parts import given_in
 from sensorium.contracts.task import Objective, Task
-from sensorium.engine import optimizers, parallel
+from sensorium.engine import optimizers, parallel, speed
 from sensorium.engine.order import mix
 from sensorium.engine.settings import Optimizer, Training
 from sensorium.errors import SensoriumError
 
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Stepper:
@@ -51,12 +52,18 @@ class Stepper:
         for parameter in task.parameters():
             parameter.requires_grad_(False)
         self.open(True)
-        self.optimizer = optimizers.build(optimizer, self.parameters)
+        self.optimizer = optimizers.build(optimizer, self.parameters, task)
+        self.lr = optimizer.lr
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.sharded = sharded and workers.size() > 1
         self._seen: tuple[Any, Batch] | None = None
+        self.forward = speed.compiled(objective.forward, settings.compile)
+        self.task = task
         self.model = parallel.Calls(task) if sharded else parallel.replicate(task, device)
+        # In parts, a step is several calls, which together use what it uses.
+        self._looks = objective.steady and settings.accumulate == 1 and isinstance(self.model, DistributedDataParallel)
+        self._leaves_none = False
 
     def open(self, trains: bool) -> None:
         """Says whether this objective's parameters gather gradients."""
@@ -85,7 +92,10 @@ class Stepper:
         seed_all(mix(seed, workers.rank()))
         batch = replace(batch, seed=seed)
         parts = batch.split(self.settings.accumulate) if self.settings.accumulate > 1 else [batch]
-        terms = self._whole(batch, weight) if len(parts) == 1 else self._in_parts(batch, parts, weight, seed)
+        if self._leaves_none:
+            self.model, self._leaves_none = parallel.replicate(self.task, self.device, search=False), False
+        with self._looking():
+            terms = self._whole(batch, weight) if len(parts) == 1 else self._in_parts(batch, parts, weight, seed)
         if self.sharded:
             parallel.average(self.parameters.values())
         return {f"{self.objective.name}/{name}": value.detach() for name, value in terms.items()}
@@ -110,9 +120,26 @@ class Stepper:
         self.scaler.scale(total(terms) * weight).backward()
         return terms
 
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Looks, the first time, whether each worker uses all parameters: from then on nobody searches for others."""
+        if not self._looks:
+            yield
+            return
+        left = {id(parameter) for parameter in self.parameters.values()}
+        hooks = [
+            parameter.register_post_accumulate_grad_hook(lambda used: left.discard(id(used)))
+            for parameter in self.parameters.values()
+        ]
+        yield
+        for hook in hooks:
+            hook.remove()
+        self._looks = False
+        self._leaves_none = not workers.add(torch.tensor(len(left), device=self.device))
+
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
         with self._precision():
-            outputs = self.objective.forward(batch)
+            outputs = self.forward(batch)
             self._keep(outputs, batch)
             return dict(self.objective.losses(outputs, batch))
 
@@ -166,7 +193,7 @@ class Stepper:
     def _outputs(self, part: Batch, seed: int, number: int) -> Any:
         seed_all(mix(seed, workers.rank(), number))
         with self._precision():
-            return self.objective.forward(part)
+            return self.forward(part)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         kind = _TYPES[self.settings.precision]
@@ -178,7 +205,7 @@ class Stepper:
 
 
 def parameters_of(task: Task, objective: Objective) -> dict[str, nn.Parameter]:
-    """Returns name -> parameter of the parts that an objective updates.
+    """Returns name -> parameter of the parts that an objective updates, but what stays as published weights have it.
 
     Raises:
         SensoriumError: A part does not exist; a mistake of the task plugin.
@@ -191,8 +218,8 @@ def parameters_of(task: Task, objective: Objective) -> dict[str, nn.Parameter]:
             f"Its parts are {', '.join(name for name, _ in task.named_children())}.",
             "Mend the task's `stages`.",
         )
-    inside = tuple(f"{name}." for name in objective.updates)
-    return {name: parameter for name, parameter in task.named_parameters() if name.startswith(inside)}
+    inside, given = tuple(f"{name}." for name in objective.updates), given_in(task)
+    return {n: parameter for n, parameter in task.named_parameters() if n.startswith(inside) and n not in given}
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -15,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.engine import folders, storage
 from sensorium.engine.checkpoint import MANIFEST, elsewhere, publish
 from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.inference.bulk import PART, Asker, Plan
 from sensorium.inference.predictor import Predictor
 from sensorium.paths import expanded
+from sensorium.tracking.models import fetch
 
 EXACT = 100_000
 """Embeddings up to which a search compares with every one; above it follows a graph of neighbours."""
@@ -76,14 +79,14 @@ class Index:
     """An index that is searched.
 
     Args:
-        folder: Where it lies.
+        folder: Path or URI where it lies.
 
     Raises:
         UserError: There is no whole index.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        faiss, place = _faiss(), Path(expanded(folder))
+        faiss, place = _faiss(), Path(fetch(str(folder)))
         try:
             if strange := elsewhere(place.iterdir()):
                 raise OSError(strange)
@@ -148,21 +151,22 @@ class Made:
     errors: list[str]
 
 
-def make(predictor: Predictor, work: Plan, inputs: Sequence[str], folder: Path) -> Made:
+def make(predictor: Predictor, work: Plan, inputs: Sequence[str], folder: str | Path) -> Made:
     """Makes an index of the embeddings of many samples; those that cannot be read are left out.
 
     Args:
         predictor: The model.
         work: What is asked.
         inputs: Those whose embeddings are indexed, side by side; none where there is no choice.
-        folder: Where the index will be, whole or not at all.
+        folder: Path or URI where the index will be, whole or not at all.
 
     Raises:
         UserError: The folder is there already, or the model does not embed the field.
         SensoriumError: No sample could be read.
     """
-    faiss, task, folder = _faiss(), predictor.model.task, Path(expanded(folder))
-    if folder.exists():
+    faiss, task, folder = _faiss(), predictor.model.task, expanded(folder)
+    storage.check(str(folder), "The folder of the index")
+    if folders.names(str(folder)):
         raise UserError(f"{folder} is there already.", "A new folder was expected.", "Choose another, or remove it.")
     samples = work.open(task, predictor.model.loaded.plugins)
     if not work.rows:
@@ -196,7 +200,12 @@ def make(predictor: Predictor, work: Plan, inputs: Sequence[str], folder: Path) 
             file.writelines(lines)
         (partial / ABOUT).write_text(json.dumps(asdict(about), indent=1), encoding="utf-8")
 
-    publish(folder, write)
+    if "://" not in str(folder):
+        publish(Path(folder), write)
+    else:
+        with tempfile.TemporaryDirectory() as local:
+            write(Path(local))
+            folders.send(Path(local), str(folder), ABOUT)
     return Made(about, errors)
 
 

@@ -114,7 +114,7 @@ class Diffusion:
         stops = torch.linspace(self.steps, 0, min(count, self.steps) + 1).round().long().tolist()
         value = start
         for turn, (time, to) in enumerate(pairwise(stops)):
-            now, then = (torch.full((len(value),), at, device=value.device) for at in (time, to))
+            now, then = (torch.full((value.shape[0],), at, device=value.device) for at in (time, to))
             noise = torch.zeros_like(value) if fresh is None else fresh(turn)
             value = self.step(value, now, then, denoise(value, now), noise, 0.0 if fresh is None else 1.0)
         return value

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from sensorium.engine.storage import files_at, make_folder
+from sensorium.engine.storage import files_at, make_folder, persistent, told
 
 FOLDER = "points"
 """Below the run's folder."""
@@ -28,23 +29,29 @@ def keep(folder: str, step: int, points: Sequence[Point]) -> None:
         points: Those since the checkpoint before.
     """
     files, root = _place(folder)
-    make_folder(files, root)
-    files.pipe_file(f"{root}/{_name(step)}", json.dumps(points).encode())
+    with told(folder, "written"):
+        make_folder(files, root)
+        persistent(lambda: files.pipe_file(f"{root}/{_name(step)}", json.dumps(points).encode()))
 
 
 def kept(folder: str, until: int) -> dict[int, list[Point]]:
     """Returns step -> what was kept up to it, for steps up to one; later ones may be torn, and are done again."""
     files, root = _place(folder)
-    names = sorted(path.rpartition("/")[2] for path in files.ls(root, detail=False)) if files.isdir(root) else []
-    steps = [int(name.removesuffix(".json")) for name in names]
-    return {step: json.loads(files.cat_file(f"{root}/{_name(step)}")) for step in steps if step <= until}
+
+    def read(step: int) -> list[Point]:
+        return list(json.loads(files.cat_file(f"{root}/{_name(step)}")))
+
+    with told(folder, "read"):
+        there = persistent(lambda: files.ls(root, detail=False) if files.isdir(root) else [])
+        steps = sorted(int(path.rpartition("/")[2].removesuffix(".json")) for path in there)
+        return {step: persistent(partial(read, step)) for step in steps if step <= until}
 
 
 def drop(folder: str, step: int) -> None:
     """Removes what was kept up to a step, because it is written."""
     files, root = _place(folder)
-    with contextlib.suppress(FileNotFoundError):  # by the writer of another execution
-        files.rm_file(f"{root}/{_name(step)}")
+    with contextlib.suppress(FileNotFoundError), told(folder, "written"):  # by the writer of another execution
+        persistent(lambda: files.rm_file(f"{root}/{_name(step)}"))
 
 
 def _name(step: int) -> str:

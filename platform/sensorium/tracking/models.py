@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sensorium.debugging import debugging
 from sensorium.errors import SensoriumError, UserError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from sensorium.contracts.task import Task
 
 FOLDER = "model"
+LONGEST = 5000
+"""Characters of a version's description that MLflow's store holds."""
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def registered() -> list[Registered]:
         versions = [version for name in names for version in client.search_model_versions(_named(name))]
         runs = {version.run_id: client.get_run(version.run_id).data for version in versions if version.run_id}
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(f"The registry cannot be asked: {_first(cause)}", hint="Check MLFLOW_TRACKING_URI.") from cause
     found = []
     for each in versions:
@@ -78,6 +83,19 @@ def registered() -> list[Registered]:
         task, run = (data.params.get("task", ""), data.tags.get("mlflow.runName", "")) if data else ("", "")
         found.append(Registered(each.name, str(each.version), aliases, task, run))
     return sorted(found, key=lambda each: (each.name, -int(each.version)))
+
+
+def _check_login(cause: Exception) -> None:
+    """Says of a server that refused whether it was the user whom it did not let in.
+
+    Raises:
+        UserError: It was.
+    """
+    from sensorium.tracking.records import refused
+    from sensorium.tracking.uri import default_uri, refusal
+
+    if refused(cause):
+        raise refusal(default_uri()) from cause
 
 
 def _named(name: str) -> str:
@@ -105,6 +123,7 @@ def fetch(model: str) -> str:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(model))
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(
             f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0].rstrip('.')}.",
             "Forms are runs:/RUN_ID/model, models:/NAME/VERSION and models:/NAME@ALIAS.",
@@ -129,6 +148,7 @@ def resolve(model: str) -> str:
     try:
         version = connect(default_uri()).get_model_version_by_alias(name, alias).version
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(
             f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0]}",
             "An alias has the form models:/NAME@ALIAS.",
@@ -162,6 +182,7 @@ def _first(cause: Exception) -> str:
 def _store(run: Run, model: str, task: Task) -> Stored:
     import mlflow
 
+    from sensorium.engine.checkpoint import CARD
     from sensorium.tracking import records
     from sensorium.tracking.uri import whole
 
@@ -187,20 +208,25 @@ def _store(run: Run, model: str, task: Task) -> Stored:
                 pip_requirements=["sensorium"],
                 registered_model_name=name,
             )
-    version = getattr(info, "registered_model_version", None)
+        version = getattr(info, "registered_model_version", None)
+        card = Path(local) / CARD
+        if name and version is not None and card.is_file():
+            about = card.read_text(encoding="utf-8")[:LONGEST]
+            mlflow.MlflowClient().update_model_version(name, str(version), about)
     return Stored(record.run_id, f"models:/{name}/{version}" if name else f"runs:/{record.run_id}/{FOLDER}")
 
 
 def _download(uri: str, folder: Path) -> str:
-    import fsspec
-
+    from sensorium.engine import storage
     from sensorium.engine.checkpoint import elsewhere
 
+    if "://" in uri and not uri.startswith("memory://"):
+        storage.check(uri, "The model")
     try:
-        files, root = fsspec.core.url_to_fs(uri)
+        files, root = storage.files_at(uri)
         if strange := elsewhere(Path(root).rglob("*") if "file" in files.protocol else ()):
             raise OSError(strange)
-        files.get(f"{root.rstrip('/')}/", f"{folder}/", recursive=True)
+        storage.persistent(lambda: files.get(f"{root.rstrip('/')}/", f"{folder}/", recursive=True))
     except (OSError, ValueError, ImportError) as cause:
         raise UserError(
             f"The model {uri!r} cannot be read: {cause}.",
@@ -220,19 +246,39 @@ def experiment(run: str) -> dict[str, Any]:
         UserError: There is no such record, or it holds no experiment.
     """
     from sensorium.experiment.yamls import parse_yaml
-    from sensorium.tracking.records import FAULTS, recorded_experiment
+    from sensorium.tracking.records import recorded_experiment
+
+    return dict(parse_yaml(_recorded(run, recorded_experiment), run))
+
+
+def data(run: str) -> dict[str, str]:
+    """Returns split -> digest of the data that a run's record names; none in records of older versions.
+
+    Args:
+        run: `runs:/RUN_ID`.
+
+    Raises:
+        UserError: There is no such record.
+    """
+    from sensorium.tracking.records import recorded_data
+
+    return _recorded(run, recorded_data)
+
+
+def _recorded(run: str, read: Callable[[str, str], Value]) -> Value:
+    from sensorium.tracking.records import FAULTS
     from sensorium.tracking.uri import default_uri
 
     run_id = run.removeprefix("runs:/").strip("/")
     try:
-        text = recorded_experiment(default_uri(), run_id)
+        return read(default_uri(), run_id)
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(
             f"MLflow at {default_uri()} has no run {run_id!r} with an experiment: {_first(cause)}",
             "The form is runs:/RUN_ID, with the id that a training prints at its end.",
             "Check MLFLOW_TRACKING_URI.",
         ) from cause
-    return dict(parse_yaml(text, run))
 
 
 def plots(uri: str, run_id: str) -> dict[str, bytes]:
@@ -246,6 +292,7 @@ def plots(uri: str, run_id: str) -> dict[str, bytes]:
     try:
         return last_plots(uri, run_id) if uri else {}
     except FAULTS as cause:
+        _check_login(cause)
         raise UserError(
             f"The plots of run {run_id} cannot be read: {_first(cause)}", hint="Check MLFLOW_TRACKING_URI."
         ) from cause

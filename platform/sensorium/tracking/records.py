@@ -23,7 +23,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 import requests
 import yaml
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -42,6 +42,8 @@ _LASTING = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAU
 TAG, ERROR = "sensorium.run", "sensorium.error"
 EXPERIMENT, ENVIRONMENT = "experiment.yaml", "environment.txt"
 """Artifacts of a record: what was trained, and by which versions of which packages."""
+SPLIT = "mlflow.data.context"
+"""Tag of a record's data that names the split."""
 PLOTS = "plots"
 """Folder of the record's artifacts that holds plots: `plots/SPLIT/step-NUMBER/name.png`, with eight digits."""
 
@@ -65,6 +67,14 @@ class Record:
 def lasting(fault: Exception) -> bool:
     """Returns whether a fault will not pass by waiting: the store was reached and refused."""
     return isinstance(fault, MlflowException) and fault.error_code in _LASTING
+
+
+def refused(fault: Exception) -> bool:
+    """Returns whether a server does not let this user in, or not there."""
+    if isinstance(fault, requests.HTTPError) and fault.response is not None:
+        return fault.response.status_code in (401, 403)
+    codes = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
+    return isinstance(fault, MlflowException) and fault.error_code in codes
 
 
 def connect(uri: str) -> MlflowClient:
@@ -98,6 +108,8 @@ def open_record(run: Run) -> Record:
     client.log_batch(record.run_id, tags=[RunTag(key(name), value) for name, value in labels.items()])
     client.log_text(record.run_id, redacted(yaml.safe_dump(dict(run.experiment), sort_keys=False)), EXPERIMENT)
     client.log_text(record.run_id, _environment(), ENVIRONMENT)
+    if data := run.tracking.get("data"):
+        client.log_inputs(record.run_id, _inputs(run.experiment["dataset"], data))
     parameters = [Param(key(name), redacted(str(value))[:500]) for name, value in flat(run.experiment).items()]
     for start in range(0, len(parameters), 100):
         client.log_batch(record.run_id, params=parameters[start : start + 100])
@@ -142,6 +154,22 @@ def recorded_experiment(uri: str, run_id: str) -> str:
     """Returns the text of a record's experiment.yaml."""
     with tempfile.TemporaryDirectory() as place:
         return Path(connect(uri).download_artifacts(run_id, EXPERIMENT, place)).read_text(encoding="utf-8")
+
+
+def recorded_data(uri: str, run_id: str) -> dict[str, str]:
+    """Returns split -> digest of the data that a record names."""
+    inputs = connect(uri).get_run(run_id).inputs
+    return {tag.value: each.dataset.digest for each in inputs.dataset_inputs for tag in each.tags if tag.key == SPLIT}
+
+
+def _inputs(dataset: Any, digests: Mapping[str, str]) -> list[DatasetInput]:
+    """Returns the data of a run as MLflow shows them: an input for each split."""
+    options = dataset if isinstance(dataset, Mapping) else {"name": dataset}
+    source = redacted(json.dumps(options))
+    return [
+        DatasetInput(Dataset(str(options["name"]), digest, "sensorium", source), [InputTag(SPLIT, split)])
+        for split, digest in digests.items()
+    ]
 
 
 def last_plots(uri: str, run_id: str) -> dict[str, bytes]:

@@ -7,7 +7,13 @@ written, printed and handed on is the address without it, and whoever asks MLflo
 from __future__ import annotations
 
 import os
+from base64 import b64encode
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
 
 from sensorium.errors import UserError
 from sensorium.paths import expanded
@@ -15,6 +21,8 @@ from sensorium.redaction import CONFIDED, HIDDEN, redacted, reveals
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 """The user's variable."""
+SECONDS = 5.0
+"""Time in which a server says whether it lets somebody in."""
 
 
 def default_uri() -> str:
@@ -52,7 +60,7 @@ def check_uri(uri: str) -> str:
         uri: As an experiment, a record or `default_uri` gives it, without a password.
 
     Raises:
-        UserError: MLflow no longer takes such a store, or its password is not known; says which forms there are.
+        UserError: MLflow no longer takes such a store, its password is not known, or the server refuses it.
     """
     if whole(uri).split(":", 1)[0] not in ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks"):
         raise UserError(
@@ -60,7 +68,45 @@ def check_uri(uri: str) -> str:
             "A store is sqlite:///file.db, another database, or a server's http(s) address.",
             f"Set tracking.uri or {VARIABLE}.",
         )
+    if _refuses(whole(uri)):
+        from sensorium.tracking.records import FAULTS, count_experiments, refused
+
+        try:  # MLflow knows more ways to log in: a file, a token, a plugin
+            count_experiments(uri)
+        except FAULTS as cause:
+            if refused(cause):
+                raise refusal(uri) from cause
     return expanded(uri)
+
+
+def refusal(uri: str) -> UserError:
+    """Returns the error for a server that does not let this user in, or not there."""
+    return UserError(
+        f"The MLflow server at {redacted(uri)} refuses the user or the password, or has granted too little.",
+        f"Expected in {VARIABLE}: http://USER:PASSWORD@SERVER, what is special in it percent-encoded.",
+        f"Correct {VARIABLE}, or ask whoever runs the server.",
+    )
+
+
+def _refuses(address: str) -> bool:
+    """Returns whether a server wants another login; one that is away is waited for by those that write."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https"):
+        return False
+    server = parts.netloc.rpartition("@")[2]
+    place = f"{parts.scheme}://{server}{parts.path.rstrip('/')}"
+    request = Request(f"{place}/api/2.0/mlflow/experiments/search?max_results=1")
+    user = unquote(parts.username) if parts.username else os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+    password = unquote(parts.password) if parts.password else os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+    if user:
+        request.add_header("Authorization", f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}")
+    try:
+        with urlopen(request, timeout=SECONDS):
+            return False
+    except HTTPError as cause:
+        return cause.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    except (OSError, ValueError, HTTPException):
+        return False
 
 
 def _given(name: str) -> str:

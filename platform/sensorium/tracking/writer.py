@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, TypeVar
 
 from sensorium.contracts.run import Run
+from sensorium.errors import SensoriumError
 from sensorium.ops.plots import figure, png
 from sensorium.redaction import redacted
 from sensorium.tracking import kept, records
@@ -132,7 +133,7 @@ class Writer:
         while True:
             try:
                 return call()
-            except records.FAULTS as cause:
+            except (*records.FAULTS, SensoriumError) as cause:  # the store's, or the storage's of what was kept
                 late = self.ended is not None and time.monotonic() > self.ended + PATIENCE
                 if late or records.lasting(cause):
                     raise

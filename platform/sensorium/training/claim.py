@@ -7,6 +7,7 @@ and written then: two that come within that moment both go on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -48,14 +49,17 @@ class Claim:
         """Lets others work on the folder."""
         self._released.set()
         self._renewing.join()
-        if self._is_mine():
-            runs.remove(self.folder, FILE)
+        with contextlib.suppress(UserError):  # the storage is away, and the claim will be stale before long
+            if self._is_mine():
+                runs.remove(self.folder, FILE)
 
     def _take(self) -> None:
         for _ in range(2):  # the second time after the file of a process that is gone
             if runs.write_new(self.folder, FILE, self._content()):
                 return
             found = _read(self.folder)
+            if found is not None and found["id"] == self._mine["id"]:  # the answer to the first attempt was lost
+                return
             if found is not None and not _is_stale(found):
                 raise _in_use(self.folder, found)
             runs.remove(self.folder, FILE)
@@ -65,7 +69,7 @@ class Claim:
         while not self._released.wait(RENEWAL):
             try:
                 if self._is_mine():
-                    runs.write(self.folder, FILE, self._content())
+                    runs.write(self.folder, FILE, self._content(), 0)
             except (OSError, UserError):  # the storage is away; so it is for everybody who could take over
                 continue
 
@@ -80,7 +84,7 @@ class Claim:
 def _read(folder: str) -> dict[str, Any] | None:
     """Returns what the file of a folder says; None if there is none, or none that a claim wrote."""
     try:
-        found = json.loads(runs.read(folder, FILE))
+        found = json.loads(runs.read(folder, FILE, 0))
         return {key: kind(found[key]) for key, kind in _KINDS.items()}
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from sensorium.assembly import trained
+from sensorium.assembly import base
 from sensorium.assembly.build import Assembly
 from sensorium.contracts import workers
 from sensorium.contracts.run import Evaluation, Outcome, Run
 from sensorium.engine import state
-from sensorium.engine.checkpoint import Checkpoint, Store, write
+from sensorium.engine.checkpoint import CARD, Checkpoint, Store, write
 from sensorium.engine.evaluation import merged
 from sensorium.engine.loop import Loop
 from sensorium.engine.parallel import device
 from sensorium.errors import SensoriumError
 from sensorium.redaction import redacted
+from sensorium.training.card import card
 
 PATIENCE = 2.0
 """Seconds for which an interrupted training waits for the checkpoint that is being written."""
@@ -47,17 +45,16 @@ def execute(
     loaded, hook = assembly.loaded, assembly.loaded.plugins.hook
     store = Store(f"{run.folder}/checkpoints", loaded.experiment.training.checkpoints.keep)
     resume = _last(store)
-    if resume is None:
-        trained.initialise(assembly.task)
+    given = base.begin(assembly.task, run.seed, resume)
     assembly.task.to(device())
-    loop = Loop(assembly.work(), run, store, device(), hook, saved, leaving)
+    loop = Loop(replace(assembly.work(), base=given), run, store, device(), hook, saved, leaving)
     loop.run = run = replace(run, steps=loop.steps, resumed_from=resume.step if resume else 0)
     try:
         hook.sensorium_run_started(run=run)
-        with spare_core(loop.work.threads > 0):
-            checkpoint = loop.train(resume)
+        checkpoint = loop.train(resume)
+        base.merge(assembly.task)
         model = f"{run.folder}/model"
-        evaluation = _measured(loop, model)
+        evaluation = _measured(loop, model, lambda metrics: card(assembly, loop.run, metrics))
     except Exception as error:
         with contextlib.suppress(SensoriumError):  # the error that is told is the first one
             store.wait()
@@ -72,7 +69,7 @@ def execute(
         "finished",
         metrics=evaluation.metrics,
         model=model,
-        checkpoint=checkpoint.uri if checkpoint else "",
+        checkpoint=checkpoint,
         samples_per_second=loop.clock.rate,
         examples=evaluation.examples,
     )
@@ -80,8 +77,13 @@ def execute(
     return outcome
 
 
-def _measured(loop: Loop, model: str) -> Evaluation:
+def _measured(loop: Loop, model: str, card: Callable[[Mapping[str, float]], str]) -> Evaluation:
     """Returns the final metrics, and writes the model; first without them, so that it outlives a fault in them.
+
+    Args:
+        loop: The training, done.
+        model: Folder or URI of the model.
+        card: Returns its card with these metrics.
 
     Raises:
         SensoriumError: It cannot be measured; names the model.
@@ -90,7 +92,8 @@ def _measured(loop: Loop, model: str) -> Evaluation:
 
     def keep(metrics: Mapping[str, float]) -> None:
         if workers.rank() == 0:
-            write(model, {"model": weights}, {**loop.work.documents, "metrics": dict(metrics)})
+            documents = {**loop.work.documents, "metrics": dict(metrics), CARD: card(metrics)}
+            write(model, {"model": weights}, documents)
 
     settings = loop.work.evaluation
     keep({})
@@ -106,25 +109,6 @@ def _measured(loop: Loop, model: str) -> Evaluation:
         ) from cause
     keep(evaluation.metrics)
     return evaluation
-
-
-@contextlib.contextmanager
-def spare_core(spare: bool) -> Iterator[None]:
-    """Leaves a core to the threads that read samples, unless OMP_NUM_THREADS says how many torch takes.
-
-    Torch's threads wait for one another busily: where they fill all cores, reading delays each step.
-    On Ray the cores of a worker are set by `run.resources`, and OMP_NUM_THREADS by Ray after them.
-
-    Args:
-        spare: Whether there are such threads.
-    """
-    before = torch.get_num_threads()
-    if spare and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(before, max(1, (os.cpu_count() or 1) - 1)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _last(store: Store) -> Checkpoint | None:

@@ -10,7 +10,7 @@ from sensorium.experiment import keypath
 from sensorium.experiment.settings import Experiment, Loaded
 
 _FREE = (
-    *("tracking", "evaluation", "plugins", "search", "training.checkpoints", "dataset.limit"),
+    *("tracking", "evaluation", "plugins", "search", "training.checkpoints", "dataset.limit", "dataset.cache"),
     *(f"run.{name}" for name in ("threads", "workers", "resources", "max_failures", "timeout", "storage", "parallel")),
 )
 """Options, with what lies below them, that change no weight of a run."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from sensorium.assembly.build import Assembly
 from sensorium.contracts.run import Run
-from sensorium.engine.storage import files_at, make_folder
+from sensorium.engine.storage import PATIENCE, check, fault, files_at, is_remote, make_folder, persistent, told
 from sensorium.errors import SensoriumError, UserError
 from sensorium.experiment.overrides import override
 from sensorium.paths import expanded
@@ -68,6 +68,8 @@ def reopen(run: str, storage: str, record_file: str = RECORD) -> dict[str, Any]:
     folder = run if "://" in run or Path(run).is_dir() else f"{storage.rstrip('/')}/{run}"
     if "://" not in folder:
         folder = str(Path(folder).resolve())
+    if is_remote(folder):
+        check(folder, "The run")
     try:
         record: dict[str, Any] = json.loads(read(folder, record_file))
         if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
@@ -125,34 +127,34 @@ def remove(folder: str, name: str) -> None:
     Raises:
         UserError: The storage cannot be written.
     """
-    try:
+    with contextlib.suppress(FileNotFoundError), told(folder, "written"):  # another process was faster
         files, root = files_at(folder)
-        if files.exists(f"{root}/{name}"):
-            files.rm(f"{root}/{name}")
-    except FileNotFoundError:  # another process was faster
-        return
-    except (OSError, ValueError, ImportError) as cause:
-        raise _read_only(folder, cause) from cause
+        if persistent(lambda: files.exists(f"{root}/{name}")):
+            persistent(lambda: files.rm(f"{root}/{name}"))
 
 
-def write(folder: str, name: str, content: str | bytes) -> None:
+def write(folder: str, name: str, content: str | bytes, seconds: float = PATIENCE) -> None:
     """Writes a file of a run's folder, which a process that is killed meanwhile leaves as it was.
+
+    Args:
+        folder: The run's.
+        name: Of the file.
+        content: What it is to hold.
+        seconds: For which a server that is away is waited for.
 
     Raises:
         UserError: The storage cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    try:
+    with _writing(folder):
         files, root = files_at(folder)
         make_folder(files, root)
         if "://" in folder:
-            files.pipe_file(f"{root}/{name}", data)
+            persistent(lambda: files.pipe_file(f"{root}/{name}", data), seconds)
         else:
             partial = Path(root) / f".{name}.partial"
             partial.write_bytes(data)
             partial.replace(Path(root) / name)
-    except (OSError, ValueError, ImportError) as cause:
-        raise _read_only(folder, cause) from cause
 
 
 def write_new(folder: str, name: str, content: str) -> bool:
@@ -161,38 +163,53 @@ def write_new(folder: str, name: str, content: str) -> bool:
     Raises:
         UserError: The storage cannot be written.
     """
-    try:
+    data = content.encode()
+    with _writing(folder):
         files, root = files_at(folder)
         make_folder(files, root)
         try:
-            files.pipe_file(f"{root}/{name}", content.encode(), mode="create")
+            persistent(lambda: files.pipe_file(f"{root}/{name}", data, mode="create"))
+        except FileExistsError:
+            return False
         except NotImplementedError:  # a store that knows no such mode
             if files.exists(f"{root}/{name}"):
                 return False
-            files.pipe_file(f"{root}/{name}", content.encode())
-    except FileExistsError:
-        return False
-    except (OSError, ValueError, ImportError) as cause:
-        raise _read_only(folder, cause) from cause
+            files.pipe_file(f"{root}/{name}", data)
     return True
 
 
-def _read_only(folder: str, cause: Exception) -> UserError:
-    remote = "://" in folder and not folder.startswith(("file://", "local://"))
-    hint = "Check the bucket's name, your credentials, and whether they may write." if remote else ""
-    return UserError(
-        f"The storage {folder} cannot be written: {str(cause) or type(cause).__name__}.",
-        hint=hint or "Set run.storage to a folder that can.",
-    )
+@contextlib.contextmanager
+def _writing(folder: str) -> Iterator[None]:
+    try:
+        with told(folder, "written"):
+            yield
+    except (
+        FileNotFoundError,
+        FileExistsError,
+        NotADirectoryError,
+    ) as cause:  # no such bucket, or a file where a folder was expected
+        raise fault(folder, cause) from cause
 
 
-def read(folder: str, name: str) -> str:
-    """Returns what a file of a run's folder holds; FileNotFoundError if there is none."""
-    files, root = files_at(folder)
-    text: str = files.cat_file(f"{root}/{name}").decode()
-    return text
+def read(folder: str, name: str, seconds: float = PATIENCE) -> str:
+    """Returns what a file of a run's folder holds.
+
+    Args:
+        folder: The run's.
+        name: Of the file.
+        seconds: For which a server that is away is waited for.
+
+    Raises:
+        FileNotFoundError: There is none.
+        UserError: The storage cannot be read.
+    """
+    with told(folder, "read"):
+        files, root = files_at(folder)
+        content: bytes = persistent(lambda: files.cat_file(f"{root}/{name}"), seconds)
+        return content.decode()
 
 
 def _names(storage: str) -> list[str]:
-    files, root = files_at(storage)
-    return sorted(Path(path).name for path in files.ls(root, detail=False)) if files.isdir(root) else []
+    with told(storage, "read"):
+        files, root = files_at(storage)
+        return sorted(Path(path).name for path in files.ls(root, detail=False)) if files.isdir(root) else []

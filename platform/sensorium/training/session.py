@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sensorium.assembly.build import Assembly, assemble
+from sensorium.assembly.digest import digests
 from sensorium.assembly.loading import load
 from sensorium.contracts.run import Outcome, Run
 from sensorium.engine import storage
@@ -14,6 +16,7 @@ from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check
 from sensorium.modules import permitted
 from sensorium.plugins import Plugins
+from sensorium.tracking import models
 from sensorium.tracking.uri import check_uri, default_uri
 from sensorium.training import runs
 from sensorium.training.claim import Claim
@@ -56,8 +59,6 @@ class Session:
             self.claim.release()
 
     def _train(self, execute: Callable[[Assembly, Run], Outcome]) -> dict[str, Any]:
-        from sensorium.tracking import models
-
         outcome = execute(self.assembly, self.run)
         record = models.store(self.run, outcome.model, self.assembly.task)
         return {
@@ -84,8 +85,18 @@ def started(source: str, overrides: Sequence[str]) -> Session:
     storage.check(loaded.experiment.run.storage, "run.storage")
     uri = check_uri(loaded.experiment.tracking.uri or default_uri())
     assembly = assemble(loaded)
-    run = runs.create(assembly, tracking(assembly, uri))
+    data = digests(assembly)
+    if source.startswith("runs:/"):
+        _compare(models.data(source), data)
+    run = runs.create(assembly, {**tracking(assembly, uri), "data": data})
     return Session(assembly, run, Claim(run.folder))
+
+
+def _compare(recorded: Mapping[str, str], data: Mapping[str, str]) -> None:
+    """Says on standard error which splits are others than those of a record."""
+    others = [name for name, digest in data.items() if recorded.get(name, digest) != digest]
+    if others:
+        print(f"The data differ from those that the record was trained on: {', '.join(others)}.", file=sys.stderr)
 
 
 def resumed(name: str, overrides: Sequence[str]) -> Session:
@@ -116,7 +127,7 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
         experiment=loaded.plain(),
         seed=loaded.experiment.run.seed,
         workers=workers if isinstance(workers, int) else workers[1],
-        tracking=tracking(assembly, uri),
+        tracking={**tracking(assembly, uri), "data": record["tracking"].get("data", {})},
     )
     return Session(assembly, run, claim)
 

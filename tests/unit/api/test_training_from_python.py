@@ -11,6 +11,7 @@ from sensorium.api.tuning import Searched
 from sensorium.experiment.overrides import override
 from sensorium.modules import ALLOW
 from sensorium.tracking.records import connect
+from sensorium.training.session import started
 
 SHORT = {
     "training.epochs": 1,
@@ -40,7 +41,7 @@ def test_what_is_not_plain_data_is_refused():
         overrides({"run.seed": object()})
 
 
-def test_a_run_is_trained_shown_and_resumed(tmp_path, monkeypatch):
+def test_a_run_is_trained_shown_and_resumed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run = sensorium.train("clip", SHORT)
@@ -54,6 +55,9 @@ def test_a_run_is_trained_shown_and_resumed(tmp_path, monkeypatch):
     other = sensorium.train(f"runs:/{run.result['run_id']}", {"tracking.register": None})
     assert other.name != run.name
     assert other.metrics == run.metrics, "what a record says trains to the same"
+    assert "The data differ" not in capsys.readouterr().err
+    started(f"runs:/{run.result['run_id']}", ["dataset.limit.test=30", "tracking.register=null"]).claim.release()
+    assert "The data differ from those that the record was trained on: test.\n" in capsys.readouterr().err
     again = sensorium.train(resume=run.name)
     assert again.name == run.name
     assert again.metrics == run.metrics

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from sensorium import MediaError, UserError
+from sensorium.builtin.datasets.cache import Cache
 from sensorium.builtin.datasets.coco import CocoCaptions
 from sensorium.builtin.datasets.digits import DIGITS, Digits, caption
 from sensorium.builtin.datasets.esc50 import ESC50
@@ -29,6 +30,9 @@ from sensorium.builtin.datasets.manifest import Manifest
 from sensorium.builtin.datasets.mnist import MNIST
 from sensorium.builtin.datasets.webdataset import WebDataset
 from sensorium.builtin.modalities.source import opened
+from sensorium.builtin.modalities.text import Text
+from sensorium.engine.loader import Loader
+from sensorium.engine.order import Order
 
 
 def build(dataset, **options):
@@ -375,7 +379,7 @@ def test_manifest_json_lines_say_the_same(table):
     path = write(table.with_name("test.jsonl"), json_lines(rows))
     manifest = build(Manifest, train=str(table), test=str(path), fields=FIELDS)
     assert manifest.splits == ("train", "test")
-    assert manifest.open("test").columns == manifest.open("train").columns
+    assert list(manifest.open("test")) == list(manifest.open("train"))
 
 
 def test_manifest_without_id_and_group(table):
@@ -384,10 +388,33 @@ def test_manifest_without_id_and_group(table):
     assert [split[0], split[1]] == [{"id": "0", "kind": 3}, {"id": "1", "kind": 4}]
 
 
+def test_manifest_keeps_each_kind_of_value_and_reads_its_rows_once(table, monkeypatch):
+    row = {"label": 3, "number": 0.1, "whole": 7, "vector": [0.5, 1], "tags": ["a", "größe"], "text": " x\u2028y "}
+    path = write(table.with_name("t.jsonl"), json_lines([row, row | {"label": "cat", "tags": []}]))
+    fields = {name: "number" if name == "whole" else name for name in row}
+    for _ in range(2):
+        split = build(Manifest, train=str(path), fields=fields).open("train")
+        assert split[0] == {"id": "0", **row, "text": "x\u2028y"}
+        assert (type(split[0]["whole"]), split[1]["label"], split[1]["tags"]) == (int, "cat", [])
+        assert split.place(1) == f"{path}:2"
+        monkeypatch.setattr("sensorium.builtin.datasets.manifest._index", None)
+    write(path, json_lines([row | {"label": 4}]))
+    monkeypatch.undo()
+    assert build(Manifest, train=str(path), fields=fields).open("train")[0]["label"] == 4
+
+
+def test_manifest_tells_an_id_that_is_there_twice_with_both_lines(table):
+    write(table, CSV.replace(",y,", ", x ,"))
+    refused(
+        lambda: build(Manifest, train=str(table), fields=FIELDS).open("train"),
+        f"'x' is there twice: {table}:2 and {table}:3",
+    )
+
+
 def test_manifest_at_a_uri(table):
     fsspec.filesystem("memory").pipe_file("/set/train.csv", CSV.replace("sub/b.jpg", "s3://other/b.jpg").encode())
     split = build(Manifest, train="memory://set/train.csv", fields=FIELDS).open("train")
-    assert split.columns["picture"] == ["memory://set/a.jpg", "s3://other/b.jpg"]
+    assert [sample["picture"] for sample in split] == ["memory://set/a.jpg", "s3://other/b.jpg"]
     refused(lambda: build(Manifest, train="memory://set/no.csv", fields=FIELDS).open("train"), "memory://set/no.csv")
     refused(lambda: build(Manifest, train="nosuch://a.csv", fields=FIELDS).open("train"), "nosuch", "memory")
 
@@ -495,8 +522,11 @@ def test_webdataset(shards, pattern):
 
 def test_webdataset_index_is_used_until_the_shard_changes(shards):
     path = shards / "s-00.tar"
-    dataset = build(WebDataset, train=str(path))
-    dataset.open("train")
+
+    def opened(cache):
+        return build(WebDataset, train=str(path), cache=Cache(folder=str(shards / cache))).open("train")
+
+    opened("1")
     index = Path(f"{path}.index.json")
     stored = json.loads(index.read_text())
     assert [name for name, _, _ in stored["members"]][:3] == ["00.jpg", "00.json", "00.txt"]
@@ -504,15 +534,18 @@ def test_webdataset_index_is_used_until_the_shard_changes(shards):
         assert [offset for _, offset, _ in stored["members"]] == [member.offset_data for member in archive]
     stored["members"] = stored["members"][:3]
     index.write_text(json.dumps(stored))
-    assert len(dataset.open("train")) == 1  # it was the index that was read
+    assert len(opened("2")) == 1  # it was the index that was read
     index.write_text(index.read_text()[:-5])
-    assert len(dataset.open("train")) == 4
+    assert len(opened("3")) == 4
+    index.unlink()
+    assert len(opened("2")) == 1  # the split's own, in the cache
     shard(path, sample_members("new"))
-    assert [dataset.open("train")[0]["id"]] == ["s-00/new"]
+    assert opened("2")[0]["id"] == "s-00/new"
     before = path.stat()
     shard(path, sample_members("fit"))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
-    assert dataset.open("train")[0]["id"] == "s-00/fit"  # same size, other time
+    assert opened("2")[0]["id"] == "s-00/fit"  # same size, other time
+    assert opened("2")[0]["image"] == b"fit" * 300
 
 
 def test_webdataset_where_no_index_can_be_written(shards):
@@ -582,6 +615,96 @@ def test_a_server_without_ranges_is_refused(served):
     refused(lambda: build(WebDataset, train=f"{address}/a.tar").open("train"), "gives whole files alone")
 
 
+@pytest.fixture
+def afar(tmp_path):
+    """A folder, its address on a server that gives ranges, and what was asked for: name -> ranges."""
+    asked = {}
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_HEAD(self):
+            self.answer(None)
+
+        def do_GET(self):
+            self.answer(self.headers["Range"] or "bytes=0-")
+
+        def answer(self, wanted):
+            path = tmp_path / self.path.lstrip("/")
+            if not path.exists():
+                self.send_error(404)
+                return
+            content = path.read_bytes()
+            first, _, last = (wanted or "bytes=0-").removeprefix("bytes=").partition("-")
+            part = content[int(first) : int(last or len(content)) + 1]
+            self.send_response(206 if wanted else 200)
+            self.send_header("Content-Length", str(len(part)))
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
+            self.end_headers()
+            if wanted:
+                asked.setdefault(path.name, []).append((int(first), int(first) + len(part)))
+                self.wfile.write(part)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def with_indices(folder: Path) -> None:
+    """Writes the index of each tar file beside it, as for a server, which tells no time."""
+    for path in folder.glob("*.tar"):
+        with tarfile.open(path) as archive:
+            members = [(each.name, each.offset_data, each.size) for each in archive]
+        stamp = {"size": path.stat().st_size, "modified": ""}
+        Path(f"{path}.index.json").write_text(json.dumps({"stamp": stamp, "members": members}))
+
+
+def test_of_shards_afar_the_indices_alone_are_read_then_a_range_or_once_the_whole(shards, afar):
+    folder, address, asked = afar
+    with_indices(folder)
+
+    def opened(gigabytes):
+        cache = Cache(folder=str(folder / f"cache-{gigabytes}"), gigabytes=gigabytes)
+        dataset = build(WebDataset, train=f"{address}/s-{{00..02}}.tar", cache=cache)
+        assert dataset.fields == {"image": "image", "text": "text"}
+        return dataset.open("train")
+
+    split = opened(1e-5)  # less than a shard
+    assert {name for name in asked if name.endswith(".tar")} == set()
+    assert split[6] == {"id": "s-01/12", "image": b"12" * 300, "text": "words of 12"}
+    assert asked.pop("s-01.tar") == [(split.rows["spans"][6].min(), split.rows["spans"][6].max())]
+    assert split.fetch(1) == 0  # no room
+    size = (folder / "s-01.tar").stat().st_size
+    asked.clear()
+    split = opened(1e-3)  # room for all
+    assert [sample["text"] for sample in split] == [f"words of {n}{i}" for n in range(3) for i in range(4)]
+    assert [asked[f"s-0{number}.tar"] for number in range(3)] == [[(0, size)]] * 3
+    again = opened(1e-3)
+    assert (again[0]["text"], again.fetch(0)) == ("words of 00", size / 1e6)
+    assert asked["s-00.tar"] == [(0, size)]
+
+
+def test_shards_afar_are_fetched_ahead_of_an_order_in_blocks(shards, afar):
+    folder, address, _ = afar
+    with_indices(folder)
+    size = (folder / "s-01.tar").stat().st_size
+    cache = Cache(folder=str(folder / "cache"), gigabytes=2.6 * size / 1e9)  # two of three
+    split = build(WebDataset, train=f"{address}/s-{{00..02}}.tar", cache=cache).open("train")
+    assert split.shards.tolist() == [0, 4, 8, 12]
+    assert not split.whole
+    order = Order(12, 2, 0, split.shards, 1)
+    text = Text(Text.Config())
+    text.fit(sample["text"] for sample in split)
+    with Loader(split, {"text": text}, 0) as loader:
+        for number, batch in enumerate(loader.stream((None, part) for part in order.shares(0, 0, 0, 1))):
+            assert batch.ids == [split[index]["id"] for index in order.batch(0, number)]
+    taken = sum(path.stat().st_size for path in (folder / "cache").glob("shard-*"))
+    assert 0 < taken <= cache.gigabytes * 1e9
+
+
 def test_webdataset_own_fields(tmp_path):
     path = shard(tmp_path / "a.tar", {"d/1.seg.png": b"mask", "d/1.cls": b"4\n", "d/1.MP3": b"", "d/1.note": b"n"})
     fields = {"seg.png": "mask", "cls": "label", "note": "remark", "mp3": "audio"}
@@ -629,7 +752,7 @@ def test_webdataset_refuses_what_does_not_fit(tmp_path):
     for pattern in ("b.tar", "b*.tar", "a-{0..1}.tar"):
         refused(lambda pattern=pattern: build(WebDataset, train=str(tmp_path / pattern)), "no file", "holds a.tar")
     refused(lambda: build(WebDataset, train=str(tmp_path / "a-{3..1}.tar")), "a-{3..1}.tar")
-    with pytest.raises(MediaError, match=r"0\.txt is not UTF-8 text"):
+    with pytest.raises(MediaError, match=r"a\.tar, 'text' of '0', is not UTF-8 text"):
         opening({"0.txt": b"\xff"})()[0]
     with pytest.raises(ValueError, match="train or test"):
         WebDataset.Config()

@@ -41,6 +41,16 @@ def test_projection_maps_each_field_by_its_own_weights():
     assert fusion.maps["text"].weight.shape == (3, 5)
 
 
+def test_projection_without_channels_takes_what_lies_in_one_space_already():
+    fusion = Projection(Projection.Config(dim=None), DIMS)
+    joint = fusion(FEATURES)
+    assert fusion.dims == {"image": 2, "text": 2}
+    assert list(fusion.parameters()) == []
+    torch.testing.assert_close(joint["image"].pooled, torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
+    with pytest.raises(UserError, match=r"has no `dim`, and the fields differ: \{'image': 2, 'text': 5\}"):
+        Projection(Projection.Config(dim=None), {"image": 2, "text": 5})
+
+
 def test_concatenation_follows_the_order_of_the_fields():
     fusion = Concatenation(Concatenation.Config(), DIMS)
     joint = fusion({"text": FEATURES["text"], "image": FEATURES["image"]})

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from torchvision.transforms.functional import InterpolationMode, center_crop, resize, to_tensor
 
 from sensorium import MediaError
 from sensorium.builtin.modalities.changes import adjust, affine
@@ -140,6 +141,34 @@ def test_flip_mirrors():
     modality = image(flip=1.0)
     value = modality.decode(RAMP)
     assert torch.equal(modality.transform(value, generator(0)), modality.transform(value, None).flip(2))
+
+
+@pytest.mark.parametrize(("shape", "size"), [((37, 60), 20), ((60, 37), 20), ((50, 90), (20, 30)), ((40, 40), 20)])
+def test_a_picture_that_is_cropped_last_is_that_of_torchvision(shape, size):
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    modality = image(size, mean=[0.0], std=[1.0], crop_last=True)
+    whole = 20 if size == 20 else (20, 36)  # what covers 20 x 30
+    expected = to_tensor(center_crop(resize(Pillow.fromarray(picture), whole, InterpolationMode.BICUBIC), size))
+    assert (modality.transform(modality.decode(picture), None) - expected).abs().max() * 255 < 2.5
+
+
+@pytest.mark.parametrize("size", [20, (20, 30)])
+def test_the_geometry_of_a_picture_that_is_cropped_last_says_where_its_parts_are(size):
+    rows, columns = (np.mgrid[0:60, 0:101] + 0.5).astype(np.float32)
+    modality = image(size, channels=1, mean=[0.0], std=[1.0], crop_last=True)
+    value = modality.decode(columns / 101), modality.decode(rows / 60)
+    placed = modality.geometry(value[0], None)
+    y, x = torch.meshgrid(*(torch.arange(side) + 0.5 for side in placed.seen), indexing="ij")
+    given = placed.inverse().places(torch.stack([x, y], -1).double())[2:-2, 2:-2]
+    for axis, (scale, each) in enumerate(zip((101, 60), value, strict=True)):
+        seen = modality.transform(each, None)[0, 2:-2, 2:-2].double() * scale
+        assert (seen - given[..., axis]).abs().max() < 0.05
+
+
+def test_a_picture_of_a_line_is_cropped_first_whatever_is_asked_for():
+    line = np.random.default_rng(0).integers(0, 256, (1, 5000, 3), dtype=np.uint8)
+    last, first = (image(224, crop_last=last) for last in (True, False))
+    assert torch.equal(last.transform(last.decode(line), None), first.transform(first.decode(line), None))
 
 
 def test_random_crops_keep_the_share_that_is_asked_for():

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium import UserError
+from sensorium.builtin.metrics import retrieval as retrieval_module
 from sensorium.builtin.metrics.classification import Accuracy
 from sensorium.builtin.metrics.retrieval import BLOCK, Retrieval
 
@@ -153,6 +154,40 @@ def test_agrees_with_the_definition_and_does_not_depend_on_the_order(drawn):
         for name, value in rows.items()
     }
     assert retrieval(moved) == pytest.approx(figures)
+
+
+@given(splits())
+@settings(deadline=None, max_examples=30, derandomize=True)
+def test_blocks_of_queries_and_of_the_gallery_change_no_figure(drawn):
+    rows, _ = drawn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval_module, "BLOCK", 2)
+        patch.setattr(retrieval_module, "GALLERY", 3)
+        in_blocks = retrieval(rows)
+    assert in_blocks == retrieval(rows)
+
+
+def test_a_query_with_nothing_right_or_a_score_that_is_no_number_ranks_last_in_blocks_too(monkeypatch):
+    monkeypatch.setattr(retrieval_module, "GALLERY", 2)
+    queries, gallery = torch.eye(5)[:3], torch.eye(5)
+    gallery[4] = torch.nan
+    right = [{0}, {4}, {9}]
+    found = retrieval_module.ranks(
+        retrieval_module.Items(queries, right), retrieval_module.Items(gallery, [{k} for k in range(5)])
+    )
+    # Beside its own, the first has the score that is no number before it; the second's own is no number.
+    assert found.tolist() == [2, 5, 6]
+
+
+def test_memory_does_not_grow_with_the_product_of_queries_and_gallery(monkeypatch):
+    monkeypatch.setattr(retrieval_module, "BLOCK", 64)
+    monkeypatch.setattr(retrieval_module, "GALLERY", 128)
+    largest = []
+    real = torch.Tensor.float
+    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: (largest.append(tensor.numel()), real(tensor))[1])
+    items = retrieval_module.Items(torch.randn(1500, 4), [{k % 3} for k in range(1500)])  # classes: many are right
+    retrieval_module.ranks(items, items)
+    assert max(largest) == 64 * 128
 
 
 def test_three_fields_give_six_directions():

@@ -11,8 +11,10 @@ from PIL import Image as Pillow
 from pyarrow import parquet
 
 from sensorium import UserError, narrow
-from sensorium.builtin.datasets import parquet as of_dataset
+from sensorium.builtin.datasets.cache import Cache
 from sensorium.builtin.datasets.parquet import Parquet
+from sensorium.builtin.datasets.row_groups import GAP, File
+from sensorium.builtin.datasets.shards import Shard
 from training import train
 
 NAMES = ["cat", "dog", "bird"]
@@ -71,31 +73,71 @@ def test_files_are_named_by_folder_pattern_or_numbers(folder, pattern):
     assert [sample["text"] for sample in opened(folder / pattern)] == [f"number {number}" for number in range(7)]
 
 
-def test_a_group_is_read_once_while_it_is_kept_and_the_last_ones_are(folder, monkeypatch):
-    read = []
-    whole = of_dataset._File.read
-    monkeypatch.setattr(
-        of_dataset._File, "read", lambda file, group, fields: read.append(group) or whole(file, group, fields)
-    )
-    split = opened(folder)
-    for index in (0, 1, 0, 2, 3, 1):
-        split[index]
-    assert read == [0, 1]
-    monkeypatch.setattr(of_dataset, "CACHE", 1)
-    split[4], split[0], split[4]
-    assert read == [0, 1, 2, 0, 2]
-    assert len(split.kept) == 1
+@pytest.fixture
+def read(monkeypatch):
+    """The numbers of the groups that are read from the files themselves."""
+    read, whole = [], File._read
+    monkeypatch.setattr(File, "_read", lambda file, group, *more: read.append(group) or whole(file, group, *more))
+    return read
 
 
-def test_who_reads_labels_has_no_pictures_read(folder):
-    labels = narrow(opened(folder), ["label"])
+def kept_in(folder, train, gigabytes=1.0):
+    cache = Cache(folder=str(folder), gigabytes=gigabytes)
+    return Parquet.Config(train=str(train), fields=FIELDS, cache=cache).build().open("train")
+
+
+def test_a_group_is_read_once_for_all_who_share_a_cache(folder, tmp_path, read):
+    for _ in range(2):
+        split = kept_in(tmp_path / "cache", folder)
+        for index in (0, 1, 0, 2, 3, 1):
+            assert split[index]["text"] == f"number {index}"
+        assert read == [0, 1]
+    assert split.fetch(0) > 0
+    assert split.fetch(3) > 0
+    assert read == [0, 1, 0]  # of the second file
+
+
+def test_groups_that_find_no_room_are_read_again(folder, tmp_path, read):
+    whole = kept_in(tmp_path / "cache", folder, gigabytes=1e-5)  # an index, and a group or two
+    assert [sample["image"] for sample in whole] == [picture(index) for index in range(7)]
+    assert [sample["text"] for sample in whole] == [f"number {index}" for index in range(7)]
+    taken = sum(path.stat().st_size for path in (tmp_path / "cache").glob("group-*"))
+    assert 0 < taken < 1e4
+    table = rows(range(4), text=[f"number {number} " + "x" * 20_000 for number in range(4)])
+    parquet.write_table(table, tmp_path / "large.parquet", row_group_size=2)
+    none = kept_in(tmp_path / "none", tmp_path / "large.parquet", gigabytes=1.5e-5)
+    assert [none[index]["text"][:8] for index in (0, 1, 2, 0)] == [f"number {index}" for index in (0, 1, 2, 0)]
+    assert not list((tmp_path / "none").glob("group-*"))
+    assert none.fetch(0) == 0
+    with pytest.raises(UserError, match=r"index of the dataset finds no room.*Raise cache\.gigabytes"):
+        kept_in(tmp_path / "less", folder, gigabytes=1e-6)
+
+
+def test_shards_are_groups_of_rows(folder):
+    assert opened(folder).shards.tolist() == [0, 2, 4, 5, 7]
+    assert narrow(opened(folder), ["label"]).shards.tolist() == [0, 2, 4, 5, 7]
+
+
+def test_who_reads_labels_has_no_pictures_read(folder, tmp_path):
+    labels = narrow(kept_in(tmp_path / "cache", folder), ["label"])
     assert [set(sample) for sample in labels] == [{"id", "label"}] * 7
-    assert set(labels._read(0)) == {"label"}
+    assert set(labels._read(0)[0]) == {"label"}
 
 
-def test_several_threads_read_what_one_does(folder, monkeypatch):
-    monkeypatch.setattr(of_dataset, "CACHE", 1)
-    split = opened(folder)
+def test_of_a_file_afar_the_columns_that_are_wanted_are_asked_for_at_once(tmp_path, monkeypatch):
+    wide = rows(range(6), filling=[np.random.default_rng(0).bytes(2 * GAP)] * 6)
+    parquet.write_table(wide, tmp_path / "x.parquet", row_group_size=3, use_dictionary=False)
+    asked, ask = [], Shard.read
+    monkeypatch.setattr(Shard, "read", lambda *of: asked.append(of[2] - of[1]) or ask(*of))
+    split = kept_in(tmp_path / "cache", tmp_path)
+    assert len(asked) == 1  # the footer
+    assert split[4]["text"] == "number 4"
+    assert len(asked) == 2  # all of a group but the filling
+    assert sum(asked) < 2**17
+
+
+def test_several_threads_read_what_one_does(folder, tmp_path):
+    split = kept_in(tmp_path / "cache", folder, gigabytes=1e-5)
     order = [*range(7)] * 30
     with ThreadPoolExecutor(4) as pool:
         assert [sample["text"] for sample in pool.map(split.__getitem__, order)] == [f"number {n}" for n in order]

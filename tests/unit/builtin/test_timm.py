@@ -97,7 +97,7 @@ def test_what_cannot_be_taken_is_said(folder, tmp_path):
     with pytest.raises(UserError, match=r"no timm model 'resnet8'.*Did you mean"):
         Timm.Config(model="resnet8")
     with pytest.raises(UserError, match="There are no weights at"):
-        Timm.Config(model="resnet10t", weights=str(tmp_path / "weights.pth"))
+        Timm.Config(model="resnet10t", weights=str(tmp_path / "weights.pth")).suits()
     with pytest.raises(UserError, match=r"lack \d+ tensors of 'resnet18', such as"):
         encoder("resnet18", 32, str(place))
     (place / "model.safetensors").write_bytes(b"not that")
@@ -112,3 +112,12 @@ def test_it_learns_like_any_encoder(tmp_path):
     own = "model.encoders.image={name: timm, model: mobilenetv3_small_050}"
     done = train("clip", tmp_path, own, "modalities.image.size=32", "training.global_batch=16", *short)
     assert done.outcome.status == "finished"
+
+
+def test_the_licence_is_that_of_the_weights(folder):
+    place, _ = folder
+    assert Timm.Config(model="resnet18", weights="default").licence() == "apache-2.0"
+    assert Timm.Config(model="resnet10t", weights=str(place)).licence() == ""
+    (place / "README.md").write_text("---\nlicense: mit\n---\n")
+    assert Timm.Config(model="resnet10t", weights=str(place / "model.safetensors")).licence() == "mit"
+    assert Timm.Config(model="resnet10t").licence() == ""

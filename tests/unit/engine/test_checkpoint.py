@@ -383,9 +383,41 @@ def test_a_remote_one_that_was_never_ended_does_not_count_among_those_kept(remot
     save(remote, 1, 2, 3, 4)
     files, root = fsspec.filesystem("memory"), "/bucket/run/checkpoints"
     files.rm_file(f"{root}/step-00000004/{MANIFEST}")
-    save(remote, 5)
+    save(Store(remote.uri, remote.keep), 5)  # of the execution after it
     held = sorted(Path(path).name[-1] for path in files.ls(root, detail=False))
     assert held == ["3", "5"]
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """The names of the files that are read from a server."""
+    names = []
+    real = checkpoint.folders.fetch
+    monkeypatch.setattr(
+        checkpoint.folders, "fetch", lambda uri, some, folder: (names.extend(some), real(uri, some, folder))
+    )
+    return names
+
+
+def test_of_a_remote_one_that_part_is_read_that_is_wanted(remote, fetched):
+    save(remote, 1, 2)
+    assert fetched == [], "what was written is not read back"
+    assert remote.get(2, ["model.safetensors"]).tensors("model")["b"] == 2
+    assert sorted(fetched) == [MANIFEST, "model.safetensors"]
+    files = fsspec.filesystem("memory")
+    place = "/bucket/run/checkpoints/step-00000002/model.safetensors"
+    files.pipe_file(place, files.cat_file(place)[:-1] + b"?")
+    with pytest.raises(UserError, match=r"model\.safetensors is not as it was written"):
+        remote.get(2, ["model.safetensors"])
+    with pytest.raises(UserError, match=r"average\.safetensors is missing"):
+        remote.get(2, ["average.safetensors"])
+
+
+def test_of_a_remote_one_without_manifest_nothing_is_read(remote, fetched):
+    save(remote, 1, 2)
+    fsspec.filesystem("memory").rm_file(f"/bucket/run/checkpoints/step-00000002/{MANIFEST}")
+    assert remote.latest().step == 1
+    assert len(fetched) == len(set(fetched)) == 4
 
 
 def test_a_remote_upload_that_breaks_off_counts_for_nothing(remote, monkeypatch):

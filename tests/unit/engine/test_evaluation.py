@@ -33,15 +33,18 @@ def one():
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_the_number_of_workers_and_the_size_of_a_pass_change_no_figure(workers, one):
-    for results in together(workers, passes):
+    for rank, results in enumerate(together(workers, passes)):
         for (count, batch), (rows, metrics) in results.items():
             expected, figures = one[count, 100]
+            assert metrics == pytest.approx(figures, rel=1e-5)
+            assert metrics["samples"] == count
+            if rank > 0:
+                assert rows == {}, "rows go to the first worker alone"
+                continue
             assert rows["id"] == expected["id"] == [f"test/{index}" for index in range(count)], (count, batch)
             assert torch.equal(rows["group"], expected["group"])
             assert torch.equal(rows["right"], expected["right"])
             torch.testing.assert_close(rows["found"], expected["found"])
-            assert metrics == pytest.approx(figures, rel=1e-5)
-            assert metrics["samples"] == count
 
 
 def test_the_figures_by_hand(one):

@@ -4,8 +4,9 @@ import time
 import pytest
 import torch
 
-from sensorium import MediaError
+from sensorium import MediaError, SensoriumError
 from sensorium.builtin.modalities.vector import Vector
+from sensorium.engine import storage
 from sensorium.engine.loader import AHEAD, Loader
 from sensorium.engine.order import Order, share
 from toys import Noisy, Points
@@ -49,6 +50,32 @@ def test_augmentation_does_not_depend_on_the_number_of_workers():
 def test_evaluation_has_no_augmentation():
     batch = read([(None, [3, 4])])[0]
     assert batch["x"].tolist() == torch.tensor([SPLIT[3]["x"], SPLIT[4]["x"]]).tolist()
+
+
+class Far(list):
+    """A split at a server that does not answer at first."""
+
+    def __init__(self, samples, refusals):
+        super().__init__(samples)
+        self.refusals = refusals
+
+    def __getitem__(self, index):
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise OSError("cannot be opened") from ConnectionResetError()
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_server_that_goes_away_is_waited_for_but_not_for_ever(threads, monkeypatch):
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: None)
+    near = read([(0, [3, 4, 5])], threads)[0]
+    far = read([(0, [3, 4, 5])], threads, split=Far(SPLIT, 4))[0]
+    assert far.ids == near.ids
+    assert torch.equal(far["x"], near["x"])
+    monkeypatch.setattr(storage.time, "monotonic", iter(range(0, 10**6, 50)).__next__)
+    with pytest.raises(SensoriumError, match=r"The server that sample \d is read from cannot be reached"):
+        read([(0, [3])], threads, split=Far(SPLIT, 10**6))
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
@@ -96,6 +123,14 @@ def test_a_few_batches_are_prepared_ahead_but_not_the_whole_epoch():
         time.sleep(0.05)
         assert split.asked == set(range(2 * (AHEAD + 1)))
         batches.close()
+
+
+def test_pinned_batches_are_pinned_beside_the_training(monkeypatch):
+    by = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: by.append(threading.current_thread().name) or x)
+    with Loader(SPLIT, FIELDS, 2, pinned=True) as loader:
+        assert next(loader.stream([(0, [0, 1])])).ids == ["train/0", "train/1"]
+    assert by == ["collator_0"] * 2
 
 
 def test_a_loader_that_is_left_early_leaves_no_thread_behind():

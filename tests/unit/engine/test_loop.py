@@ -3,6 +3,7 @@ from collections import Counter
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 import torch
 
@@ -142,6 +143,19 @@ def test_stages_repeat_neither_an_order_nor_an_augmentation(tmp_path, monkeypatc
     epochs = [[sample for step in trained.steps[start : start + 4] for sample in step.ids] for start in (0, 4, 8, 12)]
     assert len({tuple(epoch) for epoch in epochs}) == 4
     assert all(len(set(epoch)) == 32 for epoch in epochs)
+
+
+def test_shards_are_read_a_window_at_a_time_where_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("sensorium.engine.loop.shards_of", lambda split: np.arange(0, 33, 4))
+    ids = [sample["id"] for sample in build("toy_regression").splits["train"]]
+    options = ("training.epochs=2", "training.global_batch=8", "training.shuffle=blocks", "training.window=2")
+    trained = train("toy_regression", tmp_path, *options)
+    read = [sorted(ids.index(name) for name in step.ids) for step in trained.steps]
+    assert len(read) == 8
+    assert all(len({index // 4 for index in batch}) == 2 for batch in read)  # the two of a window, whole
+    for epoch in (read[:4], read[4:]):
+        assert sorted(index for batch in epoch for index in batch) == list(range(32))
+    assert read[:4] != read[4:]
 
 
 def test_a_batch_knows_how_far_the_stage_has_come(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from sensorium import UserError
 from sensorium.engine.optimizers import build, check, factor
@@ -32,6 +33,22 @@ def test_each_optimizer_of_torch_learns(name):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "fused"),
+    [
+        (Optimizer(name="adamw"), "cuda", True),
+        (Optimizer(name="sgd", options={"momentum": 0.9}), "cuda", True),
+        (Optimizer(name="adamw", options={"foreach": True}), "cuda", None),
+        (Optimizer(name="adamw"), "cpu", None),
+        (Optimizer(name="rmsprop"), "cuda", None),
+    ],
+)
+def test_a_gpu_updates_all_parameters_in_one_kernel(settings, device, fused):
+    with FakeTensorMode():
+        optimizer = build(settings, {"x": nn.Parameter(torch.zeros(3, 3, device=device))})
+    assert optimizer.defaults.get("fused") is fused
 
 
 @pytest.mark.parametrize(

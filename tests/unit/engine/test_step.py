@@ -1,4 +1,6 @@
+import itertools
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,36 @@ def test_unused_parameters_train_alike_on_any_number_of_workers():
     assert not expected[0]["spare.weight"].any()
     for found in together(2, step, "losses of each sample", 2, "model.spare=true"):
         assert_same_step(found, expected)
+
+
+def searches(steady, left_out):
+    """Whether DDP searches before each step for what is left out, what the optimizer moved, and weights afterwards."""
+    assembly = build("toy_regression", *STEP, "model.spare=true")
+    task = assembly.task
+    parts = ["body", "spare"] if left_out else ["body"]
+    objective = replace(task.stages()[0].objectives[0], updates=parts, steady=steady)
+    stepper = Stepper(task, objective, assembly.work().training, Optimizer(name="adamw"), torch.device("cpu"))
+    found = []
+    with Loader(assembly.splits["train"], assembly.modalities, 1) as loader:
+        for batch in loader.stream([(0, [0, 1, 2]), (0, [3, 4, 5]), (0, [6, 7, 8])]):
+            stepper.step(batch, 6, 1.0, 0)
+            found.append(stepper.model.find_unused_parameters)
+    return found, {name: tensor.tolist() for name, tensor in task.state_dict().items()}
+
+
+def all_searches():
+    return {pair: searches(*pair) for pair in itertools.product((False, True), repeat=2)}
+
+
+def test_what_is_left_out_is_searched_for_where_it_may_be_alone():
+    for found in together(2, all_searches):
+        assert {pair: searched for pair, (searched, _) in found.items()} == {
+            (False, False): [True, True, True],
+            (False, True): [True, True, True],
+            (True, False): [True, False, False],
+            (True, True): [True, True, True],
+        }
+        assert len({str(weights) for _, weights in found.values()}) == 1, "spare is moved by none"
 
 
 def clipped():

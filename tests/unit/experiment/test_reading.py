@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from sensorium.plugins import KINDS, Plugins
 
 ROOT = Path(__file__).parents[3]
 FILES = [
-    path for path in experiments() if "models:/" not in path.read_text(encoding="utf-8")
-]  # none is registered here
+    path for path in experiments() if not {"models:", "hf-hub:"} & set(re.findall(r"[\w-]+:", path.read_text("utf-8")))
+]  # no model is registered here, and none downloaded
 INSTALLED = Plugins()
 
 
@@ -192,7 +193,10 @@ def test_required_options_are_asked_for():
         ("model.encoders=[vit, rnn]", "model.encoders is ['vit', 'rnn']. Expected: a mapping."),
         ("model.metrics=retrieval", "model.metrics is 'retrieval'. Expected: a list."),
         ("model.loss=3", "model.loss is 3. Expected: the name of a loss, or a mapping with `name`, one of"),
-        ("model.encoders.image={dim: 3}", "Expected: the name of an encoder, or a mapping with `name`, one of convnet"),
+        (
+            "model.encoders.image={dim: 3}",
+            "Expected: the name of an encoder, or a mapping with `name`, one of clip_image",
+        ),
         ("modalities.image.channels=true", "modalities.image.channels is True. Expected: one of [1, 3]."),
         ("modalities.image.channels=1.0", "modalities.image.channels is 1.0. Expected: one of [1, 3]."),
         ("training.precision=fp23", "training.precision is 'fp23'. Expected: one of ['fp32', 'bf16', 'fp16']."),

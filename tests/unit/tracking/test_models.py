@@ -166,3 +166,13 @@ def test_a_model_that_mlflow_refuses_is_named(monkeypatch):
     assert "sqlite:///x.db does not take the model: Registered model is locked." in str(caught.value)
     assert "The trained model lies in runs/run/model." in str(caught.value)
     assert "Details" not in str(caught.value)
+
+
+def test_a_registered_version_is_described_by_its_card(trained):
+    import mlflow
+
+    mlflow.set_tracking_uri(trained.uri)
+    found = mlflow.MlflowClient().search_model_versions(f"run_id='{trained.result['run_id']}'")
+    card = (Path(trained.result["model"]) / "README.md").read_text()
+    assert [version.description for version in found] == [card[: models.LONGEST]]
+    assert "## Metrics" in card

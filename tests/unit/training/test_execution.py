@@ -5,42 +5,13 @@ import torch
 
 from sensorium import SensoriumError, UserError, hookimpl
 from sensorium.engine.checkpoint import open_checkpoint
-from sensorium.training.execution import spare_core
 from training import train
 
 
-@pytest.fixture
-def threads():
-    """Restores torch's threads, of which there are four meanwhile."""
-    before = torch.get_num_threads()
+@pytest.mark.parametrize("reading", [3, 0])
+def test_torch_keeps_all_its_threads_whoever_reads(reading, tmp_path):
+    before, taken = torch.get_num_threads(), {}
     torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize(("cores", "left"), [(8, 4), (4, 3), (2, 1), (1, 1), (None, 1)])
-def test_a_core_is_left_to_those_that_read(cores, left, threads, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
-    with spare_core(True):
-        assert torch.get_num_threads() == left
-    assert torch.get_num_threads() == 4
-    with spare_core(False):
-        assert torch.get_num_threads() == 4, "nobody reads"
-
-
-def test_what_the_user_says_of_threads_is_left_alone(threads, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    with spare_core(True):
-        assert torch.get_num_threads() == 4
-
-
-@pytest.mark.parametrize(("reading", "torchs"), [(4, 1), (0, 4)])
-def test_a_training_leaves_one_and_takes_it_back_for_the_evaluation(reading, torchs, threads, monkeypatch, tmp_path):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    taken = {}
 
     class Threads:
         @hookimpl
@@ -51,9 +22,11 @@ def test_a_training_leaves_one_and_takes_it_back_for_the_evaluation(reading, tor
         def sensorium_evaluated(self):
             taken["evaluation"] = torch.get_num_threads()
 
-    options = ("training.epochs=1", f"run.threads={reading}")
-    train("toy_regression", tmp_path, *options, events=lambda assembly: Threads())
-    assert taken == {"step": torchs, "evaluation": 4}
+    try:
+        train("toy_regression", tmp_path, "training.epochs=1", f"run.threads={reading}", events=lambda _: Threads())
+    finally:
+        torch.set_num_threads(before)
+    assert taken == {"step": 4, "evaluation": 4}
 
 
 @pytest.mark.parametrize(

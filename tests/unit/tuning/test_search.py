@@ -359,7 +359,7 @@ def test_epochs_of_all_stages_count():
     [
         (
             ["clip", "search.space={training.optimizer.lrr: {uniform: [0, 1]}}"],
-            "There is no option 'lrr' at training.optimizer. Known: lr, name, options, weight_decay.",
+            "There is no option 'lrr' at training.optimizer. Known: lr, name, options, parts, weight_decay.",
         ),
         (
             ["clip", "--method", "grid"],

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import fsspec
 
@@ -143,20 +143,20 @@ def read_text(path: Path, what: str, hint: str) -> str:
         raise UserError(f"{path} cannot be read: {cause.strerror}.", "A text file was expected.", hint) from cause
 
 
-def lines(text: str) -> Iterator[tuple[int, str]]:
+def lines(text: str | TextIO) -> Iterator[tuple[int, str]]:
     """Yields the number, from 1, and the text of each line that is not blank."""
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.split("\n") if isinstance(text, str) else text, 1):
         if clean(line):
-            yield number, line.rstrip("\r")
+            yield number, line.rstrip("\r\n")
 
 
 def csv_rows(
-    text: str, source: object, columns: Sequence[str], empty: Sequence[str] = ()
+    text: str | TextIO, source: object, columns: Sequence[str], empty: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields the line and the cells by column of each row of a CSV file with a header, in whatever Unicode form.
 
     Args:
-        text: The file's text.
+        text: The file's text, or the file, opened with `newline=""`.
         source: Its name, for messages.
         columns: The columns that must be there, without an empty cell.
         empty: Those among them that may be empty.
@@ -165,7 +165,7 @@ def csv_rows(
         UserError: A column is missing, a row has too many or too few cells or an empty one, or
             quotes do not match; names file and line.
     """
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline="") if isinstance(text, str) else text, strict=True)
     try:
         header = reader.fieldnames = [composed(name) for name in reader.fieldnames or ()]
         once(((name, f"{source}:1, column {n}") for n, name in enumerate(header, 1)), "column")

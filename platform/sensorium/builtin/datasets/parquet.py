@@ -6,32 +6,41 @@ metadata hold.
 
 from __future__ import annotations
 
-import json
 import threading
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sensorium import Dataset, MediaError, Sample, UserError, unknown
-from sensorium.builtin.datasets.cells import INLINE, cell
-from sensorium.builtin.datasets.files import empty_cell, expand, filesystem, listing
-from sensorium.builtin.values import filled, once, shown
+import numpy as np
+
+from sensorium import Dataset, Sample, UserError, unknown
+from sensorium.builtin.datasets.cache import Cache, Store, name_of
+from sensorium.builtin.datasets.files import empty_cell, expand, filesystem
+from sensorium.builtin.datasets.mapped import Arrays, Writer, mapped
+from sensorium.builtin.datasets.row_groups import File, read_footer
+from sensorium.builtin.datasets.shards import REQUESTS, Shard, found
+from sensorium.builtin.values import filled, once
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow import parquet
 
-CACHE = 256 * 2**20
-"""Bytes of groups of rows that a split keeps in memory, the last ones read."""
+KEPT = 64
+"""Groups of rows that a split has mapped, the last ones read."""
+FILES = 64
+"""Files whose footers it has at hand."""
 
 
 class Parquet(Dataset):
     """Samples from Parquet files, one a row, local or at any fsspec URI.
 
     Columns `id` and `group`, where there are any, give the samples' ids and groups. Paths of media are relative to the
-    file's own folder, unless they are absolute or URIs.
+    file's own folder, unless they are absolute or URIs. A group of rows is read once, into the cache, from which all
+    processes of a machine map it.
     """
 
     config: Config
@@ -51,6 +60,9 @@ class Parquet(Dataset):
         test: str = ""
         """Files of the test split; empty when there is none."""
 
+        cache: Cache = field(default_factory=Cache)
+        """Where groups of rows that were read are kept, and the indices of the splits."""
+
         def __post_init__(self) -> None:
             if not (self.train or self.test):
                 raise ValueError("train or test must name files.")
@@ -67,51 +79,50 @@ class Parquet(Dataset):
         """Returns one split, in the order of its files."""
         if split not in self.splits:
             raise unknown("split", split, self.splits, "Parquet")
-        files = [_File(name, self.config.fields) for name in _files(self.patterns[split])]
-        once(((file.stem, file.name) for file in files), "file name")
-        once((found for file in files for found in file.ids()), "id")
-        return Table(files, self.config.fields)
+        files = found(_files(self.patterns[split]), "parquet")
+        return Table(files, self.config.fields, self.config.cache.open())
 
 
 class Table:
-    """A split: the rows of files, of which the last groups that were read stay in memory.
+    """A split: the rows of files, read by the group; its index tells how many rows each group has.
 
     Args:
-        files: The files, of one schema.
+        shards: The files, of one schema.
         fields: Column -> modality.
+        store: Where the index is kept, and groups that were read.
+        index: The index, where it is known.
 
     Raises:
-        UserError: There are no rows.
+        UserError: There are no rows, a file is damaged, or an id or the name of a file occurs twice.
     """
 
-    def __init__(self, files: Sequence[_File], fields: Mapping[str, str]) -> None:
-        self.files, self.fields = files, fields
-        self.groups = [(file, number) for file in files for number in range(file.groups)]
-        self.starts = [0]
-        for file, number in self.groups:
-            self.starts.append(self.starts[-1] + file.rows(number))
-        if not len(self):
-            raise UserError(
-                f"{files[0].name} holds no samples.", "A split has at least one.", "Choose another file or folder."
-            )
-        self.kept: OrderedDict[int, pa.Table] = OrderedDict()
+    def __init__(
+        self, shards: Sequence[Shard], fields: Mapping[str, str], store: Store, index: Arrays | None = None
+    ) -> None:
+        self.files, self.fields, self.store = shards, fields, store
+        made_from = [[shard.uri, shard.size, shard.modified] for shard in shards]
+        name = name_of("index", "parquet", made_from, sorted(fields))
+        self.index = index or mapped(store, name, lambda: _index(shards, fields, store))
+        self.shards = self.index["starts"]
+        self.kept: OrderedDict[int, tuple[dict[str, pa.ChunkedArray], Path | None]] = OrderedDict()
         self.lock = threading.Lock()
+        self._file = lru_cache(FILES)(self._opened)
 
     def narrow(self, fields: Collection[str]) -> Table:
         """Returns the same rows for somebody who reads some columns: pictures are not read for labels alone."""
         wanted = {name: modality for name, modality in self.fields.items() if name in fields}
-        return self if len(wanted) in (0, len(self.fields)) else Table(self.files, wanted)
+        whole = len(wanted) in (0, len(self.fields))
+        return self if whole else Table(self.files, wanted, self.store, self.index)
 
     def __len__(self) -> int:
-        return self.starts[-1]
+        return int(self.shards[-1])
 
     def __getitem__(self, index: int) -> Sample:
-        group = bisect_right(self.starts, index) - 1
-        file, number = self.groups[group]
-        row = index - self.starts[group]
-        values = {name: column[row].as_py() for name, column in self._read(group).items()}
-        place = f"{file.name}, row {file.first(number) + row + 1}"
-        sample: Sample = {"id": f"{file.stem}/{file.first(number) + row}"}
+        group, row, number = self._at(index)
+        file = self._file(self._of(group)[0])
+        values = {name: column[row].as_py() for name, column in self._read(group)[0].items()}
+        place = f"{file.name}, row {number + 1}"
+        sample: Sample = {"id": f"{file.shard.stem}/{number}"}
         for name in {"id", "group"} & values.keys():
             if values[name] is None:
                 raise empty_cell(place, name)
@@ -122,120 +133,77 @@ class Table:
 
     def place(self, index: int) -> str:
         """Returns file and row of a sample; rows count from 1."""
-        group = bisect_right(self.starts, index) - 1
-        file, number = self.groups[group]
-        return f"{file.name}, row {file.first(number) + index - self.starts[group] + 1}"
+        group, _, number = self._at(index)
+        return f"{self.files[self._of(group)[0]].uri}, row {number + 1}"
 
-    def _read(self, group: int) -> dict[str, pa.ChunkedArray]:
+    def fetch(self, shard: int) -> float:
+        """Has a group read into the cache, and returns which share of it that takes."""
+        _, path = self._read(shard)
+        with suppress(OSError):
+            return path.stat().st_size / self.store.bound if path is not None else 0.0
+        return 0.0
+
+    def _at(self, index: int) -> tuple[int, int, int]:
+        """Returns the group of a row, and its place in the group and in the file."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        group = int(np.searchsorted(self.shards, index, "right")) - 1
+        row = index - int(self.shards[group])
+        return group, row, self._of(group)[2] + row
+
+    def _of(self, group: int) -> tuple[int, int, int]:
+        """Returns the file of a group, its number in the file, and that of its first row there."""
+        file, number, first = self.index["groups"][group].tolist()
+        return file, number, first
+
+    def _opened(self, file: int) -> File:
+        return File(self.files[file], self.fields, self.index.bytes("footers", file))
+
+    def _read(self, group: int) -> tuple[dict[str, pa.ChunkedArray], Path | None]:
         with self.lock:
-            found = self.kept.pop(group, None)
-        if found is None:
-            file, number = self.groups[group]
-            found = file.read(number, self.fields)
+            if (found := self.kept.get(group)) is not None:
+                self.kept.move_to_end(group)
+                return found
+        file, number, _ = self._of(group)
+        table, path = self._file(file).read(number, self.fields, self.store)
+        found = dict(zip(table.column_names, table.columns, strict=True)), path
         with self.lock:
             self.kept[group] = found
-            while len(self.kept) > 1 and sum(table.nbytes for table in self.kept.values()) > CACHE:
-                self.kept.popitem(last=False)
-        return dict(zip(found.column_names, found.columns, strict=True))
+            gone = [key for key, (_, path) in self.kept.items() if path is not None and not path.exists()]
+            for key in [*gone, *list(self.kept)[: -(KEPT if path is not None else 1)]]:
+                self.kept.pop(key, None)
+        return found
 
 
-class _File:
-    """A Parquet file: its footer is read at once, its rows by the group.
+def _index(shards: Sequence[Shard], fields: Mapping[str, str], store: Store) -> Writer:
+    """Returns the index of a split: the footers of its files, and where the rows of each group begin."""
+    once(((shard.stem, shard.uri) for shard in shards), "file name")
+    writer, starts = Writer(), [0]
+    with ThreadPoolExecutor(REQUESTS if any(shard.far for shard in shards) else 1) as pool:
+        footers = list(pool.map(lambda shard: read_footer(shard, store), shards))
+    files = [File(shard, fields, footer) for shard, footer in zip(shards, footers, strict=True)]
+    for number, file in enumerate(files):
+        first = np.cumsum([0, *file.rows])
+        groups = [[number, group, int(first[group])] for group in range(len(file.rows))]
+        writer.add("groups", np.array(groups, np.int64).reshape(-1, 3))
+        starts += (starts[-1] + first[1:]).tolist()
+    if not starts[-1]:
+        raise UserError(
+            f"{shards[0].uri} holds no samples.", "A split has at least one.", "Choose another file or folder."
+        )
+    once(((value, place) for file in files for value, place in _ids(file, store)), "id")
+    writer.add_texts("footers", footers)
+    writer.add("starts", starts)
+    return writer
 
-    Args:
-        name: Path or URI.
-        fields: Columns that it must have.
 
-    Raises:
-        UserError: It is not Parquet, or lacks a column.
-    """
-
-    def __init__(self, name: str, fields: Mapping[str, str]) -> None:
-        self.name = name
-        self.stem = name.rpartition("/")[2].removesuffix(".parquet")
-        with self._opened() as file:
-            self.metadata, schema = file.metadata, file.schema_arrow
-        self.columns = set(schema.names)
-        if absent := fields.keys() - self.columns:
-            raise UserError(
-                f"{name} has no column {listing(absent)}.",
-                f"It has {listing(self.columns, 20)}.",
-                "Correct `fields` in the experiment.",
-            )
-        self.labels = _labels(schema, name)
-        self.groups = self.metadata.num_row_groups
-        self.firsts = [0]
-        for number in range(self.groups):
-            self.firsts.append(self.firsts[-1] + self.rows(number))
-
-    def rows(self, group: int) -> int:
-        """Returns the number of rows of a group."""
-        return int(self.metadata.row_group(group).num_rows)
-
-    def first(self, group: int) -> int:
-        """Returns the number of a group's first row in the file, from 0."""
-        return self.firsts[group]
-
-    def read(self, group: int, fields: Collection[str]) -> pa.Table:
-        """Returns columns of a group, among them `id` and `group` where it has them.
-
-        Raises:
-            UserError: The file is damaged, or gone.
-        """
-        with self._opened() as file:
-            columns = [*fields, *({"id", "group"} & self.columns)]
-            return file.read_row_group(group, columns=columns, use_threads=False)
-
-    def ids(self) -> Iterator[tuple[str, str]]:
-        """Yields the ids that it gives its rows, with their places; none where it has no such column.
-
-        Raises:
-            UserError: The file is damaged, or gone.
-        """
-        for group in range(self.groups) if "id" in self.columns else ():
-            for row, value in enumerate(self.read(group, ()).column("id").to_pylist(), self.first(group) + 1):
-                yield str(value), f"{self.name}, row {row}"
-
-    def value(self, column: str, raw: Any, modality: str, place: str) -> Any:
-        """Returns what a cell is to the modality that reads it.
-
-        Raises:
-            UserError: It is not a value of that modality.
-        """
-        if isinstance(raw, dict) and modality not in INLINE:  # bytes, or where they lie
-            raw = raw.get("bytes") or raw.get("path")
-        if raw is None or raw in (b"", ""):
-            raise empty_cell(place, column)
-        if isinstance(raw, bytes) and modality not in INLINE:
-            return raw
-        names = self.labels.get(column)
-        if modality == "label" and names is not None and type(raw) is int:
-            if not 0 <= raw < len(names):
-                raise MediaError(
-                    f"{place}, {column!r}, is {raw}.", f"Labels are 0 to {len(names) - 1}.", "Mend the table."
-                )
-            return names[raw]
-        try:
-            return cell(raw, modality, self.name, f"{place}, {column!r},")
-        except UserError as cause:
-            raise MediaError(cause.wrong, cause.expected, cause.hint) from cause
-
-    @contextmanager
-    def _opened(self) -> Iterator[parquet.ParquetFile]:
-        """Opens the file for reading in this thread alone: one of Arrow's own may outlive Python, and abort it."""
-        from pyarrow import ArrowException
-        from pyarrow import parquet as of_arrow
-
-        system, path = filesystem(self.name)
-        try:
-            with system.open(path, "rb") as file:
-                yield of_arrow.ParquetFile(file, pre_buffer=False)
-        except (ArrowException, OSError) as cause:
-            raise UserError(
-                f"{self.name} is missing, cut short or damaged: {' '.join(str(cause).split())[:200]}.",
-                "A whole Parquet file was expected.",
-                "Correct the pattern, or fetch the file again.",
-            ) from cause
+def _ids(file: File, store: Store) -> Iterator[tuple[str, str]]:
+    """Yields the ids that a file gives its rows, with their places; none where it has no such column."""
+    row = 0
+    for group in range(len(file.rows)) if "id" in file.columns else ():
+        for value in file.read(group, (), store)[0].column("id").to_pylist():
+            row += 1
+            yield str(value), f"{file.name}, row {row}"
 
 
 def _files(pattern: str) -> list[str]:
@@ -244,29 +212,3 @@ def _files(pattern: str) -> list[str]:
     if system.isdir(path):
         return expand(f"{pattern.rstrip('/')}/*.parquet")
     return expand(pattern)
-
-
-def _labels(schema: pa.Schema, place: str) -> dict[str, list[str]]:
-    """Returns column -> names of its numbers, as Hugging Face's metadata hold them.
-
-    Raises:
-        UserError: A name is empty, or not a text.
-    """
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        found = {
-            column: kind["names"]
-            for column, kind in features.items()
-            if isinstance(kind, dict) and kind.get("_type") == "ClassLabel" and isinstance(kind.get("names"), list)
-        }
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        return {}  # it was written by somebody else
-    for column, names in found.items():
-        for name in names:
-            if not isinstance(name, str):
-                raise UserError(
-                    f"{place}: a label of {column!r} is {shown(name)}.", "Labels are names.", "Mend the table."
-                )
-    return {
-        column: [filled(name, f"{place}: a label of {column!r}") for name in names] for column, names in found.items()
-    }

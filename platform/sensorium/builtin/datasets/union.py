@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 from copy import copy
 from dataclasses import field, replace
 
-from sensorium import Dataset, Sample, Source, Split, UserError, narrow, place_of, unknown
+import numpy as np
+
+from sensorium import Dataset, Sample, Source, Split, UserError, fetch, narrow, place_of, shards_of, unknown
 
 
 class Union(Dataset):
@@ -90,6 +92,11 @@ class Joined:
             start += len(source.indices)
         self._starts = [source.indices.start for source in self.sources]
         self._count = start
+        own = [np.minimum(shards_of(split), len(source.indices)) for source, split in parts]
+        self._shards = [0, *np.cumsum([len(starts) - 1 for starts in own]).tolist()]
+        self.shards = np.append(
+            np.concatenate([begin + starts[:-1] for begin, starts in zip(self._starts, own, strict=True)]), start
+        )
 
     def __len__(self) -> int:
         return self._count
@@ -105,6 +112,11 @@ class Joined:
         """Returns where a sample stands, as far as its own split knows."""
         _, split, place = self._at(index)
         return place_of(split, place)
+
+    def fetch(self, shard: int) -> float:
+        """Brings a shard of one of the splits near."""
+        number = bisect_right(self._shards, shard) - 1
+        return fetch(self._splits[number], shard - self._shards[number])
 
     def narrow(self, fields: Collection[str]) -> Joined:
         """Returns the same samples, for somebody who reads some fields."""

@@ -6,46 +6,36 @@ members whose names agree up to the first dot of the base name are one sample.
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-import tarfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
-from itertools import groupby
-from typing import Any, NamedTuple
+
+import numpy as np
 
 from sensorium import Dataset, MediaError, Sample, UserError, unknown
-from sensorium.builtin.datasets.files import down, expand, filesystem, listing, unread
+from sensorium.builtin.datasets.cache import Cache, Store, name_of
+from sensorium.builtin.datasets.files import expand, listing
+from sensorium.builtin.datasets.mapped import Writer, mapped
+from sensorium.builtin.datasets.shards import REQUESTS, Shard, found
+from sensorium.builtin.datasets.tars import INDEX, Member, beside, read_index, samples, scan
 from sensorium.builtin.values import clean
-
-BLOCK = 512
-"""Bytes of a tar file's block."""
-
-INDEX = ".index.json"
-"""What follows the name of a shard in the name of its index."""
 
 TEXT = ("text", "label")
 """Modalities whose members are handed out as strings; all others are bytes."""
 
-NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")
-
-
-class Member(NamedTuple):
-    """A file inside a tar file: its name, and where its bytes lie."""
-
-    name: str
-    offset: int
-    size: int
+TOGETHER = 64
+"""Shards whose members are read at a time, when their index is built."""
 
 
 class WebDataset(Dataset):
     """Tar files of media and text, local or at any fsspec URI, with random access.
 
-    An index of each shard is written beside it as `<shard>.index.json` where that is allowed, and
-    made again when the shard's size or time has changed.
+    An index of each shard is written beside it as `<shard>.index.json` where that is allowed, and made again when the
+    shard's size or time has changed; that of a split lies in the cache, mapped by all processes. Shards at a URI are
+    fetched whole where they are read in sequence (`training.shuffle: blocks`, evaluations), or where all of the split
+    finds room in the cache; else each sample is a request.
     """
 
     config: Config
@@ -75,6 +65,9 @@ class WebDataset(Dataset):
         modalities: dict[str, str] = field(default_factory=dict)
         """Field -> modality that reads it, for fields that are not named after theirs."""
 
+        cache: Cache = field(default_factory=Cache)
+        """Where shards that are fetched are kept, and the indices of the splits."""
+
         def __post_init__(self) -> None:
             if not (self.train or self.test):
                 raise ValueError("train or test must name shards.")
@@ -94,10 +87,11 @@ class WebDataset(Dataset):
         if split not in self.splits:
             raise unknown("split", split, self.splits, "WebDataset")
         shards = [shard for shard in expand(self.patterns[split]) if not shard.endswith(INDEX)]
-        return Members(shards, self.config.fields, self.fields)
+        return Members(found(shards, "tar"), self.config.fields, self.fields, self.config.cache.open())
 
     def _first_fields(self, shard: str) -> dict[str, str]:
-        for _, members, _ in samples(scan(shard), self.config.fields, shard):
+        (first,) = found([shard], "tar")
+        for _, members, _ in samples(beside(first) or scan(shard, shard), self.config.fields, shard):
             if not members:
                 continue
             return {name: self.config.modalities.get(name, name) for name in members}
@@ -109,157 +103,108 @@ class WebDataset(Dataset):
 
 
 class Members:
-    """A split: for each sample its shard, its key, and where the bytes of each field lie.
+    """A split: its index tells of each sample where the bytes of its fields lie.
 
     Args:
-        shards: URIs of the tar files.
+        files: The tar files.
         endings: Ending of a member's name -> field.
         fields: Field -> modality; every sample has them all.
+        store: Where the index is kept, and what is fetched.
 
     Raises:
         UserError: A shard is damaged, or a sample lacks a field or occurs twice.
     """
 
-    def __init__(self, shards: list[str], endings: Mapping[str, str], fields: Mapping[str, str]) -> None:
-        self.fields = fields
-        self.files = [filesystem(shard) for shard in shards]
-        self.samples: list[tuple[int, str, dict[str, Member]]] = []
-        seen = set()
-        dropped: Counter[str] = Counter()
-        for number, shard in enumerate(shards):
-            stem = shard.rpartition("/")[2].removesuffix(".tar")
-            for key, members, others in samples(read_index(shard), endings, shard):
-                if not members:
-                    dropped[" + ".join(sorted(others))] += 1
-                    continue
-                name = f"{stem}/{key}"
-                if name in seen:
-                    raise UserError(
-                        f"{shard}: the sample {key!r} occurs more than once.",
-                        "Members of one sample lie next to each other, and shards have names of their own.",
-                        "Write the shard again in the order of its keys.",
-                    )
-                if absent := fields.keys() - members.keys():
-                    raise UserError(
-                        f"{shard}: the sample {key!r} has no {listing(absent)}.",
-                        f"Every sample has {listing(fields, 20)}, as the first one has.",
-                        "Complete the shard, or take the ending out of `fields`.",
-                    )
-                seen.add(name)
-                self.samples.append((number, name, members))
-        if dropped:
+    def __init__(
+        self, files: Sequence[Shard], endings: Mapping[str, str], fields: Mapping[str, str], store: Store
+    ) -> None:
+        self.files, self.fields, self.store = files, fields, store
+        made_from = [[file.uri, file.size, file.modified] for file in files]
+        name = name_of("index", "tars", made_from, dict(endings), list(fields))
+        self.rows = mapped(store, name, lambda: _index(files, endings, fields, store))
+        self.shards = self.rows["shards"]
+        self.whole = sum(file.size for file in files) <= store.bound
+        if dropped := Counter(self.rows.about["dropped"]):
             kinds = ", ".join(f"{count} of {ending or 'no ending'}" for ending, count in dropped.most_common(5))
             print(
-                f"{listing(shards, 1)}: left out {dropped.total()} samples that `fields` names no member of: {kinds}.",
+                f"{files[0].uri}{' and others' if len(files) > 1 else ''}: left out {dropped.total()} samples that "
+                f"`fields` names no member of: {kinds}.",
                 file=sys.stderr,
             )
-        if not self.samples:
-            raise UserError(f"{listing(shards)} hold no samples.", "A split has at least one.", "Correct the pattern.")
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return int(self.shards[-1])
 
     def __getitem__(self, index: int) -> Sample:
-        number, name, members = self.samples[index]
-        system, path = self.files[number]
-        start = min(member.offset for member in members.values())
-        end = max(member.offset + member.size for member in members.values())
-        data = _part(system, path, start, end) if end > start else b""
-        sample: Sample = {"id": name}
-        for field_name, modality in self.fields.items():
-            member = members[field_name]
-            raw = data[member.offset - start : member.offset - start + member.size]
-            sample[field_name] = _string(raw, f"{path}, {member.name}") if modality in TEXT else raw
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        file = self.files[int(np.searchsorted(self.shards, index, "right")) - 1]
+        spans = self.rows["spans"][index].tolist()  # (F, 2): where the bytes of each field begin and end
+        start, end = min(begin for begin, _ in spans), max(end for _, end in spans)
+        data = file.read(start, end, self.store, self.whole) if end > start else b""
+        key = self.rows.text("keys", index)
+        sample: Sample = {"id": f"{file.stem}/{key}"}
+        for (name, modality), (begin, stop) in zip(self.fields.items(), spans, strict=True):
+            raw = data[begin - start : stop - start]
+            sample[name] = _string(raw, f"{file.uri}, {name!r} of {key!r},") if modality in TEXT else raw
         return sample
 
+    def place(self, index: int) -> str:
+        """Returns the shard and the key of a sample."""
+        return (
+            f"{self.files[int(np.searchsorted(self.shards, index, 'right')) - 1].uri}, {self.rows.text('keys', index)}"
+        )
 
-def read_index(shard: str) -> list[Member]:
-    """Returns the members of a shard, from its index when that fits the file, else from the headers."""
-    system, path = filesystem(shard)
-    stamp = {"size": 0, "modified": ""}
-    try:
-        stamp["size"] = system.size(path)
-        stamp["modified"] = str(system.modified(path))
-    except OSError as cause:
-        raise _unreadable(shard, cause) from cause
-    except NotImplementedError:  # HTTP tells the size alone
-        pass
-    beside = path + INDEX
-    # None may be there, or one that another process is writing just now.
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        stored = json.loads(system.cat_file(beside))
-        if stored["stamp"] == stamp:
-            return [Member(*member) for member in stored["members"]]
-    members = list(scan(shard))
-    # Where it cannot be written the headers are read again the next time.
-    with suppress(OSError, NotImplementedError):
-        system.pipe_file(beside, json.dumps({"stamp": stamp, "members": members}).encode())
-    return members
+    def fetch(self, shard: int) -> float:
+        """Fetches a shard, and returns which share of the cache it takes."""
+        return self.files[shard].fetch(self.store)
 
 
-def scan(shard: str) -> Iterator[Member]:
-    """Yields the files of a tar file, by reading its headers.
-
-    Raises:
-        UserError: It is cut short, damaged, or packed.
-    """
-    system, path = filesystem(shard)
-    end = 0
-    try:
-        with system.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            for info in archive:
-                end = info.offset_data + -(-info.size // BLOCK) * BLOCK
-                if info.isfile():
-                    yield Member(info.name, info.offset_data, info.size)
-        # tarfile takes a header that it cannot read for the end: only a block of zeros is one.
-        if _part(system, path, end, end + BLOCK) != bytes(BLOCK):
-            raise tarfile.ReadError(f"no end mark at byte {end}")
-    except (tarfile.TarError, OSError) as cause:
-        raise _unreadable(shard, cause) from cause
-
-
-def samples(
-    members: Iterable[Member], endings: Mapping[str, str], shard: str
-) -> Iterator[tuple[str, dict[str, Member], list[str]]]:
-    """Yields the key of each sample, its members by field, and the endings that no field has."""
-    named = ((NAME.fullmatch(member.name), member) for member in members)
-    matched = (
-        (match.group(1), match.group(2).lower(), member) if match else (member.name, "", member)
-        for match, member in named
-    )
-    for key, group in groupby(matched, lambda item: item[0]):
-        fields: dict[str, Member] = {}
-        others = []
-        for _, ending, member in group:
-            name = endings.get(ending)
-            if name in fields:
+def _index(files: Sequence[Shard], endings: Mapping[str, str], fields: Mapping[str, str], store: Store) -> Writer:
+    """Returns the index of a split."""
+    writer, dropped = Writer(), Counter[str]()
+    twice = {stem for stem, count in Counter(file.stem for file in files).items() if count > 1}
+    seen: defaultdict[str, set[str]] = defaultdict(set)
+    starts = [0]
+    for file, members in _members(files, store):
+        known = seen[file.stem] if file.stem in twice else set()
+        keys, spans = [], []
+        for key, own, others in samples(members, endings, file.uri):
+            if not own:
+                dropped[" + ".join(sorted(others))] += 1
+                continue
+            if key in known:
                 raise UserError(
-                    f"{shard}: the sample {key!r} has two members for {name!r}: {fields[name].name}, {member.name}.",
-                    "Each field has one.",
-                    "Take one of the endings out of `fields`.",
+                    f"{file.uri}: the sample {key!r} occurs more than once.",
+                    "Members of one sample lie next to each other, and shards have names of their own.",
+                    "Write the shard again in the order of its keys.",
                 )
-            if name is None:
-                others.append(ending)
-            else:
-                fields[name] = member
-        yield key, fields, others
+            if absent := fields.keys() - own.keys():
+                raise UserError(
+                    f"{file.uri}: the sample {key!r} has no {listing(absent)}.",
+                    f"Every sample has {listing(fields, 20)}, as the first one has.",
+                    "Complete the shard, or take the ending out of `fields`.",
+                )
+            known.add(key)
+            keys.append(key)
+            spans.append([(own[name].offset, own[name].offset + own[name].size) for name in fields])
+        writer.add("spans", np.array(spans, np.int64).reshape(len(keys), len(fields), 2))
+        writer.add_texts("keys", keys)
+        starts.append(starts[-1] + len(keys))
+    if not starts[-1]:
+        names = listing(file.uri for file in files)
+        raise UserError(f"{names} hold no samples.", "A split has at least one.", "Correct the pattern.")
+    writer.add("shards", starts)
+    writer.about["dropped"] = dropped
+    return writer
 
 
-def _part(system: Any, path: str, start: int, end: int) -> bytes:
-    """Returns the bytes of a file from one place to another.
-
-    Raises:
-        UserError: A server gives all of it instead.
-    """
-    with suppress(ValueError):  # by which some file systems say so
-        data: bytes = system.cat_file(path, start=start, end=end)
-        if len(data) <= end - start:
-            return data
-    raise UserError(
-        f"The server of {path} gives whole files alone, not a part of one.",
-        "Samples are read at random: the server has to answer requests for ranges of bytes.",
-        "Use one that does, such as nginx, or fetch the shards.",
-    )
+def _members(files: Sequence[Shard], store: Store) -> Iterator[tuple[Shard, list[Member]]]:
+    """Yields the members of each shard, read from several at a time where they lie afar."""
+    with ThreadPoolExecutor(REQUESTS if any(file.far for file in files) else 1) as pool:
+        for start in range(0, len(files), TOGETHER):
+            some = files[start : start + TOGETHER]
+            yield from zip(some, pool.map(lambda file: read_index(file, store), some), strict=True)
 
 
 def _string(raw: bytes, place: str) -> str:
@@ -267,13 +212,3 @@ def _string(raw: bytes, place: str) -> str:
         return clean(raw.decode())
     except UnicodeDecodeError as cause:
         raise MediaError(f"{place} is not UTF-8 text: {cause.reason}.", "Expected text.", "Mend the shard.") from cause
-
-
-def _unreadable(shard: str, cause: Exception) -> UserError:
-    if down(cause):
-        return unread(shard, cause, "Expected a whole tar file that is not packed.")
-    return UserError(
-        f"The shard {shard} is missing, cut short or damaged: {cause}.",
-        "Expected a whole tar file that is not packed.",
-        "Correct the pattern, or write or fetch the shard again.",
-    )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
 from torch.nn import functional as F
 
 from sensorium import Decoder, Features, Modality, Padded, UserError
@@ -43,7 +45,7 @@ class Generated:
     """
 
     words: Tensor
-    attention: Tensor | None
+    attention: Tensor | None = None
 
 
 NEVER = [PAD, BOS]
@@ -76,6 +78,12 @@ class WordDecoder(Decoder):
         super().__init__(config, dim, modality)
         if modality.form != "tokens":
             raise UserError(f"{type(self).__name__} cannot say {modality.form}.", "It says words: a text is expected.")
+        if getattr(modality.config, "pretrained", None) is not None:
+            raise UserError(
+                f"{type(self).__name__} says words that are learnt; this text has a model's own tokenizer.",
+                "Its signs of begin and end are others.",
+                "Leave the text's `pretrained` out, and give what reads the model's tokens a field of its own.",
+            )
         self.longest = int(modality.shape[0] or 0) - 1
 
     @abstractmethod
@@ -94,7 +102,7 @@ class WordDecoder(Decoder):
     def forward(self, features: Features) -> Tensor:
         """Returns the logits (B, L, V) when each word follows on the likeliest ones before it."""
         state = self.begin(features)
-        word = torch.full((len(features.pooled),), BOS, device=features.pooled.device)
+        word = torch.full((features.pooled.shape[0],), BOS, device=features.pooled.device)
         steps = []
         for _ in range(self.longest):
             logits, state, _ = self.step(word, state)
@@ -145,37 +153,77 @@ class WordDecoder(Decoder):
             length_power: A sentence is valued by its log probability over its length to this power: 0 favours short
                 ones, 1 takes the mean over its words (Y. Wu et al., 2016, arXiv:1609.08144, section 7).
         """
-        count, device = len(features.pooled), features.pooled.device
+        search = self._begun(features, beam)
+        scales = [place**length_power for place in range(1, self.longest + 1)]
+
+        def step(before: tuple[Any, ...], at: tuple[Any, Any]) -> tuple[tuple[Any, ...], Tensor]:
+            after = self._searched(Search(*before), *at)
+            return tuple(after), after.value.clone()
+
+        if torch.compiler.is_exporting():
+            search = Search(*scan(step, tuple(search), (torch.arange(self.longest), torch.tensor(scales)))[0])
+        else:
+            for place, scale in enumerate(scales):
+                search = self._searched(search, place, scale)
+                hope = search.total.amax(1) / scales[-1]  # what goes on will not be worth more
+                if (search.value >= hope).all():
+                    break
+        cut = search.value.isneginf()[:, None]  # no end was found: the best beginning
+        best = search.offered(search.total.masked_fill(~cut, -torch.inf), search.words, search.weights)
+        looks = best.looks if best.looks.shape[2] else None
+        if torch.compiler.is_exporting():  # a graph has no length that depends on what is said
+            return Generated(best.best, looks)
+        longest = int(((best.best == EOS).cumsum(1) <= 1).sum(1).max())
+        return Generated(best.best[:, :longest], None if looks is None else looks[:, :longest])
+
+    def _begun(self, features: Features, beam: int) -> Search:
+        count, device = features.pooled.shape[0], features.pooled.device
         state = tuple(part.repeat_interleave(beam, 0) for part in self.begin(features))
         word = torch.full((count * beam,), BOS, device=device)
         total = torch.full((count, beam), -torch.inf, device=device)
         total[:, 0] = 0.0  # all begin alike: one of them counts
-        words, weights = word.new_empty(count, beam, 0), None
-        over = _Over(count, self.longest, device)
-        for place in range(1, self.longest + 1):
-            logits, state, attention = self.step(word, state)
-            chances = logits.float().log_softmax(1).view(count, beam, -1).clone()
-            chances[..., NEVER] = -torch.inf
-            likely = chances.topk(min(beam, chances.shape[2]), dim=2)  # of each sentence, as many words as go on
-            sums, following = (total[..., None] + likely.values).flatten(1), likely.indices.flatten(1)
-            parent = torch.arange(beam, device=device).repeat_interleave(likely.values.shape[2]).expand(count, -1)
-            longer = torch.cat([_follow(words, parent), following[..., None]], 2)
-            if attention is not None:
-                looked = attention.view(count, beam, 1, -1)
-                weights = _follow(looked if weights is None else torch.cat([weights, looked], 2), parent)
-            ends = following == EOS
-            over.add((sums / place**length_power).masked_fill(~ends, -torch.inf), longer, weights)
-            total, best = sums.masked_fill(ends, -torch.inf).topk(beam, dim=1)
-            words = _follow(longer, best)
-            weights = None if weights is None else _follow(weights, best)
-            rows = (parent.gather(1, best) + beam * torch.arange(count, device=device)[:, None]).flatten()
-            state, word = tuple(part[rows] for part in state), words[..., -1].flatten()
-            hope = total.amax(1) / self.longest**length_power  # what goes on will not be worth more
-            if (over.value >= hope).all():
-                break
-        cut = over.value.isneginf()[:, None]  # no end was found: the best beginning
-        over.add(total.masked_fill(~cut, -torch.inf), words, weights)
-        return over.said()
+        attention = self.step(word, state)[2]
+        places = 0 if attention is None else attention.shape[1]
+        return Search(
+            state,
+            word,
+            total,
+            torch.full((count, beam, self.longest), EOS, device=device),
+            total.new_zeros(count, beam, self.longest, places),
+            torch.full((count,), -torch.inf, device=device),
+            torch.full((count, self.longest), EOS, device=device),
+            total.new_zeros(count, self.longest, places),
+        )
+
+    def _searched(self, search: Search, place: Any, scale: Any) -> Search:
+        """Returns a search after one more word.
+
+        Args:
+            search: Before it.
+            place: The word's, from 0; a number, or a tensor in a graph.
+            scale: What the value of a sentence that ends here is divided by.
+        """
+        count, beam = search.total.shape
+        logits, state, attention = self.step(search.word, search.state)
+        chances = logits.float().log_softmax(1).view(count, beam, -1).clone()
+        chances[..., NEVER] = -torch.inf
+        likely = chances.topk(min(beam, chances.shape[2]), dim=2)  # of each sentence, as many words as go on
+        sums, following = (search.total[..., None] + likely.values).flatten(1), likely.indices.flatten(1)
+        device = sums.device
+        parent = torch.arange(beam, device=device).repeat_interleave(likely.values.shape[2]).expand(count, -1)
+        here = torch.arange(self.longest, device=device) == place
+        words = torch.where(here, following[..., None], _follow(search.words, parent))
+        weights = search.weights
+        if attention is not None:
+            weights = torch.where(here[:, None], attention.view(count, beam, 1, -1), weights)
+        weights = _follow(weights, parent)
+        ends = following == EOS
+        search = search.offered((sums / scale).masked_fill(~ends, -torch.inf), words, weights)
+        total, best = sums.masked_fill(ends, -torch.inf).topk(beam, dim=1)
+        words, weights = _follow(words, best), _follow(weights, best)
+        rows = (parent.gather(1, best) + beam * torch.arange(count, device=device)[:, None]).flatten()
+        state, word = tuple(part[rows] for part in state), following.gather(1, best).flatten()
+        return search._replace(state=state, word=word, total=total, words=words, weights=weights)
 
     @torch.no_grad()
     def draw(self, features: Features, chances: Tensor, temperature: float = 1.0) -> Generated:
@@ -188,52 +236,71 @@ class WordDecoder(Decoder):
             temperature: Divisor of the logits; the lower, the likelier the words that are taken.
         """
         state, device = self.begin(features), features.pooled.device
-        word = torch.full((len(features.pooled),), BOS, device=device)
-        words, weights = [], []
-        for place in range(self.longest):
-            over = word == EOS
-            if over.all():
-                break
+        word = torch.full((features.pooled.shape[0],), BOS, device=device)
+
+        def step(before: tuple[Tensor, State], chance: Tensor) -> tuple[tuple[Tensor, State], tuple[Tensor, ...]]:
+            word, state = before
             logits, state, attention = self.step(word, state)
             logits = logits.float() / temperature
             logits[:, NEVER] = -torch.inf
             sums = logits.softmax(1).cumsum(1)
-            taken = chances[:, place, None] * sums[:, -1:] * (1 - 1e-6)  # below the last sum, however it is rounded
-            word = torch.where(over, EOS, torch.searchsorted(sums, taken, right=True)[:, 0])
-            words.append(word)
-            weights += [] if attention is None else [attention]
-        return Generated(torch.stack(words, 1), torch.stack(weights, 1) if weights else None)
+            taken = chance[:, None] * sums[:, -1:] * (1 - 1e-6)  # below the last sum, however it is rounded
+            word = torch.where(word == EOS, EOS, (sums <= taken).sum(1))
+            told = (word.clone(),) if attention is None else (word.clone(), attention)
+            return (word, tuple(part.clone() for part in state)), told
+
+        chances = chances[:, : self.longest].T
+        if torch.compiler.is_exporting():
+            _, every = scan(step, (word, state), chances)
+            return Generated(*(part.transpose(0, 1) for part in every))
+        said = []
+        for chance in chances:
+            if (word == EOS).all():
+                break
+            (word, state), told = step((word, state), chance)
+            said.append(told)
+        return Generated(*(torch.stack(part, 1) for part in zip(*said, strict=True)))
 
 
-class _Over:
-    """The best sentence of each sample among those that have ended, with its value (B,)."""
+class Search(NamedTuple):
+    """Sentences that are followed, and the best of each sample that has ended.
 
-    def __init__(self, count: int, longest: int, device: torch.device) -> None:
-        self.value = torch.full((count,), -torch.inf, device=device)
-        self.words = torch.full((count, longest), EOS, device=device)
-        self.weights: Tensor | None = None
+    Attributes:
+        state: Of the decoder, (B K, ...).
+        word: (B K,), the last one.
+        total: (B, K), log probability.
+        words: (B, K, L), <eos> where nothing was said yet.
+        weights: (B, K, L, P), where each word looked; P is 0 for a decoder that does not.
+        value: (B,), of the best sentence that has ended; -inf for none.
+        best: (B, L).
+        looks: (B, L, P).
+    """
 
-    def add(self, values: Tensor, words: Tensor, weights: Tensor | None) -> None:
-        """Takes up sentences that are worth more than what is known.
+    state: State
+    word: Tensor
+    total: Tensor
+    words: Tensor
+    weights: Tensor
+    value: Tensor
+    best: Tensor
+    looks: Tensor
+
+    def offered(self, values: Tensor, words: Tensor, weights: Tensor) -> Search:
+        """Returns the search with those sentences that are worth more than what is known.
 
         Args:
             values: (B, N), -inf where none is offered.
             words: (B, N, L).
-            weights: (B, N, L, P), where places are looked at.
+            weights: (B, N, L, P).
         """
         value, place = values.max(1)
-        rows = (value > self.value).nonzero().flatten()
-        self.value[rows] = value[rows]
-        self.words[rows, : words.shape[2]] = words[rows, place[rows]]
-        if weights is not None:
-            if self.weights is None:
-                self.weights = weights.new_zeros(*self.words.shape, weights.shape[-1])
-            self.weights[rows, : words.shape[2]] = weights[rows, place[rows]]
-
-    def said(self) -> Generated:
-        """Returns the sentences, as long as the longest."""
-        longest = int(((self.words == EOS).cumsum(1) <= 1).sum(1).max())
-        return Generated(self.words[:, :longest], None if self.weights is None else self.weights[:, :longest])
+        better = value > self.value
+        words, weights = (_follow(each, place[:, None])[:, 0] for each in (words, weights))
+        return self._replace(
+            value=torch.where(better, value, self.value),
+            best=torch.where(better[:, None], words, self.best),
+            looks=torch.where(better[:, None, None], weights, self.looks),
+        )
 
 
 def _follow(values: Tensor, parent: Tensor) -> Tensor:

@@ -56,5 +56,5 @@ class TextTransformer(Encoder):
             tokens = block(tokens, causal=True)  # what pads comes after, where no real token looks
         tokens = self.norm(tokens)
         last = batch.mask.sum(1) - 1
-        pooled = tokens[torch.arange(len(tokens), device=tokens.device), last]
+        pooled = tokens[torch.arange(tokens.shape[0], device=tokens.device), last]
         return Features(pooled, tokens, batch.mask)

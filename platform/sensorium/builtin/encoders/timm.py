@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sensorium import Encoder, Features, Modality, UserError, expanded, unknown
+from sensorium import Features, Modality, UserError, expanded, unknown
+from sensorium.builtin.encoders.fine_tuning import FineTuned
 from sensorium.builtin.encoders.inputs import fixed
+from sensorium.builtin.pretrained import licence
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,12 +28,12 @@ FILE, CONFIG = "model.safetensors", "config.json"
 """What a folder with weights holds, as timm and the Hugging Face Hub write it."""
 
 
-class Timm(Encoder):
+class Timm(FineTuned):
     """A network of timm by name: its last features as tokens, and what its classifier would read."""
 
     takes = ("image",)
 
-    class Config(Encoder.Config):
+    class Config(FineTuned.Config):
         """Which network, and which weights."""
 
         model: str = "resnet18"
@@ -47,12 +49,25 @@ class Timm(Encoder):
             if self.model not in known:
                 error = unknown("timm model", self.model, known)
                 raise UserError(error.wrong, "`timm.list_models()` lists them, a thousand and more.", error.hint)
-            if self.weights not in (None, DEFAULT):
-                _file(str(self.weights))
 
         def suits(self) -> dict[str, Any]:
-            """Returns size, mean, deviation and interpolation of the pictures that the weights were trained on."""
+            """Returns size, mean, deviation and interpolation of the pictures that the weights were trained on.
+
+            Raises:
+                UserError: There are no such weights. A trained model that began with them does without.
+            """
+            if self.weights not in (None, DEFAULT):
+                _file(str(self.weights))
             return {} if self.weights is None else _pictures(self.model, self.weights)
+
+        def licence(self) -> str:
+            """Returns the licence of the weights, as timm or the card beside them names it."""
+            if self.weights is None:
+                return ""
+            if self.weights != DEFAULT:
+                return licence(str(Path(_file(self.weights)).parent))
+            own = _timm().get_pretrained_cfg(self.model, allow_unregistered=True)
+            return str(getattr(own, "license", None) or "")
 
     config: Timm.Config
 
@@ -60,7 +75,7 @@ class Timm(Encoder):
         super().__init__(config, modality)
         height, width = self.size = fixed(modality, 1), fixed(modality, 2)
         try:
-            self.body: nn.Module = _made(config.model, self.size)
+            self.body = _made(config.model, self.size)
             with torch.no_grad():
                 self.dim = self.eval()(torch.zeros(1, 3, height, width)).pooled.shape[1]
             self.train()

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from sensorium import Encoder, Features, Modality, UserError, unknown
+from sensorium import Features, Modality, UserError, unknown
+from sensorium.builtin.encoders.fine_tuning import FineTuned
 from sensorium.builtin.encoders.inputs import fixed
 
 HEADS = ("avgpool", "classifier", "fc", "head")
@@ -24,7 +25,7 @@ AUXILIARY = {"googlenet", "inception_v3"}
 """Networks with further classifiers on the way and a normalisation of their own."""
 
 
-class Backbone(Encoder):
+class Backbone(FineTuned):
     """A network of torchvision by name, up to its last feature map, pooled by its mean.
 
     Where it has batch normalisation, the engine takes the statistics over the global batch.
@@ -32,7 +33,7 @@ class Backbone(Encoder):
 
     takes = ("image",)
 
-    class Config(Encoder.Config):
+    class Config(FineTuned.Config):
         """Which network."""
 
         model: str = "resnet18"
@@ -134,7 +135,7 @@ class Patches(nn.Module):
     def forward(self, picture: Tensor) -> Features:
         """Returns the patches as tokens, and the class token."""
         grid = self.embed(picture)
-        tokens = torch.cat([self.class_token.expand(len(grid), -1, -1), grid.flatten(2).transpose(1, 2)], 1)
+        tokens = torch.cat([self.class_token.expand(grid.shape[0], -1, -1), grid.flatten(2).transpose(1, 2)], 1)
         tokens = self.encoder(tokens)
         return Features(tokens[:, 0], tokens[:, 1:], None, tuple(grid.shape[2:]))
 

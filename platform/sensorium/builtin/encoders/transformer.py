@@ -18,16 +18,17 @@ class TransformerBlock(nn.Module):
         dim: D.
         heads: N, divides D.
         ratio: Hidden channels of the perceptron over D.
+        activation: What lies between the two layers of the perceptron.
     """
 
-    def __init__(self, dim: int, heads: int, ratio: float = 4.0) -> None:
+    def __init__(self, dim: int, heads: int, ratio: float = 4.0, activation: type[nn.Module] = nn.GELU) -> None:
         super().__init__()
         hidden = round(ratio * dim)
         self.heads = heads
         self.attention_norm = nn.LayerNorm(dim)
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.output = nn.Linear(dim, dim)
-        self.perceptron = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.perceptron = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), activation(), nn.Linear(hidden, dim))
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """Returns tokens (B, T, D).

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 
 import torch
@@ -27,8 +28,8 @@ from torch import Tensor
 from sensorium import Metric, Rows
 from sensorium.builtin.metrics.absent import absent
 
-BLOCK = 512
-"""Queries whose scores are in memory at once."""
+BLOCK, GALLERY = 512, 16_384
+"""Queries, and items of the gallery, whose scores are in memory at once, however many there are of both."""
 
 
 class Retrieval(Metric):
@@ -82,21 +83,59 @@ def distinct(embeddings: Tensor, keys: Sequence[str], groups: Sequence[int]) -> 
 
 def ranks(queries: Items, gallery: Items) -> Tensor:
     """Returns the rank of the best right item for each query, (Q,) int64, from 1."""
-    holders: defaultdict[int, list[int]] = defaultdict(list)
-    for index, groups in enumerate(gallery.groups):
-        for group in groups:
-            holders[group].append(index)
-    # In double and rounded afterwards, so that equal items tie wherever they stand in the matrix.
-    transposed = gallery.embeddings.double().T
-    found = []
-    for start in range(0, len(queries.groups), BLOCK):
-        scores = (queries.embeddings[start : start + BLOCK].double() @ transposed).float()
+    starts = range(0, len(gallery.groups), GALLERY)
+    parts = [_members(gallery.groups[start : start + GALLERY]) for start in starts]
+    return torch.cat(
+        [
+            _ranks(
+                queries.embeddings[start : start + BLOCK].double(),
+                _members(queries.groups[start : start + BLOCK]),
+                gallery.embeddings.split(GALLERY),
+                parts,
+            )
+            for start in range(0, len(queries.groups), BLOCK)
+        ]
+    )
+
+
+def _ranks(asked: Tensor, groups: _Members, gallery: Sequence[Tensor], parts: Sequence[_Members]) -> Tensor:
+    """Returns the ranks of a block of queries, with scores and right items of one part of the gallery at a time."""
+
+    @lru_cache(maxsize=1)
+    def block(number: int) -> tuple[Tensor, Tensor]:
+        # In double and rounded afterwards, so that equal items tie wherever they stand in the matrix.
+        scores = (asked @ gallery[number].double().T).float()
         right = torch.zeros_like(scores, dtype=torch.bool)
-        for row, groups in enumerate(queries.groups[start : start + BLOCK]):
-            for group in groups:
-                right[row, holders[group]] = True
-        found.append(1 + wrong_above(scores, right))
-    return torch.cat(found)
+        return scores, right.index_put_(_sharing(groups, parts[number]), torch.tensor(True))
+
+    best = torch.full((len(asked), 1), -torch.inf)
+    holding = [number for number, part in enumerate(parts) if torch.isin(groups[0], part[0]).any()]
+    for number in holding:
+        scores, right = block(number)
+        best = torch.maximum(best, scores.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True))
+    found = torch.ones(len(asked), dtype=torch.int64)
+    for number in sorted(range(len(parts)), key=lambda number: number not in holding[-1:]):  # the one that is at hand
+        scores, right = block(number)
+        found += (~(scores < best) & ~right).sum(dim=1)
+    return found
+
+
+_Members = tuple[Tensor, Tensor]
+"""Groups of some items, and the item of each, both (M,) int64, in the order of the groups."""
+
+
+def _members(groups: Sequence[set[int]]) -> _Members:
+    pairs = torch.tensor([(group, item) for item, of_item in enumerate(groups) for group in of_item]).reshape(-1, 2)
+    numbers, order = pairs[:, 0].sort()
+    return numbers, pairs[order, 1]
+
+
+def _sharing(one: _Members, other: _Members) -> tuple[Tensor, Tensor]:
+    """Returns an item of the one and one of the other, both (P,) int64, for each group that they have in common."""
+    first = torch.searchsorted(other[0], one[0])
+    counts = torch.searchsorted(other[0], one[0], right=True) - first
+    within = torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    return one[1].repeat_interleave(counts), other[1][first.repeat_interleave(counts) + within]
 
 
 def wrong_above(scores: Tensor, right: Tensor) -> Tensor:

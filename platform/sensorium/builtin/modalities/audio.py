@@ -24,7 +24,7 @@ from torchaudio.transforms import Resample
 from sensorium import MediaError, Modality, Padded
 from sensorium.builtin.modalities import container
 from sensorium.builtin.modalities.source import opened, readable
-from sensorium.builtin.modalities.spectrogram import masked, png, view
+from sensorium.builtin.modalities.spectrogram import described, masked, png, view
 from sensorium.builtin.modalities.wav import claimed
 
 BLOCK = 1 << 18
@@ -39,8 +39,14 @@ KERNEL = 1 << 22
 WHOLE = 0.9
 """Least share of the samples in a header that a file holds; the header of an MP3 is an estimate."""
 
+FAINTEST = 1e-7
+"""Added to the variance of a wave that is brought to 1, which that of silence is not."""
+
 LOUDEST = 16.0
 """Largest sample that is taken for one of full scale 1; floats at the scale of integers lie far above it."""
+
+STANDARDISED = "(x - mean) / sqrt(variance + added), over what is heard; silence at the end stays silence."
+FITTED = "Of longer ones their middle; shorter ones get silence at the end."
 
 
 class Audio(Modality):
@@ -97,6 +103,9 @@ class Audio(Modality):
         standardise: bool = True
         """Brings each clip to mean 0 and deviation 1: all values of `log_mel`, each coefficient of `mfcc`."""
 
+        normalise: bool = False
+        """Brings the recorded part of each `waveform` to mean 0 and variance 1, as Wav2Vec 2.0 hears it."""
+
         mean: float = 0.0
         """Level in dB that is subtracted from `log_mel` that is not standardised, so that loud clips stay loud."""
 
@@ -127,6 +136,8 @@ class Audio(Modality):
                 raise ValueError("n_mfcc is at most n_mels.")
             if self.seconds is not None and self.seconds * self.sample_rate < self.n_fft:
                 raise ValueError("seconds hold at least one window of n_fft samples.")
+            if self.normalise and self.view != "waveform":
+                raise ValueError("normalise is for the view waveform.")
             if self.std <= 0:
                 raise ValueError("std is above 0.")
             if (self.mean, self.std) != (0, 1) and (self.view != "log_mel" or self.standardise):
@@ -221,6 +232,30 @@ class Audio(Modality):
         soundfile.write(buffer, value.T.numpy(), self.config.sample_rate, "PCM_16", format="WAV")
         return buffer.getvalue()
 
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from a file to a waveform or spectrogram."""
+        options = self.config
+        return [
+            {"step": "decode", "reads": list(self.accepts), "about": "Floats of full scale 1."},
+            {"step": "mix", "channels": options.channels, "about": "1 is the mean of all; else mono is repeated."},
+            {"step": "resample", "sample_rate": options.sample_rate, "about": "torchaudio.transforms.Resample."},
+            *([{"step": "fit", "samples": self.length, "about": FITTED}] if self.length else []),
+            *([{"step": "standardise", "added": FAINTEST, "about": STANDARDISED}] if options.normalise else []),
+            *described(options),
+            {"step": "pad", "value": 0.0, "about": "To the longest; the mask is true where a time is real."},
+        ]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from a waveform to a WAV, or from a spectrogram to a picture."""
+        options = self.config
+        if options.view == "waveform":
+            return [{"step": "encode", "as": "audio/wav", "sample_rate": options.sample_rate, "bits": 16}]
+        about = "Grey from the lowest to the highest value, low bins below."
+        logarithm = (
+            [{"step": "logarithm", "base": 10, "least": 1e-10}] if options.view in ("spectrogram", "mel") else []
+        )
+        return [*logarithm, {"step": "encode", "as": "image/png", "about": about}]
+
     def example(self, random: Generator) -> bytes:
         """Returns a WAV of noise, as long as a clip, or of one to two seconds where that varies."""
         seconds = self.config.seconds or 1 + float(torch.rand((), generator=random))
@@ -299,6 +334,8 @@ class Audio(Modality):
             low, high = (max(0, start - reach), min(spare, start + reach)) if spare > 0 else (-reach, reach)
             start = int(torch.randint(low, high + 1, (), generator=random))
         kept = wave[:, max(0, start) : max(0, start + length)]
+        if self.config.normalise:
+            kept = (kept - kept.mean()) / (kept.var(correction=0) + FAINTEST).sqrt()
         before = min(length, max(0, -start))
         return F.pad(kept, (before, length - before - kept.shape[1]))
 

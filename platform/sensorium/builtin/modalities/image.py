@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from sensorium import Geometry, MediaError, Modality
 from sensorium.builtin.modalities.changes import adjust, affine, affine_matrix
+from sensorium.builtin.modalities.cropping import Cropping
 from sensorium.builtin.modalities.source import opened, readable
 
 LUMA = (0.299, 0.587, 0.114)
@@ -70,8 +71,18 @@ class Image(Modality):
         interpolation: Literal["bicubic", "bilinear"] = "bicubic"
         """How pixels are blended where the size changes."""
 
+        stretch: bool = False
+        """Brings the whole picture to the size, in place of the largest part of it with that aspect."""
+
+        central: float = 1.0
+        """Share of both sides of that part which is kept, in its middle: 0.875 where pictures are cut to 224 of 256."""
+
         crop_scale: float = 0.0
         """Smallest share of the area that a random crop of a random aspect keeps, in (0, 1]; 0 crops the centre."""
+
+        crop_last: bool = False
+        """Resizes the whole picture and then crops the centre at a whole pixel, as open_clip and transformers do;
+        otherwise the centre is cropped and then resized, which is less work. Without effect on random crops."""
 
         flip: float = 0.0
         """Probability of mirroring left and right."""
@@ -109,6 +120,8 @@ class Image(Modality):
             for name in ("crop_scale", "flip", "shift", "zoom", "jitter"):
                 if not 0 <= getattr(self, name) <= 1:
                     raise ValueError(f"{name} lies between 0 and 1.")
+            if not 0 < self.central <= 1:
+                raise ValueError("central lies above 0, and at 1 at most.")
             if self.zoom == 1:
                 raise ValueError("zoom is below 1.")
 
@@ -118,6 +131,7 @@ class Image(Modality):
         super().__init__(config)
         self.mode = "L" if config.channels == 1 else "RGB"
         self.size = _sides(config.size)
+        self.cropping = Cropping(config, self.size)
         self.shape = (config.channels, *self.size)
         self.follows = config.follows
         self.mean = torch.tensor(config.mean).view(-1, 1, 1)
@@ -169,10 +183,7 @@ class Image(Modality):
     def transform(self, value: Tensor, random: Generator | None) -> Tensor:
         """Returns the picture as (C, H, W): cropped, resized, augmented if `random`, normalised."""
         draws = None if random is None else torch.rand(12, generator=random).tolist()
-        top, left, height, width = self._crop(value.shape[1], value.shape[2], draws and draws[:4])
-        picture = value[:, top : top + height, left : left + width]
-        if (height, width) != self.size:
-            picture = F.interpolate(picture[None], self.size, mode=self.config.interpolation, antialias=True)[0]
+        picture = self.cropping(value, draws and draws[:4])
         picture = picture.float() / 255 if picture.dtype == torch.uint8 else picture.clamp(0, 1)
         if draws is not None:
             picture = self._augment(picture, draws[4:])
@@ -181,18 +192,15 @@ class Image(Modality):
     def geometry(self, value: Tensor, random: Generator | None) -> Geometry:
         """Returns where the pixels of a picture, as `decode` returned it, come to lie."""
         draws = None if random is None else torch.rand(12, generator=random).tolist()
-        (h, w), (rows, columns) = value.shape[1:], self.size
+        options, (h, w), columns = self.config, value.shape[1:], self.size[1]
         given: tuple[int, int] = getattr(value, "full_size", (h, w))
-        top, left, height, width = self._crop(h, w, draws and draws[:4])
-        down, across = rows / height, columns / width
         reduced = torch.tensor([[w / given[1], 0, 0], [0, h / given[0], 0]], dtype=torch.float64)
-        crop = torch.tensor([[across, 0, -left * across], [0, down, -top * down]], dtype=torch.float64)
+        crop = self.cropping.matrix(h, w, draws and draws[:4])
         placed = Geometry.identity(given).then(reduced, (h, w)).then(crop, self.size)
         if draws is None:
             return placed
         if draws[4] < self.config.flip:
             placed = placed.then(torch.tensor([[-1, 0, columns], [0, 1, 0]], dtype=torch.float64), self.size)
-        options = self.config
         if options.rotate or options.shift or options.zoom:
             angle, zoom, below, beside = (2 * draw - 1 for draw in draws[5:9])
             move = (options.shift * below, options.shift * beside)
@@ -228,6 +236,38 @@ class Image(Modality):
     def seen(self, raw: Any) -> bytes:
         """Returns what the model sees of a raw value as PNG, without augmentation."""
         return self.encode(self.transform(self.decode(raw), None))
+
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from a file to numbers; those of what is drawn over it are in the docstrings."""
+        if self.follows is not None:
+            return super().preprocessing()
+        return [
+            {
+                "step": "decode",
+                "reads": list(self.accepts),
+                "mode": self.mode,
+                "about": "Turned as EXIF says, what is transparent over white; grey by the weights of ITU-R BT.601.",
+            },
+            *self.cropping.steps(),
+            {"step": "scale", "factor": 1 / 255, "about": "Pixels to float32 from 0 to 1."},
+            {"step": "normalise", "mean": self.config.mean, "std": self.config.std, "about": "(x - mean) / std."},
+        ]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from numbers to a PNG; on the picture that was sent where it lies over one."""
+        options = self.config
+        placed = super().postprocessing()[:1] if self.follows is not None else []
+        return [
+            *placed,
+            {
+                "step": "denormalise",
+                "mean": options.mean,
+                "std": options.std,
+                "about": "x * std + mean, cut to [0, 1].",
+            },
+            {"step": "scale", "factor": 255, "about": "Rounded, to uint8."},
+            {"step": "encode", "mode": self.mode, "as": self.media_type},
+        ]
 
     def example(self, random: Generator) -> bytes:
         """Returns a PNG of a few large spots of random colour."""
@@ -295,19 +335,6 @@ class Image(Modality):
         scale = 255 if pixels.dtype == torch.uint8 else 1
         grey: Tensor = torch.tensordot(torch.tensor(LUMA) / scale, pixels.float(), 1)
         return grey[None].clamp(max=1)
-
-    def _crop(self, height: int, width: int, draws: Sequence[float] | None) -> tuple[int, int, int, int]:
-        """Returns top, left, height and width of the part of the picture that is kept."""
-        aspect = self.size[1] / self.size[0]
-        h, w = min(height, width / aspect), min(width, height * aspect)
-        down = across = 0.5
-        if draws is not None and self.config.crop_scale:
-            share, stretch, down, across = draws
-            area = height * width * (1 - share * (1 - self.config.crop_scale))
-            aspect *= (4 / 3) ** (2 * stretch - 1)
-            h, w = min(height, math.sqrt(area / aspect)), min(width, math.sqrt(area * aspect))
-        rows, columns = max(1, round(h)), max(1, round(w))
-        return round((height - rows) * down), round((width - columns) * across), rows, columns
 
     def _augment(self, picture: Tensor, draws: Sequence[float]) -> Tensor:
         options, mirror = self.config, draws[0]

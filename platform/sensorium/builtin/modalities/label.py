@@ -102,6 +102,14 @@ class Label(Modality):
         order = torch.argsort(value, descending=True, stable=True).tolist()
         return {self.names[index]: float(value[index]) for index in order}
 
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the classes."""
+        return [{"step": "index", "classes": self.names, "about": f"The place of the name; {UNKNOWN} where unknown."}]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns the classes."""
+        return [{"step": "name", "classes": self.names, "about": "The probability of each class, in this order."}]
+
     def example(self, random: Generator) -> str:
         """Returns one of the names."""
         self._check_learnt()

@@ -79,6 +79,14 @@ class Number(Modality):
         value = least + (most - least) * float(torch.rand((), generator=random))
         return math.floor(value) if self.config.whole else value
 
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the bounds."""
+        return [{"step": "number", **self.json_schema(), "about": "The number as it is."}]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns the bounds."""
+        return self.preprocessing()
+
     def json_schema(self) -> dict[str, Any]:
         """Returns type and bounds."""
         bounds = {"minimum": self.config.least, "maximum": self.config.most}

@@ -78,6 +78,6 @@ def _open(raw: Source) -> BinaryIO:
     if "://" in path:
         import fsspec
 
-        with fsspec.open(path, "rb") as remote:
-            return io.BytesIO(remote.read())
+        files, inside = fsspec.url_to_fs(path)
+        return io.BytesIO(files.cat_file(inside))  # one request; opening it would ask for its size first
     return Path(path).open("rb")

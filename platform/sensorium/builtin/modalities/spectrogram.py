@@ -43,6 +43,38 @@ def view(config: Any) -> nn.Module:
     return nn.Sequential(*steps)
 
 
+def described(config: Any) -> list[dict[str, Any]]:
+    """Returns the steps of `view` in words and numbers that JSON holds."""
+    if config.view == "waveform":
+        return []
+    steps: list[dict[str, Any]] = [
+        {"step": "lengthen", "samples": config.n_fft, "about": "Silence at the end of what is shorter."},
+        {
+            "step": "spectrogram",
+            "n_fft": config.n_fft,
+            "hop_length": config.hop_length,
+            "window": config.window,
+            "power": config.power,
+            "about": "Magnitudes to this power of torch.stft: periodic window, centred, the ends reflected.",
+        },
+    ]
+    if config.view != "spectrogram":
+        about = "Triangles of height 1 on the scale of HTK, from 0 Hz to half the sample rate."
+        steps.append({"step": "mel", "bands": config.n_mels, "sample_rate": config.sample_rate, "about": about})
+    if config.view in ("log_mel", "mfcc"):
+        about = "factor * log10(max(x, least)), and nothing further below the loudest of the clip than the range."
+        factor = {1: 20, 2: 10}[config.power]
+        steps.append({"step": "decibels", "factor": factor, "least": 1e-10, "range": DYNAMIC_RANGE, "about": about})
+    if config.view == "mfcc":
+        steps.append({"step": "cosine", "coefficients": config.n_mfcc, "about": "Orthonormal DCT-II along the bands."})
+    if config.view == "log_mel" and not config.standardise:
+        steps.append({"step": "normalise", "mean": config.mean, "std": config.std, "about": "(x - mean) / std."})
+    if config.view in ("log_mel", "mfcc") and config.standardise:
+        of = "of the clip" if config.view == "log_mel" else "of each coefficient"
+        steps.append({"step": "standardise", "least": 1e-5, "about": f"Mean 0 and deviation 1 {of}; no Bessel."})
+    return steps
+
+
 class Cosine(nn.Module):
     """Orthonormal DCT-II along the bins: log-mel (C, F, T) -> cepstrum (C, K, T)."""
 

@@ -60,6 +60,14 @@ class Tags(Modality):
         order = torch.argsort(value, descending=True, stable=True).tolist()
         return {self.names[column]: float(value[column]) for column in order if value[column] >= 0.01}
 
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the tags."""
+        return [{"step": "mark", "tags": self.names, "about": "1.0 where a tag is true, else 0.0, in this order."}]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns the tags."""
+        return [{"step": "name", "tags": self.names, "about": "How far each tag is true, in this order."}]
+
     def example(self, random: Generator) -> list[str]:
         """Returns about half of the names, one at least."""
         self._check_learnt()

@@ -1,10 +1,11 @@
-"""Text: strings to token ids, with a vocabulary that is learnt from the training split, and back.
+"""Text: strings to token ids, with a vocabulary that is learnt from the training split or a model's own, and back.
 
 Shapes: B samples, T tokens.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sensorium import MediaError, Modality, Padded, UserError
+from sensorium.builtin import pretrained
 from sensorium.builtin.values import clean, shown
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -45,13 +47,18 @@ class Text(Modality):
         """Largest number of ids; the four of <pad>, <bos>, <eos>, <unk> and the 256 bytes of `bpe` count."""
 
         max_length: int = 64
-        """Largest number of tokens of a text, <bos> and <eos> included; the rest is cut off."""
+        """Largest number of tokens of a text, those of begin and end included; the rest is cut off."""
 
         max_characters: int = 1_000_000
         """Characters above which a text is refused before it is cut; each takes about 300 bytes then."""
 
         lowercase: bool = False
         """Takes capital letters for small ones."""
+
+        pretrained: str | None = None
+        """A folder with the tokenizer of a published model, or its name on the Hugging Face Hub: ids, signs of begin
+        and end, and what pads are its own, in place of all options but the two lengths. As there, a sign such as
+        [SEP] within a text is the sign. It is kept with the model."""
 
         def __post_init__(self) -> None:
             least = len(SPECIAL) + (BYTES if self.tokenizer == "bpe" else 1)
@@ -67,7 +74,9 @@ class Text(Modality):
     def __init__(self, config: Text.Config) -> None:
         super().__init__(config)
         self.shape = (config.max_length,)
+        self.pad, self.start, self.end = PAD, BOS, EOS
         self._learnt: Tokenizer | None = None
+        self._stored: dict[str, Any] = {}
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -109,37 +118,80 @@ class Text(Modality):
         return BYTES_EACH * min(len(raw), self.config.max_characters) if isinstance(raw, str) else 0
 
     def transform(self, value: str, random: Generator | None) -> Tensor:
-        """Returns the ids (T,) int64: <bos>, at most `max_length` - 2 tokens, <eos>."""
+        """Returns the ids (T,) int64: <bos>, at most `max_length` - 2 tokens, <eos>; or what a model's own gives."""
+        if self._stored:
+            return torch.tensor(self.tokenizer.encode(value).ids or [self.pad])
         ids = self.tokenizer.encode(value).ids[: self.config.max_length - 2]
         return torch.tensor([BOS, *ids, EOS])
 
     def collate(self, values: Sequence[Tensor]) -> Padded:
-        """Returns the ids (B, T), with <pad> after the end of each text."""
+        """Returns the ids (B, T), with <pad> after the end of each text, whichever side a model's own pads."""
         lengths = torch.tensor([len(value) for value in values])
-        data = pad_sequence(list(values), batch_first=True, padding_value=PAD)
+        data = pad_sequence(list(values), batch_first=True, padding_value=self.pad)
         return Padded(data, torch.arange(data.shape[1]) < lengths[:, None])
 
     def encode(self, value: Tensor) -> str:
-        """Returns the string that ids (T,) stand for, up to the first <eos>."""
+        """Returns the string that ids (T,) stand for, up to the first <eos>; a model's own signs are left out."""
         ids = value.tolist()
+        if self._stored:
+            own: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+            return own
         end = ids.index(EOS) if EOS in ids else len(ids)
         text: str = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
         return text
 
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from a string to ids, with the tokenizer."""
+        own = [
+            {"step": "cut", "tokens": self.config.max_length - 2, "about": "At most so many ids."},
+            {"step": "surround", "before": self.start, "after": self.end},
+        ]
+        return [
+            {"step": "clean", "about": "Unicode NFC, without byte order mark and white space around it."},
+            {
+                "step": "tokenize",
+                "tokenizer": json.loads(self.tokenizer.to_str()),
+                "encode_special_tokens": self.tokenizer.encode_special_tokens,
+                "add_special_tokens": bool(self._stored),
+                "about": "For tokenizers.Tokenizer.from_str, whose attribute the first is; encode takes the second.",
+            },
+            *([] if self._stored else own),
+            {"step": "pad", "value": self.pad, "about": "To the longest text; the mask is true where an id is real."},
+        ]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns the steps from ids to a string."""
+        return [
+            *([] if self._stored else [{"step": "cut", "at": self.end, "about": "From the first id of the end on."}]),
+            {
+                "step": "detokenize",
+                "tokenizer": json.loads(self.tokenizer.to_str()),
+                "about": "For tokenizers.Tokenizer.from_str; special tokens are left out.",
+            },
+        ]
+
     def example(self, random: Generator) -> str:
         """Returns up to eight words of the vocabulary."""
-        words = sorted(set(self.tokenizer.get_vocab()) - set(SPECIAL))
+        signs = {token.content for token in self.tokenizer.get_added_tokens_decoder().values() if token.special}
+        words = sorted(set(self.tokenizer.get_vocab()) - signs)
         count = int(torch.randint(1, 9, (), generator=random))
         chosen = torch.randint(len(words), (count,), generator=random).tolist()
         text: str = self.tokenizer.decode([self.tokenizer.get_vocab()[words[index]] for index in chosen])
-        return clean(text)
+        return clean(text) or words[0]
 
     def json_schema(self) -> dict[str, Any]:
         """Returns that it is a string."""
         return {"type": "string"}
 
     def fit(self, values: Iterable[Any]) -> None:
-        """Learns the vocabulary. It does not depend on the order of the values."""
+        """Learns the vocabulary, or takes a model's own. It does not depend on the order of the values.
+
+        Raises:
+            UserError: There is no text, or no tokenizer where one was named.
+        """
+        if self.config.pretrained is not None:
+            self.restore(pretrained.tokenizer(self.config.pretrained))
+            return
         texts = [self.decode(value) for value in values]
         if not texts:
             raise UserError("There is no text to learn a vocabulary from.", "The training split is empty.")
@@ -163,12 +215,21 @@ class Text(Modality):
         self._use(tokenizer)
 
     def state(self) -> dict[str, Any]:
-        """Returns the tokenizer as its own JSON."""
-        return {"tokenizer": self.tokenizer.to_str()}
+        """Returns the tokenizer as its own JSON, and how a model's own is used."""
+        return self._stored or {"tokenizer": self.tokenizer.to_str()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes back what `state` returned."""
-        self._use(Tokenizer.from_str(state["tokenizer"]))
+        tokenizer = Tokenizer.from_str(state["tokenizer"])
+        if len(state) == 1:
+            self._use(tokenizer)
+            return
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.config.max_length, direction=state["truncation_side"])
+        tokenizer.encode_special_tokens = state["split_special_tokens"]
+        pad = tokenizer.token_to_id(state["pad"]) if state["pad"] else None
+        self.pad = PAD if pad is None else pad
+        self._stored, self._learnt, self.vocabulary = state, tokenizer, max(tokenizer.get_vocab().values()) + 1
 
     def _use(self, tokenizer: Tokenizer) -> None:
         # Somebody's "<eos>" in a text is five letters, not the end. The JSON does not keep this switch.

@@ -69,6 +69,14 @@ class Vector(Modality):
         numbers: list[float] = value.tolist()
         return numbers
 
+    def preprocessing(self) -> list[dict[str, Any]]:
+        """Returns that the numbers are taken as they are."""
+        return [{"step": "list", "length": self.config.size, "about": "The numbers as they are."}]
+
+    def postprocessing(self) -> list[dict[str, Any]]:
+        """Returns that the numbers are given as they are."""
+        return self.preprocessing()
+
     def json_schema(self) -> dict[str, Any]:
         """Returns that it is so many numbers."""
         size = self.config.size
