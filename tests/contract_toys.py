@@ -21,6 +21,7 @@ from sensorium import (
     Dataset,
     Encoder,
     Evaluation,
+    Exported,
     Features,
     Geometry,
     Metric,
@@ -206,7 +207,6 @@ class Inverted(Toy):
     """Nothing is trained: the x of a y is found by optimising, each for itself."""
 
     batches = False
-    exportable = False  # it optimises
     probe: ClassVar[Mapping[str, Any]] = {"dataset.others": 6}
 
     def __init__(self, config: Task.Config, modalities: Mapping[str, Modality]) -> None:
@@ -221,6 +221,10 @@ class Inverted(Toy):
     def stages(self) -> list[Stage]:
         """Returns nothing."""
         return []
+
+    def exported(self) -> dict[str, Exported]:
+        """Returns nothing: it optimises."""
+        return {}
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns an x (B, D) whose y is the one that is wanted."""
@@ -535,7 +539,7 @@ class Pointing(Toy):
     def predict(self, batch: Batch) -> dict[str, Any]:
         """Returns `found`, a box of 4 pixels."""
         middle = self(batch)
-        label = middle.new_ones(len(middle), 1)
+        label = middle.new_ones(middle.shape[0], 1)
         return {"found": Padded(torch.cat([middle - 2, middle + 2, label], 1)[:, None], label.bool())}
 
 

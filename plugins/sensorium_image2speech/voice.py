@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium import Batch, Config, Padded
-from sensorium.builtin.encoders import packing
+from sensorium.builtin.encoders import sequences
 from sensorium_image2speech.units import STEP, Runs
 
 
@@ -78,7 +78,7 @@ class Voice(nn.Module):
         return Padded(F.pad(mel.clamp(min=0) * mask[:, None], (0, missing)), F.pad(mask, (0, missing)))
 
     def _read(self, units: Padded) -> Tensor:
-        said, _ = packing.read(self.reads, self.embed(units.data), units.lengths.clamp(min=1))
+        said, _ = sequences.read(self.reads, self.embed(units.data), units.lengths.clamp(min=1))
         return said
 
     def _spoken(self, read: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +90,7 @@ class Voice(nn.Module):
         gone = (at - (ends.gather(1, place) - lasts) + 0.5) / lasts
         told = torch.cat([read.gather(1, place[..., None].expand(-1, -1, read.shape[2])),
                           torch.stack([gone, lasts.log()], 2).to(read)], 2)  # fmt: skip
-        spoken, _ = packing.read(self.speaks, told, total.clamp(min=1).cpu())
+        spoken, _ = sequences.read(self.speaks, told, total.clamp(min=1).cpu())
         bands = self.bands(spoken).unflatten(2, (STEP, self.mels))
         mask = (at < total[:, None]).repeat_interleave(STEP, 1)
         return bands.flatten(1, 2).transpose(1, 2), mask

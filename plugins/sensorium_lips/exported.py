@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from sensorium import Batch, Exported, Plain
-from sensorium.builtin.encoders.packing import whole
+from sensorium.builtin.encoders.sequences import whole
 
 
 def mouths(task: Any) -> Exported:

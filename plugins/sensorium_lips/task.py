@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium import Batch, Exported, Modality, Objective, Padded, Rows, Split, Stage, Task, UserError
-from sensorium.builtin.encoders.packing import whole
+from sensorium.builtin.encoders.sequences import whole
 from sensorium.builtin.modalities.audio import Audio
 from sensorium.builtin.modalities.series import Series
 from sensorium.builtin.modalities.video import Footages, Video

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium import Config
-from sensorium.builtin.encoders.packing import whole
+from sensorium.builtin.encoders.sequences import whole
 from sensorium.ops.spectra import frames
 
 

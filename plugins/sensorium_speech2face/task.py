@@ -161,7 +161,7 @@ class Speech2Face(Task):
         self.reader.begin()
         for batch in batches:
             face = self.see(batch[self.config.image])
-            total += torch.cat([face, face.new_ones(len(face), 1)], 1).sum(0)
+            total += F.pad(face, (0, 1), value=1.0).sum(0)
             self.linear.see(mean_spectrum(batch[self.config.audio], WINDOW), face)
             self.reader.see(self.see(self.shown(batch)), self.attributes(batch))
         self.mean.copy_((total := workers.add(total)) / total[-1])

@@ -211,7 +211,7 @@ def test_a_step_has_the_host_wait_for_nothing(trained: Any) -> None:
             assert watch.faults == [] or name in WAITS, (stage.name, objective.name)
 
 
-IN_PART = {"image2speech", "lips", "localization", "separation"}
+IN_PART = {"image2speech", "imagebind", "lips", "localization", "separation"}
 """Tasks that export less than `predict` does, as their README says."""
 
 

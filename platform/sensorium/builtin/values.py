@@ -10,6 +10,7 @@ from typing import Any
 
 from sensorium import UserError
 
+HALF = re.compile("[\ud800-\udfff]")
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]')
 
 
@@ -27,11 +28,13 @@ def filled(text: str, place: str) -> str:
     """Returns `clean` text.
 
     Raises:
-        UserError: Nothing is left of it.
+        UserError: Nothing is left of it, or it is not Unicode.
     """
     text = clean(text)
     if not text:
         raise UserError(f"{place} is empty.", "Every sample has a value in every field.", "Fill it in, or remove it.")
+    if HALF.search(text):
+        raise UserError(f"{place} holds half a surrogate pair.", "Text in Unicode was expected.", "Correct the value.")
     return text
 
 

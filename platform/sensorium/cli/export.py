@@ -13,7 +13,7 @@ def export(
     model: ModelName,
     output: Annotated[str, typer.Option(metavar="FOLDER", help="New folder for the files.")],
     form: Annotated[
-        str, typer.Option("--format", metavar="onnx|torch", help="For ONNX Runtime, or for torch.export.load.")
+        str, typer.Option("--format", metavar="FORMAT", help="onnx, for ONNX Runtime, or torch, for torch.export.load.")
     ] = "onnx",
     plugins: Allowed = None,
     as_json: Json = False,

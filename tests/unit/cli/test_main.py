@@ -107,7 +107,7 @@ def test_schema_is_json(sensorium):
         ),
         (["predict", "nowhere", "image=x.png"], "nowhere is not a folder."),
         (["predict", "nowhere"], "nowhere is not a folder."),
-        (["predict", "gs3://bucket/model", "image=x.png"], "The model 'gs3://bucket/model' cannot be read"),
+        (["predict", "gs3://bucket/model", "image=x.png"], "gs3://bucket/model cannot be reached: Protocol not known"),
     ],
 )
 def test_a_mistake_is_one_paragraph_and_nothing_is_begun(sensorium, folder, arguments, text):

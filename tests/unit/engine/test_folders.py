@@ -4,7 +4,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from test_storage import Buckets, buckets  # noqa: F401 (a fixture)
 
 from sensorium.engine import folders
 
@@ -18,25 +17,25 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(buckets, monkeypatch):
     """What was asked of the server: method and paths."""
     calls = []
 
     def listen(name):
-        real = getattr(Buckets, name)
+        real = getattr(buckets, name)
 
         def method(self, path, *rest, **options):
             calls.append((name, path))
             return real(self, path, *rest, **options)
 
-        monkeypatch.setattr(Buckets, name, method)
+        monkeypatch.setattr(buckets, name, method)
 
     for name in ("ls", "exists", "isdir", "put", "get", "rm", "makedirs"):
         listen(name)
     return calls
 
 
-def test_files_go_together_and_one_last(buckets, folder, asked):  # noqa: F811
+def test_files_go_together_and_one_last(buckets, folder, asked):
     assert folders.send(folder, "s3://there/x", "last.json") == ["a.json", "b.json", "last.json"]
     first, second = asked
     assert [Path(path).name for path in first[1]] == ["a.json", "b.json"]
@@ -44,7 +43,7 @@ def test_files_go_together_and_one_last(buckets, folder, asked):  # noqa: F811
     assert (first[0], second[0]) == ("put", "put")
 
 
-def test_what_is_known_is_removed_without_listing_it(buckets, folder, asked):  # noqa: F811
+def test_what_is_known_is_removed_without_listing_it(buckets, folder, asked):
     known = folders.send(folder, "s3://there/x", "last.json")
     asked.clear()
     folders.remove("s3://there/x", known)
@@ -53,7 +52,7 @@ def test_what_is_known_is_removed_without_listing_it(buckets, folder, asked):  #
 
 
 @pytest.mark.parametrize("uri", ["s3://there/x", "memory://folders/x", "local"])
-def test_a_folder_comes_back(uri, buckets, folder, tmp_path):  # noqa: F811
+def test_a_folder_comes_back(uri, buckets, folder, tmp_path):
     place = str(tmp_path.parent / "elsewhere" / tmp_path.name) if "://" not in uri else uri
     assert folders.names(place) == []
     folders.send(folder, place, "last.json")
@@ -65,7 +64,7 @@ def test_a_folder_comes_back(uri, buckets, folder, tmp_path):  # noqa: F811
     assert folders.names(place) == []
 
 
-def test_what_another_process_wrote_is_seen(buckets):  # noqa: F811
+def test_what_another_process_wrote_is_seen(buckets):
     assert folders.names("s3://there/x") == []
     fsspec.filesystem("s3").pipe_file("there/x/new", b"1")
     assert folders.names("s3://there/x") == ["new"]

@@ -199,7 +199,7 @@ def test_required_options_are_asked_for():
         ),
         ("modalities.image.channels=true", "modalities.image.channels is True. Expected: one of [1, 3]."),
         ("modalities.image.channels=1.0", "modalities.image.channels is 1.0. Expected: one of [1, 3]."),
-        ("training.precision=fp23", "training.precision is 'fp23'. Expected: one of ['fp32', 'bf16', 'fp16']."),
+        ("training.precision=fp23", "training.precision is 'fp23'. Expected: one of ['fp32', 'tf32', 'bf16', 'fp16']."),
         ("run.workers=[1, 2, 3]", "run.workers is [1, 2, 3]. Expected: int | tuple[int, int]."),
         ("modalities.image.mean=0.5", "modalities.image.mean is 0.5. Expected: list[float]."),
         ("plugins=toys", "plugins is 'toys'. Expected: a list of modules, as Python names them."),

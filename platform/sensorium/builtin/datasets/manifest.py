@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from itertools import islice
@@ -102,6 +102,21 @@ class Manifest(Dataset):
         return rows
 
 
+class Column(Sequence[Any]):
+    """The values of a field, read from the arrays as they are asked for."""
+
+    def __init__(self, value: Callable[[str, int], Any], name: str, length: int) -> None:
+        self.value, self.name, self.length = value, name, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        return self.value(self.name, index)
+
+
 class Rows:
     """A split: the rows of a table as mapped arrays.
 
@@ -114,6 +129,7 @@ class Rows:
     def __init__(self, arrays: Arrays, source: str, fields: Mapping[str, str]) -> None:
         self.arrays, self.source, self.fields = arrays, source, fields
         self.own = arrays.about["own"]
+        self.columns = {name: Column(self.value, name, len(self)) for name in (*self.own, *fields)}
 
     def __len__(self) -> int:
         return len(self.arrays["lines"])
@@ -121,13 +137,12 @@ class Rows:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        sample: Sample = {"id": str(index)} | {name: self.arrays.text(name, index) for name in self.own}
-        return sample | {name: self.value(name, index) for name in self.fields}
+        return {"id": str(index)} | {name: column[index] for name, column in self.columns.items()}
 
     def value(self, name: str, index: int) -> Any:
-        """Returns what a row has for a field."""
+        """Returns what a row has for a field, its id or its group."""
         text = self.arrays.text(name, index)
-        return json.loads(text) if self.fields[name] in WRITTEN else text
+        return json.loads(text) if self.fields.get(name) in WRITTEN else text
 
     def place(self, index: int) -> str:
         """Returns file and line of a row."""

@@ -42,7 +42,7 @@ class Writer:
 
     def add_texts(self, name: str, texts: Iterable[str | bytes]) -> None:
         """Appends texts, or bytes."""
-        found = [text.encode() if isinstance(text, str) else text for text in texts]
+        found = [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in texts]
         ends = np.cumsum([len(text) for text in found], dtype=np.int64) + self._ends.get(name, 0)
         self._ends[name] = int(ends[-1]) if len(ends) else self._ends.get(name, 0)
         self.add(f"{name}.bytes", np.frombuffer(b"".join(found), np.uint8), "uint8")
@@ -101,7 +101,7 @@ class Arrays(Mapping[str, NDArray[Any]]):
 
     def text(self, name: str, row: int) -> str:
         """Returns one of the texts of a name."""
-        return self.bytes(name, row).decode()
+        return self.bytes(name, row).decode("utf-8", "surrogatepass")
 
     def bytes(self, name: str, row: int) -> bytes:
         """Returns the bytes of one of the texts of a name."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sensorium import Encoder, Features, Modality, Padded
 from sensorium.builtin.encoders.inputs import embedding, fixed
-from sensorium.builtin.encoders.packing import read
+from sensorium.builtin.encoders.sequences import read
 
 
 class RNN(Encoder):

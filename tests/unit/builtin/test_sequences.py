@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from elsewhere import DEVICE, elsewhere
-from sensorium.builtin.encoders.packing import last, read
+from sensorium.builtin.encoders.sequences import last, read
 
 LENGTHS = torch.tensor([3, 1, 5, 3])
 
