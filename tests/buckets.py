@@ -31,6 +31,7 @@ class Proxy:
         self.outages: dict[str, float] = {}
         self.open: set[socket.socket] = set()
         self.listener: socket.socket | None = None
+        self.pause = threading.Timer(0.0, self.come_back)
         self.port = 0
         self.come_back()
 
@@ -57,12 +58,14 @@ class Proxy:
     def go_away_for(self, seconds: float) -> None:
         """Goes away, and comes back by itself."""
         self.go_away()
-        threading.Timer(seconds, self.come_back).start()
+        self.pause = threading.Timer(seconds, self.come_back)
+        self.pause.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.pause.cancel()
         self.go_away()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -72,7 +75,11 @@ class Proxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        server = socket.create_connection(("127.0.0.1", self.behind))
+        try:
+            server = socket.create_connection(("127.0.0.1", self.behind))
+        except OSError:  # it is down for good
+            client.close()
+            return
         self.open |= {client, server}
         with client, server, selectors.DefaultSelector() as ready, suppress(OSError):
             ready.register(client, selectors.EVENT_READ, server)

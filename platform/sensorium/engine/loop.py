@@ -73,7 +73,7 @@ class Loop:
         store: Where checkpoints go.
         device: Where the model lies.
         hook: The plugins' events.
-        saved: Called on every worker with folder and step of each checkpoint that is complete.
+        saved: Called on every worker with the step of each checkpoint that is complete.
         leaving: Says whether this worker was told that some worker's machine is about to go.
     """
 
@@ -84,7 +84,7 @@ class Loop:
         store: Store,
         device: torch.device,
         hook: Any,
-        saved: Callable[[str, int], None] = lambda folder, step: None,
+        saved: Callable[[int], None] = lambda step: None,
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self.work, self.run, self.store, self.device = work, run, store, device
@@ -383,7 +383,7 @@ class Loop:
             self.store.wait()
             self._announce()
         workers.barrier()
-        self.saved(self.store.place(step), step)
+        self.saved(step)
 
     def _announce(self) -> None:
         done = self.store.written()

@@ -26,9 +26,6 @@ MARK = ":sensorium:"
 """Line with which a worker begins its part, on both streams: what it said before was Ray's."""
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Variable with which Ray, set to 0, takes 127.0.0.1 for the address of its machine."""
-SNAPSHOT = "checkpoint_manager_snapshot.json"
-"""What Train notes of an earlier execution's checkpoints, in the run's folder; it would refuse to resume where our
-store has pruned them."""
 _CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Colours and other orders to a terminal."""
 _RAYS = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z] \d+ \d+\] |.*__ray_tqdm_magic_token__")

@@ -83,14 +83,13 @@ def _train(
         _check_resources(ray.cluster_resources(), per_worker, least)
         gpu = per_worker.get("GPU", 0) > 0
         elastic = {} if least == most else {"elastic_resize_monitor_interval_s": settings.timeout / 2}
-        runs.remove(run.folder, internals.SNAPSHOT)
         trainer = internals.interruptible(TorchTrainer)(
             _worker(working_dir.credentials()),
             train_loop_config={
                 "run": {"name": run.name, "folder": run.folder, "tracking": dict(run.tracking)},
                 "experiment": dict(run.experiment),
                 "learnt": assembly.learnt(),
-                "evaluations": listener is not None,
+                "heard": listener is not None,
             },
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=int(settings.timeout)),
             scaling_config=ScalingConfig(
@@ -166,15 +165,14 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     if earlier is not None:
         return {"failure": earlier}
 
-    def saved(folder: str, step: int) -> None:
-        checkpoint = ray.train.Checkpoint(folder) if run.rank == 0 else None
-        mode = ray.train.CheckpointUploadMode.NO_UPLOAD
-        ray.train.report({"step": step}, checkpoint=checkpoint, checkpoint_upload_mode=mode)
+    def saved(step: int) -> None:
+        if config["heard"]:  # Train is not told of the checkpoint itself: it would need the storage at that moment
+            ray.train.report({"step": step})
 
     plugins = Plugins(tuple(config["experiment"]["plugins"]))
     try:
         assembly = assemble(check(config["experiment"], plugins), config["learnt"])
-        if config["evaluations"]:
+        if config["heard"]:
             plugins.manager.register(_Evaluations())
         return plain(execute(assembly, run, saved, internals.leaving))
     except SensoriumError as error:
@@ -225,4 +223,4 @@ def _reason(cause: BaseException) -> str:
     if errors:
         rank, error = next(iter(errors.items()))
         return f"worker {rank}: {str(error).strip().splitlines()[-1]}"
-    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    return next(iter(reversed(str(cause).strip().splitlines())), type(cause).__name__).rstrip(".")

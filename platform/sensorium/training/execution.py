@@ -27,7 +27,7 @@ PATIENCE = 2.0
 def execute(
     assembly: Assembly,
     run: Run,
-    saved: Callable[[str, int], None] = lambda folder, step: None,
+    saved: Callable[[int], None] = lambda step: None,
     leaving: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Trains, from the run's last whole checkpoint if there is one, and measures the result.
@@ -35,7 +35,7 @@ def execute(
     Args:
         assembly: What to work on.
         run: The run; its folder says where checkpoints lie.
-        saved: Called on every worker with folder and step of each complete checkpoint.
+        saved: Called on every worker with the step of each complete checkpoint.
         leaving: Says whether this worker was told that some worker's machine is about to go.
 
     Raises:

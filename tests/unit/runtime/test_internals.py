@@ -187,7 +187,7 @@ def test_a_ray_of_this_machine_alone_takes_loopback(monkeypatch, here, address):
 
 PRIVATE = re.compile(
     r"(?:from|import)\s+ray\.[\w.]*\b_\w+|from ray[\w.]* import [^\n]*\b_[a-z]\w*|ray\.experimental\.internal_kv"
-    r"|_register_sigint_handler|checkpoint_manager_snapshot"
+    r"|_register_sigint_handler"
 )
 """What is not for others: modules and names with an underscore, and names that no module of Ray's promises."""
 
@@ -243,12 +243,6 @@ def test_ctrl_c_is_left_an_interrupt(monkeypatch):
     assert issubclass(trainer, TorchTrainer)
     trainer._register_sigint_handler(None, None)
     assert signal.getsignal(signal.SIGINT) is handler
-
-
-def test_train_notes_checkpoints_in_the_file_that_is_removed():
-    from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
-
-    assert internals.SNAPSHOT == CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
 
 def test_ray_says_nothing_of_widgets():
