@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from sensorium import Encoder, Features, Modality
 from sensorium.builtin.encoders.inputs import embedding
-from sensorium.builtin.encoders.sequences import last
 from sensorium.builtin.encoders.pooling import mean_pool
+from sensorium.builtin.encoders.sequences import last
 from sensorium.builtin.modalities.text import BOS, EOS, PAD
 from sensorium_recipes.modality import Lists
 
