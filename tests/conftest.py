@@ -40,6 +40,21 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture
+def buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A store `s3://` in memory with one bucket, `there`."""
+    from fsspec.registry import _registry
+
+    from memory_buckets import Buckets
+
+    monkeypatch.setattr(Buckets, "store", {})
+    monkeypatch.setattr(Buckets, "pseudo_dirs", ["", "/there"])
+    monkeypatch.setitem(_registry, "s3", Buckets)
+    Buckets.clear_instance_cache()
+    yield Buckets
+    Buckets.clear_instance_cache()
+
+
 @pytest.fixture(scope="session")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where screenshots are kept."""

@@ -1,8 +1,6 @@
-"""A store of buckets in memory."""
+"""A store of buckets in memory, in the place of S3."""
 
-import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from fsspec.registry import _registry
 
 
 class Buckets(MemoryFileSystem):
@@ -25,14 +23,3 @@ class Buckets(MemoryFileSystem):
     def put_file(self, local, path, **options):
         with open(local, "rb") as file:  # noqa: PTH123
             self.pipe_file(path, file.read())
-
-
-@pytest.fixture
-def buckets(monkeypatch):
-    """A store with one bucket, `there`."""
-    monkeypatch.setattr(Buckets, "store", {})
-    monkeypatch.setattr(Buckets, "pseudo_dirs", ["", "/there"])
-    monkeypatch.setitem(_registry, "s3", Buckets)
-    Buckets.clear_instance_cache()
-    yield Buckets
-    Buckets.clear_instance_cache()
