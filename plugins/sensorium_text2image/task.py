@@ -145,7 +145,7 @@ class TextToImage(Task):
         """Returns what the generator minimises: pictures are real, and a second one of a sentence is another."""
         sentence = outputs["sentence"]
         share = batch.uniform("share", 1) * (batch.uniform("interpolated", 1) < self.config.interpolated)
-        between = sentence.lerp(workers.mismatched(sentence, batch), share)
+        between = sentence.lerp(workers.mismatched(sentence, batch), share.to(sentence))
         code, other = (batch.normal(name, self.config.code) for name in ("one", "other"))
         chosen = batch.chosen("twice", TWICE)
         pictures = self.generator(torch.cat([between, between[chosen]]), torch.cat([code, other[chosen]]))

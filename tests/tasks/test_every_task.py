@@ -29,6 +29,7 @@ from sensorium import hookimpl
 from sensorium.assembly.build import open_split
 from sensorium.engine.evaluation import gather
 from sensorium.engine.loader import Loader
+from sensorium.engine.step import Stepper
 from sensorium.inference.predictor import Predictor
 from sensorium.inference.traced import difference, trace
 from sensorium.serving.application import application
@@ -205,10 +206,32 @@ def test_a_step_has_the_host_wait_for_nothing(trained: Any) -> None:
                 there = replace(batch, seed=1).to(DEVICE)
                 for tensor in (*task.parameters(), *task.buffers()):
                     watch.put(tensor)
-                terms = objective.losses(objective.forward(there), there)
+                outputs = objective.forward(there)
+                terms = objective.losses(outputs, there)
                 sum(term.mean() for term in terms.values()).backward()
+                if objective.adjust is not None:
+                    with torch.no_grad():
+                        objective.adjust(outputs, there)
             task.zero_grad()
             assert watch.faults == [] or name in WAITS, (stage.name, objective.name)
+
+
+def test_half_precision_has_about_the_same_losses(trained: Any) -> None:
+    """Each objective takes a step in bf16, its gradients adjusted too."""
+    _, _, whole = trained
+    losses: dict[str, dict[str, float]] = {"fp32": {}, "bf16": {}}
+    for precision, found in losses.items():
+        settings = replace(whole.assembly.loaded.experiment.training, precision=precision)
+        task = copy.deepcopy(whole.assembly.task).requires_grad_(True).eval()
+        for stage in task.stages():
+            plan = settings.plan(stage.name)
+            with Loader(whole.assembly.splits[plan.split], whole.assembly.modalities, 0) as loader:
+                (batch,) = loader.stream([(1, list(range(8)))])
+            for objective in stage.objectives:
+                stepper = Stepper(task, objective, settings, plan.optimizer, torch.device("cpu"))
+                found |= {name: float(value.mean()) for name, value in stepper.gradients(batch, 8, 0).items()}
+                stepper.update(0.0)
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.1, abs=0.02)
 
 
 IN_PART = {"image2speech", "imagebind", "lips", "localization", "separation"}

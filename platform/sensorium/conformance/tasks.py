@@ -259,7 +259,7 @@ def _stepped(task: Task, stage: str, objective: str, batch: Batch, name: str) ->
 
 
 def computes_in_half_precision(subject: Subject) -> str:
-    """Checks that each loss in bf16 is about what it is in full, without dropout."""
+    """Checks that each loss in bf16 is about what it is in full, without dropout, and that a step follows from it."""
     counted = 0
     for stage in subject.assembly.task.stages():
         for batch in subject.learnt_from(stage):
@@ -284,9 +284,10 @@ def computes_in_half_precision(subject: Subject) -> str:
 def _losses(
     subject: Subject, stage: str, objective: str, batch: Batch, precision: Literal["fp32", "bf16"]
 ) -> dict[str, float]:
-    """Returns the losses of one objective, whose gradients are formed too."""
+    """Returns the losses of one objective, whose step is taken too."""
     stepper = _stepper(subject.fresh().eval(), stage, objective, Training(precision=precision), Optimizer(name="sgd"))
     terms = stepper.gradients(batch, len(batch), seed=0)
+    stepper.update(1.0)
     return {name: float(value.float().mean()) for name, value in terms.items()}
 
 

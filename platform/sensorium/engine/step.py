@@ -106,7 +106,7 @@ class Stepper:
             group["lr"] = base * rate
         self.scaler.unscale_(self.optimizer)
         if self.objective.adjust is not None and self._seen is not None:
-            with torch.no_grad():
+            with torch.no_grad(), self._precision():
                 self.objective.adjust(*self._seen)
             self._seen = None
         if self.settings.clip_norm is not None:
