@@ -20,6 +20,7 @@ from sensorium.assembly.loading import load
 from sensorium.assembly.trained import initialise
 from sensorium.builtin.modalities.image import Image
 from sensorium.inference.predictor import Predictor
+from sensorium.inference.traced import difference, trace
 from sensorium.training import runs
 from sensorium.training.execution import execute
 from sensorium_clip import layouts
@@ -90,6 +91,14 @@ def test_embeddings_and_logits_are_those_of_open_clip(name, written, pixels, pho
     assert math.isclose(scale, math.exp(3.2), rel_tol=1e-6)
     assert logits.shape == (50, 50)
     assert torch.allclose(logits, scale * image @ text.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet"])
+def test_what_began_with_such_weights_is_exported_for_any_number_of_samples(name, written):
+    ours = clip(written[name].folder)
+    for exported in ours.exported().values():
+        assert difference(trace(ours, exported), 5) < 1e-4
+
 
 
 @pytest.mark.parametrize("name", ["vit", "openai"])

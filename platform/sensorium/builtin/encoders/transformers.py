@@ -125,7 +125,7 @@ class Pretrained(FineTuned):
             return mean_pool(tokens, mask)
         if pool == "first" or mask is None:
             return tokens[:, 0 if pool == "first" else -1]
-        return tokens[torch.arange(len(tokens), device=tokens.device), mask.sum(1) - 1]
+        return tokens[torch.arange(tokens.shape[0], device=tokens.device), mask.sum(1) - 1]
 
 
 class Text(Pretrained):
