@@ -100,7 +100,6 @@ def test_what_began_with_such_weights_is_exported_for_any_number_of_samples(name
         assert difference(trace(ours, exported), 5) < 1e-4
 
 
-
 @pytest.mark.parametrize("name", ["vit", "openai"])
 def test_classifiers_from_prompts_are_those_of_open_clip(name, written):
     import open_clip

@@ -152,8 +152,9 @@ class Text(Pretrained):
             if self.weights is None:
                 return {}
             own = self.network()
-            most = [pretrained.most_tokens(pretrained.folder(self.weights)), getattr(own, "max_position_embeddings", 0)]
-            known = [int(each) for each in most if each]
+            with torch.device("meta"):
+                places = networks.positions(networks.encoder(networks.library(own)(own)))
+            known = [each for each in (pretrained.most_tokens(pretrained.folder(self.weights)), places) if each]
             return {"pretrained": self.weights, **({"max_length": min(known)} if known else {})}
 
     def __init__(self, config: Text.Config, modality: Modality) -> None:
