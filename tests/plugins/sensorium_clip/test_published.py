@@ -377,8 +377,12 @@ def test_what_is_not_a_clip_is_refused(written, tmp_path):
         ClipImage.Config(weights=str(tmp_path))
     (tmp_path / "open_clip_config.json").unlink()
     (tmp_path / "config.json").write_text('{"model_type": "siglip"}')
-    with pytest.raises(UserError, match="The weights are of a siglip"):
+    with pytest.raises(UserError, match=r"config\.json is not the configuration of a CLIP .*model_type is 'siglip'"):
         ClipImage.Config(weights=str(tmp_path))
+    for odd in ({"hidden_act": "relu"}, {"intermediate_size": 64}, {"layer_norm_eps": 1e-3}):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip", "vision_config": odd}))
+        with pytest.raises(UserError, match=f"{next(iter(odd))} is .*, and CLIP's towers have"):
+            ClipImage.Config(weights=str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     (tmp_path / "model.safetensors").write_bytes(b"not that")
     encoder = ClipImage.Config(weights=str(tmp_path), depth=1, width=8, heads=1).build(Image.Config(size=32).build())
