@@ -114,16 +114,22 @@ def open_clip(content: Mapping[str, Any], _: Mapping[str, Any]) -> Said:
 def hugging_face(content: Mapping[str, Any], seen: Mapping[str, Any]) -> Said:
     """Returns what `config.json` and `preprocessor_config.json` say; transformers leaves out what is ViT-B/32's."""
     if content["model_type"] != "clip":
-        raise UserError(f"The weights are of a {content['model_type']}.", "A CLIPModel was expected.", "Choose one.")
+        raise ValueError(f"model_type is {content['model_type']!r}, and not 'clip'")
     vision, text = content.get("vision_config") or {}, content.get("text_config") or {}
     dim = content.get("projection_dim", 512)
 
     def tower(sizes: Mapping[str, Any], width: int, heads: int) -> dict[str, Any]:
+        width, activation = sizes.get("hidden_size", width), sizes.get("hidden_act", "quick_gelu")
+        usual = {"hidden_act": activation if activation == "gelu" else "quick_gelu"}
+        usual |= {"intermediate_size": 4 * width, "layer_norm_eps": 1e-5}
+        for key, value in usual.items():
+            if sizes.get(key, value) != value:
+                raise ValueError(f"{key} is {sizes[key]!r}, and CLIP's towers have {value!r}")
         return {
             "dim": dim,
-            "quick_gelu": sizes.get("hidden_act", "quick_gelu") == "quick_gelu",
+            "quick_gelu": activation == "quick_gelu",
             "depth": sizes.get("num_hidden_layers", 12),
-            "width": sizes.get("hidden_size", width),
+            "width": width,
             "heads": sizes.get("num_attention_heads", heads),
         }
 

@@ -52,7 +52,7 @@ class VisionTransformer(nn.Module):
     def forward(self, picture: Tensor) -> Features:
         """Returns pooled (B, D), and the patches as tokens (B, H * V, D) on their grid (H, V)."""
         patches = self.conv1(picture).flatten(2).transpose(1, 2)
-        first = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        first = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         tokens = self.ln_pre(torch.cat([first, patches], 1) + self.positional_embedding)
         for block in self.blocks:
             tokens = block(tokens)
@@ -88,7 +88,7 @@ class TextTransformer(nn.Module):
             tokens = block(tokens, causal=True)  # what pads comes after, where no real token looks
         joint = self.ln_final(tokens) @ self.text_projection
         last = batch.mask.sum(1) - 1
-        return Features(joint[torch.arange(len(joint), device=joint.device), last], joint, batch.mask)
+        return Features(joint[torch.arange(joint.shape[0], device=joint.device), last], joint, batch.mask)
 
 
 def _blocks(width: int, depth: int, heads: int, quick_gelu: bool) -> nn.ModuleList:

@@ -122,7 +122,7 @@ class SkipGram(Task):
         places, near = around(kept, config.window, reach)  # (T, 2W), (B, T, 2W)
         count = near.sum(-1)  # (B, T)
         words = self.words(ids)
-        scores = (words @ self.contexts(ids).mT).gather(2, places.expand(len(ids), -1, -1))  # (B, T, 2W)
+        scores = (words @ self.contexts(ids).mT).gather(2, places.expand(ids.shape[0], -1, -1))  # (B, T, 2W)
         if config.loss == "softmax":
             every = words @ self.contexts.weight[len(SPECIAL) :].T  # (B, T, V)
             loss = count * every.logsumexp(-1) - (scores * near).sum(-1)

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sensorium.api.options import overrides
+from sensorium.api.options import modules, named, overrides
 from sensorium.api.report import sentences, table
 from sensorium.api.shown import Shown, media_type
 from sensorium.errors import UserError
@@ -37,8 +37,8 @@ def load(model: str, *, plugins: Sequence[str] = ()) -> Model:
     from sensorium.inference.predictor import Predictor
     from sensorium.tracking.models import fetch
 
-    allow(",".join(plugins))
-    return Model(Predictor.load(fetch(model)))
+    allow(modules(plugins))
+    return Model(Predictor.load(fetch(named("The model", model))))
 
 
 def evaluate(
@@ -59,8 +59,9 @@ def evaluate(
     from sensorium.inference.predictor import evaluate as measure
     from sensorium.tracking.models import fetch
 
-    allow(",".join(plugins))
-    found = measure(fetch(model), split, overrides(options))
+    allow(modules(plugins))
+    split = split if split is None else named("The split", split)
+    found = measure(fetch(named("The model", model)), split, overrides(options))
     return Measured(found.split, dict(found.metrics), dict(found.plots), tuple(found.examples))
 
 
@@ -146,9 +147,16 @@ class Model(Shown):
                 f"Inputs with one: {', '.join(embeddings) or 'none'}.",
                 "Such as embed(text=['a dog', 'a cat'])." if embeddings else "Choose another model.",
             )
-        lengths = {len(values) if isinstance(values, (list, tuple)) else -1 for values in inputs.values()}
-        if len(lengths) != 1 or -1 in lengths or 0 in lengths:
-            raise UserError("Embeddings are of lists.", "Lists of one length were expected.", f"{name}=[…]")
+        told = {
+            key: len(each) if isinstance(each, (list, tuple)) else type(each).__name__ for key, each in inputs.items()
+        }
+        if len(set(told.values())) != 1 or not isinstance(told[name], int) or not told[name]:
+            sizes = (f"{key} is {f'a list of length {n}' if isinstance(n, int) else n}" for key, n in told.items())
+            raise UserError(
+                f"These values cannot be embedded: {'; '.join(sizes)}.",
+                "A list of values was expected, and of several inputs lists of one length.",
+                f"Such as embed({name}=[…]).",
+            )
         rows = (dict(zip(inputs, map(_plain, values), strict=True)) for values in zip(*inputs.values(), strict=True))
         found: list[Any] = []
         while some := [self.predictor.prepare(row) for row in islice(rows, PART)]:
@@ -172,7 +180,7 @@ class Model(Shown):
         """
         from sensorium.inference.export import export
 
-        return export(self.predictor.model, str(folder), format)
+        return export(self.predictor.model, named("The folder", folder), format)
 
     def lines(self) -> list[str]:
         """Returns what the model takes and answers."""

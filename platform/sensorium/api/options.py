@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 from sensorium.errors import UserError
@@ -24,6 +25,35 @@ def overrides(options: Mapping[str, Any] | None) -> list[str]:
             f"Options are {type(options).__name__}.", "A mapping was expected.", 'Such as {"training.epochs": 3}.'
         )
     return [f"{key}={_written(key, value)}" for key, value in (options or {}).items()]
+
+
+def named(what: str, value: object) -> str:
+    """Returns a name, or a path as text.
+
+    Raises:
+        UserError: It is neither.
+    """
+    text = value.__fspath__() if isinstance(value, PathLike) else value
+    if not isinstance(text, str):
+        raise UserError(f"{what} is {shown(value)}.", "A name or a path was expected.")
+    return text
+
+
+def modules(plugins: Sequence[str]) -> str:
+    """Returns names of modules as `allow` takes them.
+
+    Raises:
+        UserError: They are not a list of names.
+    """
+    if isinstance(plugins, str) or not all(isinstance(name, str) for name in plugins):
+        raise UserError(f"plugins is {shown(plugins)}.", "A list of modules was expected.", 'Such as ["row_reader"].')
+    return ",".join(plugins)
+
+
+def shown(value: object) -> str:
+    """Returns a value as messages show it, cut to what a person reads."""
+    text = repr(value)
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"
 
 
 def warn(text: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from sensorium.api.options import overrides, warn
+from sensorium.api.options import modules, named, overrides, warn
 from sensorium.api.report import ending
 from sensorium.api.shown import Shown
 from sensorium.errors import UserError
@@ -42,7 +42,11 @@ def train(
     """
     if (task is None) == (resume is None):
         raise UserError("Either a task or a run to resume was expected.", "", 'Such as train("clip").')
-    allow(",".join(plugins))
+    task, resume, address = (
+        each if each is None else named(name, each)
+        for name, each in {"task": task, "resume": resume, "address": address}.items()
+    )
+    allow(modules(plugins))
     session, result = run(task, resume, overrides(options), address)
     return Trained(result, tuple(ending(result, session.assembly.task, advice(_modules(session)))))
 

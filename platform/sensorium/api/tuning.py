@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sensorium.api.options import WIDTH, overrides, warn
+from sensorium.api.options import WIDTH, modules, named, overrides, warn
 from sensorium.api.report import here, record
 from sensorium.api.shown import Shown
 from sensorium.errors import UserError
@@ -40,7 +40,11 @@ def tune(
     """
     if (task is None) == (resume is None):
         raise UserError("Either a task or a search to resume was expected.", "", 'Such as tune("clip").')
-    allow(",".join(plugins))
+    task, resume, address = (
+        each if each is None else named(name, each)
+        for name, each in {"task": task, "resume": resume, "address": address}.items()
+    )
+    allow(modules(plugins))
     return Searched(run(task, resume, overrides(options), address))
 
 

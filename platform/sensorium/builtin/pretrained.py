@@ -148,6 +148,8 @@ def _converted(place: Path, source: str) -> str:
     """Returns the JSON of a tokenizer that is stored in another form, as transformers reads it."""
     try:
         made = transformers().AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+        if len(set(made.get_vocab()) - set(made.all_special_tokens)) < 2:  # transformers makes one of no files at all
+            raise ValueError("its vocabulary is empty")
         text: str = made.backend_tokenizer.to_str()
     except UserError:
         raise

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.export import Dim
 
 from sensorium.conformance.finding import ContractError, InapplicableError
 from sensorium.conformance.modalities import examples, of_form
@@ -240,13 +241,14 @@ def survives_saving(subject: Subject) -> str:
 
 
 def exports(subject: Subject) -> str:
-    """Checks that `torch.export` takes it and computes the same, or that it says it does not."""
+    """Checks that `torch.export` takes it, for any number of samples, and computes the same; or that it says no."""
     if not subject.exportable:
         raise InapplicableError("It says that it cannot be exported (`exportable = False`).")
     module, tensors = subject.tensors(_seeded(subject.build).eval())
+    any_batch = tuple({0: Dim("batch", min=1)} for _ in tensors)
     with torch.no_grad():
         try:
-            program = torch.export.export(module, tensors, strict=False)
+            program = torch.export.export(module, tensors, dynamic_shapes=(any_batch,), strict=False)
         except Exception as cause:  # (export raises what it likes)
             reason = str(cause).strip().splitlines()[0][:200] if str(cause).strip() else type(cause).__name__
             raise ContractError(f"It cannot be exported ({reason}). Mend it, or say `exportable = False`.") from cause

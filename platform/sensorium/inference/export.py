@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +51,8 @@ def check(folder: str, form: str) -> Path:
     """Returns the folder that an export goes to, before anything expensive.
 
     Raises:
-        UserError: The format is unknown, what writes it is not installed, or the folder holds something.
+        UserError: The format is unknown, what writes it is not installed, or the folder holds something or cannot be
+            made.
     """
     if form not in get_args(Format):
         raise unknown("format", form, get_args(Format))
@@ -58,7 +60,16 @@ def check(folder: str, form: str) -> Path:
         raise UserError("onnx is not installed.", "", "pip install 'sensorium[onnx]', or take the format torch.")
     place = Path(expanded(folder))
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise UserError(f"{folder} is there already.", "A new or an empty folder was expected.", "Name another one.")
+        raise UserError(
+            f"{folder or 'This folder'} is there already.",
+            "A new or an empty folder was expected.",
+            "Name another one.",
+        )
+    above = next(parent for parent in place.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(
+            f"{folder} cannot be made.", f"{above} is not a folder that can be written.", "Name another one."
+        )
     return place
 
 

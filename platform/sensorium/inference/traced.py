@@ -118,7 +118,12 @@ def trace(task: nn.Module, exported: Exported) -> Traced:
             program = torch.export.export(function, (), tensors, dynamic_shapes=shapes, strict=False)
     except Exception as cause:  # (export raises what it likes)
         reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)[:300]
-        raise SensoriumError(f"It cannot be written down as a graph: {reason}.") from cause
+        of = f"What answers {', '.join(exported.outputs)} of {', '.join(exported.inputs)}"
+        raise SensoriumError(
+            f"{of} cannot be written down as a graph: {reason}.",
+            "Each part was expected to be one, for any number of samples.",
+            "`sensorium plugin check` names the component; predict, serve or index with the model as it is.",
+        ) from cause
     return Traced(exported, program, inputs, outputs, drawn)
 
 

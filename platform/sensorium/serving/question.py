@@ -69,7 +69,7 @@ def _object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as cause:
         raise Refusal(400, f"The body is not JSON ({str(cause)[:120]}).", "A JSON object was expected.") from cause
     if not isinstance(content, dict):
-        _refuse(422, f"The JSON is a {type(content).__name__}.", "An object, field -> value, was expected.")
+        _refuse(422, "The JSON is not an object.", "An object, field -> value, was expected.")
     return content
 
 
@@ -120,7 +120,7 @@ def _from_json(name: str, value: Any, inputs: Mapping[str, Input]) -> Any:
     if not taken.accepts:
         return _held(name, value, taken)
     if not isinstance(value, str):
-        _refuse(422, f"Input {name!r} is a {type(value).__name__}.", "A string with base64 was expected.")
+        _refuse(422, f"Input {name!r} is not a string.", "A string with base64 was expected.")
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as cause:

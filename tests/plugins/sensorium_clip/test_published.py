@@ -20,6 +20,7 @@ from sensorium.assembly.loading import load
 from sensorium.assembly.trained import initialise
 from sensorium.builtin.modalities.image import Image
 from sensorium.inference.predictor import Predictor
+from sensorium.inference.traced import difference, trace
 from sensorium.training import runs
 from sensorium.training.execution import execute
 from sensorium_clip import layouts
@@ -90,6 +91,13 @@ def test_embeddings_and_logits_are_those_of_open_clip(name, written, pixels, pho
     assert math.isclose(scale, math.exp(3.2), rel_tol=1e-6)
     assert logits.shape == (50, 50)
     assert torch.allclose(logits, scale * image @ text.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet"])
+def test_what_began_with_such_weights_is_exported_for_any_number_of_samples(name, written):
+    ours = clip(written[name].folder)
+    for exported in ours.exported().values():
+        assert difference(trace(ours, exported), 5) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["vit", "openai"])
@@ -369,8 +377,12 @@ def test_what_is_not_a_clip_is_refused(written, tmp_path):
         ClipImage.Config(weights=str(tmp_path))
     (tmp_path / "open_clip_config.json").unlink()
     (tmp_path / "config.json").write_text('{"model_type": "siglip"}')
-    with pytest.raises(UserError, match="The weights are of a siglip"):
+    with pytest.raises(UserError, match=r"config\.json is not the configuration of a CLIP .*model_type is 'siglip'"):
         ClipImage.Config(weights=str(tmp_path))
+    for odd in ({"hidden_act": "relu"}, {"intermediate_size": 64}, {"layer_norm_eps": 1e-3}):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip", "vision_config": odd}))
+        with pytest.raises(UserError, match=f"{next(iter(odd))} is .*, and CLIP's towers have"):
+            ClipImage.Config(weights=str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     (tmp_path / "model.safetensors").write_bytes(b"not that")
     encoder = ClipImage.Config(weights=str(tmp_path), depth=1, width=8, heads=1).build(Image.Config(size=32).build())

@@ -60,14 +60,30 @@ def test_an_embedding_may_be_moved(model, picture):
         ({}, "No input was given"),
         ({"label": ["one"]}, "'label' has no embedding"),
         ({"plus": ["one"]}, "'plus' has no embedding"),
-        ({"text": "one"}, "Embeddings are of lists"),
-        ({"text": []}, "Embeddings are of lists"),
-        ({"image": [b""], "plus": ["a", "b"]}, "Embeddings are of lists"),
+        ({"text": "one"}, r"cannot be embedded: text is str\..*embed\(text="),
+        ({"text": []}, "text is a list of length 0"),
+        ({"image": [b""], "plus": ["a", "b"]}, "image is a list of length 1; plus is a list of length 2"),
     ],
 )
 def test_what_cannot_be_embedded_is_told(model, given, wrong):
     with pytest.raises(UserError, match=wrong):
         model.embed(**given)
+
+
+def test_what_is_no_model_split_or_folder_is_told(model, folder, tmp_path):
+    with pytest.raises(UserError, match=r"The model is 5\. A name or a path"):
+        sensorium.load(5)
+    with pytest.raises(UserError, match="The model is clip"):
+        sensorium.evaluate(model)
+    with pytest.raises(UserError, match=r"The split is \{'training.steps': 1\}"):
+        sensorium.evaluate(folder, {"training.steps": 1})
+    with pytest.raises(UserError, match=r"plugins is 'mine'\. A list of modules"):
+        sensorium.load(folder, plugins="mine")
+    with pytest.raises(UserError, match="The folder is None"):
+        model.export(None)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot be made\. .*file is not a folder"):
+        model.export(tmp_path / "file" / "new" / "er")
 
 
 def test_a_split_is_measured_as_the_command_measures_it(folder):

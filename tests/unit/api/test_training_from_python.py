@@ -41,6 +41,17 @@ def test_what_is_not_plain_data_is_refused():
         overrides({"run.seed": object()})
 
 
+@pytest.mark.parametrize("call", [sensorium.train, sensorium.tune])
+def test_what_is_asked_for_is_a_name_or_a_path(call, tmp_path):
+    for wrong in ({"task": 5}, {"task": {"task": "clip"}}, {"resume": 5}, {"task": "clip", "address": 6379}):
+        with pytest.raises(UserError, match=rf"^{list(wrong)[-1]} is .* A name or a path was expected"):
+            call(**wrong)
+    with pytest.raises(UserError, match=r"plugins is 'mine'\. A list of modules"):
+        call("clip", plugins="mine")
+    with pytest.raises(UserError, match=r"mine\.yaml"):
+        call(tmp_path / "mine.yaml")
+
+
 def test_a_run_is_trained_shown_and_resumed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

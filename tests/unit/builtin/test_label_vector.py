@@ -1,6 +1,7 @@
 """The modalities of classes and of plain numbers."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_unseen_names_are_refused_with_the_nearest():
     with pytest.raises(MediaError, match="Did you mean 'tiger'"):
         fitted(["tiger", "owl"]).transform("tigre", None)
     for value in (1.5, None, True, ["a"]):
-        with pytest.raises(MediaError, match=type(value).__name__):
+        with pytest.raises(MediaError, match=re.escape(f"{value!r} is not a label.")):
             fitted(["a"]).decode(value)
 
 

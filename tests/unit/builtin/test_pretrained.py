@@ -135,6 +135,10 @@ def test_what_cannot_be_taken_is_said(folders, tmp_path):
         taken("./nowhere")
     with pytest.raises(UserError, match="has no tokenizer that can be read"):
         taken(tmp_path)
+    for kind in ("bert", "t5", "clip"):  # of which transformers makes a tokenizer that knows nothing
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+        with pytest.raises(UserError, match="its vocabulary is empty"):
+            taken(tmp_path)
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(UserError, match="holds a list"):
         pretrained.document(tmp_path, "config.json")

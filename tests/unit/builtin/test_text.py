@@ -158,7 +158,7 @@ def test_use_before_fit_is_refused():
 
 
 def test_what_is_no_text_is_refused():
-    for value, words in ((7, "int"), (b"a", "bytes"), (None, "NoneType"), ("\ud800", "Unicode")):
+    for value, words in ((7, "7 is not a text"), (b"a", "not a text"), (None, "not a text"), ("\ud800", "Unicode")):
         with pytest.raises(MediaError, match=words):
             fitted().decode(value)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image as Pillow
+from torch.export import Dim
 from torch.nn import functional as F
 
 from sensorium import Padded, UserError
@@ -19,6 +20,7 @@ from sensorium.builtin.encoders.transformers_audio import Audio
 from sensorium.builtin.modalities.audio import Audio as Sound
 from sensorium.builtin.modalities.image import Image as Picture
 from sensorium.builtin.modalities.text import Text as Words
+from sensorium.conformance.modules import flat
 from training import train
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
@@ -116,6 +118,20 @@ def test_texts_are_read_as_the_library_reads_them(stored, kind):
     assert found.pooled.shape == (3, ours.dim)
 
 
+def test_an_encoder_that_was_stored_without_its_decoder_reads(stored):
+    weights, theirs = stored("t5", READERS["t5"], transformers.T5EncoderModel)
+    batch = sentences()
+    with torch.no_grad():
+        found, right = encoder(Text, words(), weights)(batch), theirs(batch.data, batch.mask.long())
+    assert torch.allclose(found.tokens[batch.mask], right.last_hidden_state[batch.mask], atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("bert", 14), ("roberta", 13), ("t5", None)])
+def test_texts_are_as_long_as_there_are_positions(stored, kind, most):
+    weights, _ = stored(kind, READERS[kind])
+    assert Text.Config(weights=weights).suits().get("max_length") == most, "of RoBERTa's, the first stand for padding"
+
+
 @pytest.mark.parametrize("kind", SEERS)
 def test_pictures_are_seen_as_the_library_sees_them(stored, kind):
     weights, theirs = stored(kind, SEERS[kind])
@@ -205,6 +221,11 @@ def test_whisper_and_ast_hear_what_their_processors_make_of_a_wave(stored):
     assert torch.allclose(found.tokens, right.last_hidden_state[:, 2:], atol=1e-5)
     assert torch.allclose(found.pooled, right.pooler_output, atol=1e-5)
     assert found.grid == (2, 5)  # (32 - 16) // 10 + 1 bands, (64 - 16) // 10 + 1 times
+    module, tensors = flat(encoder(Audio, sound, weights), batch)
+    shapes = tuple({0: Dim("batch", min=1)} for _ in tensors)
+    graph = torch.export.export(module, tensors, dynamic_shapes=(shapes,), strict=False).module()
+    two = tuple(each[:2] for each in tensors)
+    assert torch.allclose(graph(*two)[0], module(*two)[0], atol=1e-5)
 
 
 def test_pooling_is_chosen_or_follows_from_the_weights(stored):
@@ -380,8 +401,12 @@ def test_what_cannot_be_taken_is_said(stored, tmp_path):
         Text.Config(weights=str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"has no config\.json with a"):
         Text.Config(weights=str(tmp_path))
-    with pytest.raises(UserError, match="does not take the architecture 'brt'"):
+    with pytest.raises(UserError, match=r"no model_type 'brt' at architecture\..*Did you mean 'bert'"):
         Text.Config(architecture={"model_type": "brt"})
+    with pytest.raises(UserError, match=r"no model_type '' at architecture\..*Correct it, or"):
+        Text.Config(architecture={"hidden_size": 16})
+    with pytest.raises(UserError, match="does not take the architecture 'bert'"):
+        Text.Config(architecture={"model_type": "bert", "hidden_size": "many"})
     with pytest.raises(ValueError, match="weights, or an architecture"):
         Text.Config()
     with pytest.raises(UserError, match="Texts have up to 15 tokens; bert has 14 positions"):

@@ -84,6 +84,14 @@ class Branching(Sound):
         )
 
 
+class Counting(Sound):
+    """Counts the samples in Python, so that its graph takes as many as it was made with."""
+
+    def forward(self, batch):
+        features = super().forward(batch)
+        return Features(features.pooled[torch.arange(len(features.pooled))], features.tokens, features.mask)
+
+
 class Honest(Branching):
     """Says that it cannot be exported."""
 
@@ -258,6 +266,7 @@ def sensorium_encoders():
         "hidden_state": HiddenState,
         "other_randomness": OtherRandomness,
         "branching": Branching,
+        "counting": Counting,
         "honest": Honest,
     }
 

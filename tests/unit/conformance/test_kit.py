@@ -20,6 +20,7 @@ DEFECTS = {
     "encoder hidden_state": "save and load",
     "encoder other_randomness": "determinism",
     "encoder branching": "torch.export",
+    "encoder counting": "torch.export",
     "fusion mixing": "shapes and masks",
     "loss local_pairs": "two workers",
     "loss undocumented": "options",

@@ -37,7 +37,8 @@ def cell(raw: Any, modality: str, source: str, place: str) -> Any:
     if modality == "label" and isinstance(raw, int) and not isinstance(raw, bool):
         return raw
     if not isinstance(raw, str):
-        raise UserError(f"{place} is {shown(raw)}.", f"A value for {modality} is a string.", "Correct the value.")
+        kind = {"label": "a string or a whole number", "text": "a string"}.get(modality, "the path of a file, a string")
+        raise UserError(f"{place} is {shown(raw)}.", f"A value for {modality} is {kind}.", "Correct the value.")
     return clean(raw) if modality in INLINE else _resolve(raw.strip(), source)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sensorium import UserError
+from sensorium import UserError, unknown
 from sensorium.builtin import pretrained
 
 IRRELEVANT = {
@@ -63,6 +63,13 @@ def configuration(architecture: Mapping[str, Any], tower: str, reads: Sequence[s
     every = pretrained.transformers()
     told = _relevant(architecture)
     kind = told.pop("model_type", None)
+    if kind not in every.CONFIG_MAPPING:
+        error = unknown("model_type", kind or "", every.CONFIG_MAPPING, "architecture")
+        raise UserError(
+            error.wrong,
+            f"One that transformers {every.__version__} knows was expected, such as bert, vit or wav2vec2.",
+            error.hint or "Correct it, or install a newer transformers.",
+        )
     if strange := [key for key in REFUSED if told.get(key)]:
         raise UserError(
             f"The architecture {kind!r} has {strange[0]}.",
@@ -108,8 +115,9 @@ def library(own: Any) -> Any:
 
 
 def encoder(model: Any) -> Any:
-    """Returns what reads, of a model that reads and says; any other whole."""
-    return model.get_encoder() if model.config.is_encoder_decoder else model
+    """Returns what reads, of a model that reads and says, whichever of both its folder holds; any other whole."""
+    both = model.config.is_encoder_decoder or isinstance(getattr(model, "decoder", None), nn.Module)
+    return model.get_encoder() if both else model
 
 
 def plain(own: Any) -> Literal["first", "mean"]:

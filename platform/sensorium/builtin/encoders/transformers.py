@@ -125,7 +125,7 @@ class Pretrained(FineTuned):
             return mean_pool(tokens, mask)
         if pool == "first" or mask is None:
             return tokens[:, 0 if pool == "first" else -1]
-        return tokens[torch.arange(len(tokens), device=tokens.device), mask.sum(1) - 1]
+        return tokens[torch.arange(tokens.shape[0], device=tokens.device), mask.sum(1) - 1]
 
 
 class Text(Pretrained):
@@ -152,8 +152,9 @@ class Text(Pretrained):
             if self.weights is None:
                 return {}
             own = self.network()
-            most = [pretrained.most_tokens(pretrained.folder(self.weights)), getattr(own, "max_position_embeddings", 0)]
-            known = [int(each) for each in most if each]
+            with torch.device("meta"):
+                places = networks.positions(networks.encoder(networks.library(own)(own)))
+            known = [each for each in (pretrained.most_tokens(pretrained.folder(self.weights)), places) if each]
             return {"pretrained": self.weights, **({"max_length": min(known)} if known else {})}
 
     def __init__(self, config: Text.Config, modality: Modality) -> None:

@@ -5,7 +5,6 @@ Shapes: B samples, C channels, L samples of a wave, F bands, T frames, D channel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +21,8 @@ WAVES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeec
 """Kinds of model that read waves through layers without padding."""
 RATE, WINDOW, HOP = 16000, 400, 160
 """Hz, samples of a frame, and samples from one to the next, of AST and Whisper."""
+SIZE, EMPHASIS, LOWEST = 512, 0.97, 20.0
+"""Samples of a frame with zeros behind, share of the sample before that is taken off, and lowest Hz, of AST."""
 AUDIOSET = (-4.2677393, 4.5689974)
 """Mean and deviation of the log-mel levels of AudioSet."""
 
@@ -88,6 +89,9 @@ class Audio(Pretrained):
 
             bank = mel_filter_bank(WINDOW // 2 + 1, self.own.num_mel_bins, 0, RATE / 2, RATE, "slaney", "slaney")
             self.register_buffer("bank", torch.from_numpy(bank.T).float(), persistent=False)
+        if kind == AST:
+            bank, _ = kaldi.get_mel_banks(self.own.num_mel_bins, SIZE, RATE, LOWEST, 0.0, 100.0, -500.0, 1.0)
+            self.register_buffer("bank", F.pad(bank, (0, 1)), persistent=False)
         if getattr(self.own, "feat_extract_norm", "layer") == "group" and not self.whole:
             raise UserError(
                 f"This {kind} normalises over the whole length of a wave, so that silence that pads would change what"
@@ -102,7 +106,7 @@ class Audio(Pretrained):
         if self.own.model_type == WHISPER:
             return self._whisper(wave, batch.mask.sum(1))
         if self.own.model_type == AST:
-            return self._ast(wave, batch.lengths.tolist())
+            return self._ast(wave, batch.mask)
         return self._wave(wave, batch.mask)
 
     def _wave(self, wave: Tensor, mask: Tensor) -> Features:
@@ -135,17 +139,23 @@ class Audio(Pretrained):
         heard = torch.arange(frames.shape[1], device=wave.device) < count[:, None]
         return Features(self.pooled(found, frames, heard), frames, heard)
 
-    def _ast(self, wave: Tensor, lengths: Sequence[int]) -> Features:
+    def _ast(self, wave: Tensor, mask: Tensor) -> Features:
         """Hears patches of a spectrogram of fixed length, padded by zeros (Gong et al., Interspeech 2021)."""
         mean, deviation = self.config.level or AUDIOSET
         bins, most = self.own.num_mel_bins, self.own.max_length
-        pictures = []
+        bank: Tensor = self.bank  # type: ignore[assignment]
+        length = WINDOW + (most - 1) * HOP
         with torch.autocast(wave.device.type, enabled=False):
-            for row, length in zip(wave.float(), lengths, strict=True):
-                row = F.pad(row[:length], (0, max(0, WINDOW - length)))[None]
-                levels = kaldi.fbank(row, sample_frequency=RATE, window_type="hanning", num_mel_bins=bins)[:most]
-                pictures.append(F.pad(levels, (0, 0, 0, most - len(levels))))
-        found = self.body((torch.stack(pictures) - mean) / (2 * deviation))
+            wave = F.pad(wave.float() * mask, (0, length))[:, :length]
+            frames = wave.unfold(1, WINDOW, HOP)
+            frames = frames - frames.mean(-1, keepdim=True)
+            frames = frames - EMPHASIS * F.pad(frames, (1, 0), mode="replicate")[..., :-1]
+            window = torch.hann_window(WINDOW, periodic=False, device=wave.device)
+            power = torch.fft.rfft(frames * window, SIZE).abs() ** 2
+            levels = (power @ bank.T).clamp(min=torch.finfo(torch.float32).eps).log()  # (B, T, F), as Kaldi has them
+        count = (1 + (mask.sum(1) - WINDOW) // HOP).clamp(min=1)
+        levels = levels * (torch.arange(most, device=wave.device) < count[:, None])[..., None]
+        found = self.body((levels - mean) / (2 * deviation))
         rows, columns = (
             (size - self.own.patch_size) // stride + 1
             for size, stride in ((bins, self.own.frequency_stride), (most, self.own.time_stride))

@@ -59,9 +59,7 @@ class Label(Modality):
             MediaError: It is neither a string nor a whole number, or empty.
         """
         if not isinstance(raw, (str, Integral)) or isinstance(raw, bool):
-            raise MediaError(
-                f"The label {shown(raw)} is a {type(raw).__name__}.", "A string or a whole number was expected."
-            )
+            raise MediaError(f"{shown(raw)} is not a label.", "A string or a whole number was expected.")
         try:
             name = clean(str(raw))
         except ValueError as cause:  # of thousands of digits

@@ -98,7 +98,7 @@ class Text(Modality):
             MediaError: It is none, is empty or too long, or holds half a surrogate pair.
         """
         if not isinstance(raw, str):
-            raise MediaError(f"{shown(raw)} is a {type(raw).__name__}.", "A string was expected.")
+            raise MediaError(f"{shown(raw)} is not a text.", "A string was expected.")
         if len(raw) > self.config.max_characters:
             raise MediaError(
                 f"The text has {len(raw)} characters.",
