@@ -228,8 +228,9 @@ def _download(uri: str, folder: Path) -> str:
             raise OSError(strange)
         storage.persistent(lambda: files.get(f"{root.rstrip('/')}/", f"{folder}/", recursive=True))
     except (OSError, ValueError, ImportError) as cause:
+        said = "there is nothing" if isinstance(cause, FileNotFoundError) else cause
         raise UserError(
-            f"The model {uri!r} cannot be read: {cause}.",
+            f"The model {uri!r} cannot be read: {said}.",
             "A model is a folder, a URI of one, runs:/… or models:/….",
             "Check the address, and your right to read it.",
         ) from cause
