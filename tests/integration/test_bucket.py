@@ -178,7 +178,7 @@ def use(model: str, metrics: dict[str, float]) -> None:
 
 def test_what_is_wrong_with_a_storage_is_told_at_once(server: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.check(f"{BUCKET}/runs", "run.storage")
-    with pytest.raises(UserError, match=r"cannot be written: The specified bucket does not exist.*Check the bucket"):
+    with pytest.raises(UserError, match=r"cannot be reached: The specified bucket does not exist.*Check the bucket"):
         storage.check("s3://bukcet/runs", "run.storage")
     server.go_away()
     for use in (lambda: storage.check(f"{BUCKET}/runs", "run.storage"), lambda: fetch(f"{BUCKET}/runs/a/model")):

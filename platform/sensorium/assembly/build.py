@@ -292,9 +292,9 @@ class _Column:
         for source in sources_of(self.split):
             there = [field for field in self.fields if source.reads(field)]
             for index in source.indices if there else ():
+                self.at = index
                 sample = self.split[index]
                 for self.field in there:
-                    self.at = index
                     yield sample[self.field]
 
 

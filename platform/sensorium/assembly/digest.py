@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import fsspec
 import numpy as np
@@ -16,6 +17,7 @@ from sensorium.assembly import checks
 from sensorium.contracts.dataset import Split
 from sensorium.contracts.modality import Modality
 from sensorium.engine.permutation import Permutation
+from sensorium.engine.storage import persistent
 from sensorium.paths import expanded
 
 if TYPE_CHECKING:
@@ -68,7 +70,13 @@ def _told(column: Sequence[Any], media: bool) -> Iterator[bytes]:
         yield _bytes(column)
         return
     for value in column:
-        yield _bytes(value.rpartition("/")[2] if media and isinstance(value, str) else value)
+        yield _bytes(_name(value) if media and isinstance(value, str) else value)
+
+
+def _name(path: str) -> str:
+    """Returns the name of a file, in which an address writes what is special with a %."""
+    name = path.rpartition("/")[2]
+    return unquote(name) if path.startswith(("http://", "https://")) else name
 
 
 def _sample(sample: Mapping[str, Any], fields: Sequence[str], media: set[str]) -> bytes:
@@ -82,11 +90,15 @@ def _sample(sample: Mapping[str, Any], fields: Sequence[str], media: set[str]) -
 
 def _start(path: str) -> bytes:
     """Returns the beginning of a file; of one that cannot be read, which is told when it is trained on, nothing."""
-    try:
+
+    def read() -> bytes:
         with fsspec.open(expanded(path), "rb") as file:
             content: bytes = file.read(MOST)
             return content
-    except (OSError, ValueError):
+
+    try:
+        return persistent(read)
+    except Exception:  # noqa: BLE001 (each kind of file system has exceptions of its own)
         return b""
 
 

@@ -143,10 +143,12 @@ def open_splits(
                 skipped[name] = _broken(split, modalities, threads)
             split = _part(split, Without(len(split), [index for index, _ in skipped.get(name, ())]))
         if not len(split):
+            broken = skipped.get(name, ())
+            why = f", the first one so: {broken[0][1]}" if broken else "."
             raise UserError(
                 f"The split {name!r} of the dataset is empty.",
-                f"{len(whole)} samples were found, {len(skipped.get(name, ()))} of them broken.",
-                "Check dataset.root and dataset.limit.",
+                f"{len(whole)} samples were found, {len(broken)} of them broken{why}",
+                "Check where the dataset lies, and dataset.limit.",
             )
         if name == "train" and holdout:
             apart = _apart(split, modalities, holdout)

@@ -84,8 +84,9 @@ def _as_tensor(value: Any) -> tuple[str, Tensor]:
         return "tensor", value
     if isinstance(value, bytes):
         return "bytes", torch.from_numpy(np.frombuffer(value, np.uint8).copy())
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return "array", torch.from_numpy(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" and value.dtype.char not in "gG":
+        # A copy: turned round, of another byte order, or read-only it is no tensor.
+        return "array", torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
     raise SensoriumError(
         f"A row of an evaluation holds a {type(value).__name__}.",
         "Rows are tensors, or lists of tensors, arrays of numbers, bytes, strings and numbers, and of lists, tuples and"

@@ -47,6 +47,8 @@ def files_at(uri: str) -> tuple[Any, str]:
             f"Kinds of URI are {', '.join(sorted({*EXTRAS, 'file', 'http', 'https'}))}, and others of fsspec.",
             f"Install what reads it: pip install 'sensorium[{extra}]'." if extra else "Correct it, or give a path.",
         ) from cause
+    except Exception as cause:  # some ask their server, or a library of the system, at once
+        raise fault(uri, cause, "reached") from cause
 
 
 def make_folder(files: Any, path: str) -> None:
@@ -72,8 +74,15 @@ def check(uri: str, what: str) -> None:
         what: Where it was given, such as `run.storage`.
 
     Raises:
-        UserError: It is the memory of this process, or nothing reads it.
+        UserError: It is the memory of this process, nothing reads it, or it is a URI that lacks a slash.
     """
+    kind, _, rest = uri.partition(":")
+    if "://" not in uri and kind in {*EXTRAS, "file", "http", "https", "memory"}:
+        raise UserError(
+            f"{what} is {uri}, a path that begins with a folder named {kind}:.",
+            "A URI has two slashes.",
+            f"Did you mean {f'{kind}:///' if kind == 'file' else f'{kind}://'}{rest.lstrip('/')}?",
+        )
     if uri.partition("://")[0] == "memory":
         raise UserError(
             f"{what} is {uri}, the memory of one process.",
@@ -97,7 +106,7 @@ def check(uri: str, what: str) -> None:
     if looking.is_alive():
         failures.append(TimeoutError(f"no answer within {AT_ONCE:.0f} s"))
     if failures:
-        raise fault(uri, failures[0]) from failures[0]
+        raise fault(uri, failures[0], "reached") from failures[0]
 
 
 def _list(files: Any, root: str) -> None:
@@ -159,9 +168,9 @@ def fault(uri: str, cause: BaseException, verb: str = "written") -> UserError:
     Args:
         uri: Its path or URI.
         cause: What its file system raised.
-        verb: What cannot be done to it: `written` or `read`.
+        verb: What cannot be done to it: `written`, `read` or `reached`.
     """
-    said = " ".join(str(cause).split()).rstrip(".") or type(cause).__name__
+    said = f"{' '.join(str(cause).split()).rstrip('.') or type(cause).__name__:.300}"
     if is_remote(uri) and is_away(cause):
         return UserError(
             f"The server of {uri} cannot be reached: {said}.",
@@ -171,7 +180,7 @@ def fault(uri: str, cause: BaseException, verb: str = "written") -> UserError:
     if is_remote(uri) and any(isinstance(e, PermissionError) or _REFUSED.search(_name(e)) for e in _causes(cause)):
         return UserError(
             f"The credentials for {uri} are refused: {said}.",
-            "Such as may list, read and write there were expected.",
+            "Credentials that may list, read and write there were expected.",
             "Check which ones this machine uses, and what they may do.",
         )
     if is_remote(uri):

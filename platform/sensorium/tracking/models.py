@@ -74,7 +74,7 @@ def registered() -> list[Registered]:
         versions = [version for name in names for version in client.search_model_versions(_named(name))]
         runs = {version.run_id: client.get_run(version.run_id).data for version in versions if version.run_id}
     except FAULTS as cause:
-        _check_login(cause)
+        _check_server(cause)
         raise UserError(f"The registry cannot be asked: {_first(cause)}", hint="Check MLFLOW_TRACKING_URI.") from cause
     found = []
     for each in versions:
@@ -85,17 +85,24 @@ def registered() -> list[Registered]:
     return sorted(found, key=lambda each: (each.name, -int(each.version)))
 
 
-def _check_login(cause: Exception) -> None:
-    """Says of a server that refused whether it was the user whom it did not let in.
+def _check_server(cause: Exception) -> None:
+    """Says of a store whether it was the user whom it did not let in, or whether it is down.
 
     Raises:
-        UserError: It was.
+        UserError: It was, or it is.
     """
+    from sensorium.engine.storage import is_away
     from sensorium.tracking.records import refused
     from sensorium.tracking.uri import default_uri, refusal
 
     if refused(cause):
         raise refusal(default_uri()) from cause
+    if is_away(cause):
+        raise UserError(
+            f"The MLflow server at {default_uri()} cannot be reached.",
+            "It is down, or the network between is.",
+            "Try again later, or check MLFLOW_TRACKING_URI.",
+        ) from cause
 
 
 def _named(name: str) -> str:
@@ -123,9 +130,9 @@ def fetch(model: str) -> str:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(model))
     except FAULTS as cause:
-        _check_login(cause)
+        _check_server(cause)
         raise UserError(
-            f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0].rstrip('.')}.",
+            f"MLflow at {default_uri()} has no model {model!r}: {_first(cause)}",
             "Forms are runs:/RUN_ID/model, models:/NAME/VERSION and models:/NAME@ALIAS.",
             "Check MLFLOW_TRACKING_URI.",
         ) from cause
@@ -148,9 +155,9 @@ def resolve(model: str) -> str:
     try:
         version = connect(default_uri()).get_model_version_by_alias(name, alias).version
     except FAULTS as cause:
-        _check_login(cause)
+        _check_server(cause)
         raise UserError(
-            f"MLflow at {default_uri()} has no model {model!r}: {str(cause).splitlines()[0]}",
+            f"MLflow at {default_uri()} has no model {model!r}: {_first(cause)}",
             "An alias has the form models:/NAME@ALIAS.",
             "Check MLFLOW_TRACKING_URI.",
         ) from cause
@@ -176,7 +183,8 @@ def store(run: Run, model: str, task: Task) -> Stored:
 
 
 def _first(cause: Exception) -> str:
-    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    """Returns the first line of what was said, as a sentence."""
+    return f"{next(iter(str(cause).strip().splitlines()), type(cause).__name__).rstrip('. ')}."
 
 
 def _store(run: Run, model: str, task: Task) -> Stored:
@@ -228,8 +236,9 @@ def _download(uri: str, folder: Path) -> str:
             raise OSError(strange)
         storage.persistent(lambda: files.get(f"{root.rstrip('/')}/", f"{folder}/", recursive=True))
     except (OSError, ValueError, ImportError) as cause:
+        said = "there is nothing" if isinstance(cause, FileNotFoundError) else cause
         raise UserError(
-            f"The model {uri!r} cannot be read: {cause}.",
+            f"The model {uri!r} cannot be read: {said}.",
             "A model is a folder, a URI of one, runs:/… or models:/….",
             "Check the address, and your right to read it.",
         ) from cause
@@ -273,7 +282,7 @@ def _recorded(run: str, read: Callable[[str, str], Value]) -> Value:
     try:
         return read(default_uri(), run_id)
     except FAULTS as cause:
-        _check_login(cause)
+        _check_server(cause)
         raise UserError(
             f"MLflow at {default_uri()} has no run {run_id!r} with an experiment: {_first(cause)}",
             "The form is runs:/RUN_ID, with the id that a training prints at its end.",
@@ -292,7 +301,7 @@ def plots(uri: str, run_id: str) -> dict[str, bytes]:
     try:
         return last_plots(uri, run_id) if uri else {}
     except FAULTS as cause:
-        _check_login(cause)
+        _check_server(cause)
         raise UserError(
             f"The plots of run {run_id} cannot be read: {_first(cause)}", hint="Check MLFLOW_TRACKING_URI."
         ) from cause

@@ -62,7 +62,9 @@ def check_uri(uri: str) -> str:
     Raises:
         UserError: MLflow no longer takes such a store, its password is not known, or the server refuses it.
     """
-    if whole(uri).split(":", 1)[0] not in ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks"):
+    kind, _, place = whole(uri).partition("://")
+    kinds = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+    if kind not in kinds or (kind != "databricks" and not place.strip("/")):
         raise UserError(
             f"MLflow cannot record at {uri!r}.",
             "A store is sqlite:///file.db, another database, or a server's http(s) address.",

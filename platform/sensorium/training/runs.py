@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,13 @@ def reopen(run: str, storage: str, record_file: str = RECORD) -> dict[str, Any]:
         if not isinstance(record, dict) or not isinstance(record.get("experiment"), dict):
             raise ValueError("a record of an experiment was expected")
     except (FileNotFoundError, NotADirectoryError) as cause:
+        storage = run.rstrip("/").rpartition("/")[0] if "://" in run else storage
+        there = _names(storage)
+        near = get_close_matches(folder.rstrip("/").rpartition("/")[2], there, n=1)
         raise UserError(
             f"There is no run {run!r}.",
-            f"Runs in {storage}: {', '.join(_names(storage)) or 'none'}.",
-            "Give one of them.",
+            f"Runs in {storage}: {', '.join(there) or 'none'}.",
+            f"Did you mean {near[0]!r}?" if near else "Give one of them.",
         ) from cause
     except (ValueError, RecursionError) as cause:
         raise UserError(f"{folder}/{record_file} cannot be read: {cause}.", "", "Give another run.") from cause

@@ -87,16 +87,16 @@ def started(source: str, overrides: Sequence[str]) -> Session:
     assembly = assemble(loaded)
     data = digests(assembly)
     if source.startswith("runs:/"):
-        _compare(models.data(source), data)
+        _compare(models.data(source), data, "the record was trained on")
     run = runs.create(assembly, {**tracking(assembly, uri), "data": data})
     return Session(assembly, run, Claim(run.folder))
 
 
-def _compare(recorded: Mapping[str, str], data: Mapping[str, str]) -> None:
-    """Says on standard error which splits are others than those of a record."""
+def _compare(recorded: Mapping[str, str], data: Mapping[str, str], what: str) -> None:
+    """Says on standard error which splits are others than those of a record, or of a run."""
     others = [name for name, digest in data.items() if recorded.get(name, digest) != digest]
     if others:
-        print(f"The data differ from those that the record was trained on: {', '.join(others)}.", file=sys.stderr)
+        print(f"The data differ from those that {what}: {', '.join(others)}.", file=sys.stderr)
 
 
 def resumed(name: str, overrides: Sequence[str]) -> Session:
@@ -116,6 +116,8 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
     claim = Claim(record["folder"])
     try:
         assembly = assemble(loaded, record["learnt"])
+        known = record["tracking"].get("data", {})
+        _compare(known, digests(assembly) if known else {}, "the run was begun with")
         runs.forget_failure(record["folder"])
     except BaseException:
         claim.release()
@@ -127,7 +129,7 @@ def resumed(name: str, overrides: Sequence[str]) -> Session:
         experiment=loaded.plain(),
         seed=loaded.experiment.run.seed,
         workers=workers if isinstance(workers, int) else workers[1],
-        tracking={**tracking(assembly, uri), "data": record["tracking"].get("data", {})},
+        tracking={**tracking(assembly, uri), "data": known},
     )
     return Session(assembly, run, claim)
 

@@ -206,7 +206,8 @@ def test_a_training_over_hostile_files_goes_on_without_them(kind, tmp_path, data
 
 def test_a_split_of_broken_media_alone_is_empty(tmp_path):
     text = refused(*manifest(tmp_path, "image", {"a.jpg": b"", "b.jpg": b""}), "dataset.broken=skip")
-    assert "The split 'train' of the dataset is empty. 2 samples were found, 2 of them broken." in text
+    assert "The split 'train' of the dataset is empty. 2 samples were found, 2 of them broken, the first one" in text
+    assert "a.jpg: is empty" in text
 
 
 def test_a_worker_leaves_out_the_same_without_looking(tmp_path, photographs, monkeypatch):

@@ -1,14 +1,18 @@
 """What can be known is told before the first step, with split, file and line. A new mistake is a line."""
 
+import io
 import json
+import tarfile
 
 import pytest
 from PIL import Image
 from torch import nn
 
-from sensorium.assembly import checks
+from sensorium.assembly import build, checks
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
+from sensorium.builtin.datasets.webdataset import WebDataset
+from sensorium.builtin.modalities.text import Text
 from sensorium.contracts.reading import collate, transform
 from sensorium.contracts.run import Run
 from sensorium.engine.settings import Training
@@ -186,3 +190,14 @@ def test_a_label_that_is_ignored_counts_as_wrong_and_is_told_by_its_name(words, 
     assert outcome.examples[0].endswith("it is 'e'.")
     label = assembly.modalities["animal"]
     assert label.encode(label.transform("e", None)) == ""
+
+
+def test_a_sample_that_cannot_be_opened_is_told_with_its_own_place(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for number in range(4):
+            info = tarfile.TarInfo(f"{number}.txt")
+            info.size = 1
+            archive.addfile(info, io.BytesIO(b"\xff" if number == 2 else b"a"))
+    split = WebDataset.Config(train=str(tmp_path / "a.tar")).build().open("train")
+    with pytest.raises(MediaError, match=rf"^{tmp_path}/a\.tar, 'text' of '2', is not UTF-8"):
+        build._learn({"text": Text.Config().build()}, split)

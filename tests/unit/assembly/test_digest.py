@@ -80,3 +80,17 @@ def test_of_many_samples_some_are_read(folder, monkeypatch):
     monkeypatch.setattr(digests, "_start", lambda path: (read.append(path), real(path))[1])
     of(folder)
     assert len(set(read)) == digests.DRAWN
+
+
+def test_the_names_of_files_are_the_same_in_an_address(monkeypatch):
+    class Split(list):
+        def __init__(self, place):
+            super().__init__([{"id": "0", "image": place}])
+            self.columns = {"image": [place]}
+
+    monkeypatch.setattr(digests, "_start", lambda path: b"")
+    here, there, other = (digest(Split(place), MODALITIES, 0) for place in PLACES)
+    assert here == there != other
+
+
+PLACES = ("/data/50% a#b.png", "https://host/50%25%20a%23b.png", "/data/50%25%20a%23b.png")

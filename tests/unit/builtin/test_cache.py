@@ -1,9 +1,11 @@
 """What is kept on the disk for all processes: whole, within a bound, made once, and mapped."""
 
+import errno
 import fcntl
 import multiprocessing
 import os
 import pickle
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -181,6 +183,19 @@ def test_a_folder_that_cannot_be_written_is_told_or_made_up_for(tmp_path, monkey
         Cache(gigabytes=0)
 
 
+def test_what_ends_before_it_should_is_not_taken_for_whole(tmp_path):
+    path = store(tmp_path).keep(name("a"), bytes_of(b"abc"))
+    with pytest.raises(OSError, match="ends at byte 3, before 5"):
+        pread(path, 1, 5)
+
+
+def test_a_folder_that_is_removed_meanwhile_is_made_again(tmp_path):
+    place = store(tmp_path / "mine")
+    place.keep(name("a"), bytes_of(b"abc"))
+    shutil.rmtree(place.folder)
+    assert place.keep(name("a"), bytes_of(b"abc")).read_bytes() == b"abc"
+
+
 # -------------------------------------------------------------------------------------- mapped arrays
 
 
@@ -231,3 +246,25 @@ def test_an_index_is_built_once(tmp_path):
     with pytest.raises(UserError, match=r"finds no room in the cache.*1e-09 GB.*Raise cache\.gigabytes"):
         mapped(store(tmp_path / "small", 1), "index-00000000", build)
     assert isinstance(Arrays(store(tmp_path).find("index-00000000")), Arrays)
+
+
+@pytest.mark.parametrize("harm", [lambda data: data[:-8], lambda data: b"", lambda data: b"\xff" + data[1:]])
+def test_an_index_that_was_damaged_on_the_disk_is_built_anew(tmp_path, harm):
+    def build():
+        writer = Writer()
+        writer.add("numbers", np.arange(100))
+        return writer
+
+    place = store(tmp_path, 10**6)
+    path = mapped(place, "index-00000000", build).path
+    path.write_bytes(harm(path.read_bytes()))
+    assert mapped(place, "index-00000000", build)["numbers"].tolist() == list(range(100))
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "_begun", full)
+    with pytest.raises(UserError, match=rf"cannot be kept in the cache {tmp_path}: No space left.*Make room"):
+        mapped(store(tmp_path), "index-00000000", Writer)

@@ -1,6 +1,7 @@
 """The data sets: real files where there are any, and small ones in the true layout elsewhere."""
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -13,13 +14,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import fsspec
 import numpy as np
 import pytest
 
 from sensorium import MediaError, UserError
-from sensorium.builtin.datasets.cache import Cache
+from sensorium.builtin.datasets.cache import Cache, Store
 from sensorium.builtin.datasets.coco import CocoCaptions
 from sensorium.builtin.datasets.digits import DIGITS, Digits, caption
 from sensorium.builtin.datasets.esc50 import ESC50
@@ -462,6 +464,8 @@ def test_manifest_refuses_missing_files(table):
     manifest = build(Manifest, train=str(table), test=str(table.with_name("none.csv")), fields=FIELDS)
     refused(lambda: manifest.open("train"), "1 in all", table.parent / "sub/b.jpg", "holds nothing")
     refused(lambda: manifest.open("test"), "none.csv", "train.csv")
+    typed = build(Manifest, train=str(table.with_name("trian.csv")), fields=FIELDS)
+    refused(lambda: typed.open("train"), f"Did you mean {table.name!r}?")
     write(table, CSV.splitlines()[0])
     refused(lambda: manifest.open("train"), "no samples")
 
@@ -628,8 +632,8 @@ def afar(tmp_path):
             self.answer(self.headers["Range"] or "bytes=0-")
 
         def answer(self, wanted):
-            path = tmp_path / self.path.lstrip("/")
-            if not path.exists():
+            path = tmp_path / unquote(self.path.lstrip("/"))
+            if not path.is_file():
                 self.send_error(404)
                 return
             content = path.read_bytes()
@@ -639,6 +643,8 @@ def afar(tmp_path):
             self.send_header("Content-Length", str(len(part)))
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
+            if not Path(f"{path}.index.json").exists():
+                self.send_header("ETag", f'"{hash(content)}"')
             self.end_headers()
             if wanted:
                 asked.setdefault(path.name, []).append((int(first), int(first) + len(part)))
@@ -705,6 +711,95 @@ def test_shards_afar_are_fetched_ahead_of_an_order_in_blocks(shards, afar):
     assert 0 < taken <= cache.gigabytes * 1e9
 
 
+@pytest.fixture
+def refusing():
+    """A server that answers everything with a status, and the list that holds it."""
+    status = [403]
+
+    class Handler(SimpleHTTPRequestHandler):
+        def answer(self):
+            self.send_error(status[0])
+
+        do_HEAD = do_GET = do_PUT = answer  # noqa: N815
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", status
+        server.shutdown()
+
+
+@pytest.mark.parametrize("answer", [401, 403, 404, 500, 503])
+def test_a_server_that_refuses_is_told_whatever_it_answers(refusing, answer, tmp_path):
+    address, status = refusing
+    status[0] = answer
+    refused(lambda: build(Manifest, train=f"{address}/x.csv", fields={"label": "label"}).open("train"), "x.csv cannot")
+    refused(lambda: build(WebDataset, train=f"{address}/x.tar"), "x.tar")
+    refused(lambda: build(WebDataset, train=f"{address}/*.tar"), "*.tar")
+    with pytest.raises(MediaError, match="cannot be opened"), opened(f"{address}/x.png"):
+        pass
+
+
+def test_shards_at_a_server_that_takes_no_index_and_their_names(shards, afar):
+    folder, address, _ = afar
+    (folder / "s-00.tar").rename(folder / "a+b #1 한.tar")
+    name = quote("a+b #1 한.tar")
+    split = build(WebDataset, train=f"{address}/{name}", cache=Cache(folder=str(folder / "cache"))).open("train")
+    assert [sample["text"] for sample in split] == [f"words of 0{i}" for i in range(4)]
+    assert split[0]["id"] == "a+b #1 한/00"
+
+
+def test_a_shard_that_is_replaced_at_a_server_is_told_by_its_tag(shards, afar):
+    folder, address, _ = afar
+
+    def first():
+        cache = Cache(folder=str(folder / "cache"))
+        return build(WebDataset, train=f"{address}/s-00.tar", cache=cache).open("train")[0]["id"]
+
+    assert first() == "s-00/00"
+    size = (folder / "s-00.tar").stat().st_size
+    shard(folder / "s-00.tar", {k: v for i in range(4) for k, v in sample_members(f"z{i}").items()})
+    assert (folder / "s-00.tar").stat().st_size == size
+    assert first() == "s-00/z0"
+
+
+def test_a_copy_that_was_cut_short_is_fetched_again(shards, afar):
+    folder, address, asked = afar
+    with_indices(folder)
+    split = build(WebDataset, train=f"{address}/s-00.tar", cache=Cache(folder=str(folder / "cache"))).open("train")
+    assert split[3]["text"] == "words of 03"
+    (copy,) = (folder / "cache").glob("shard-*")
+    cut(copy, 100)
+    assert split[3]["text"] == "words of 03"
+    assert split[2]["text"] == "words of 02"
+    assert len(asked["s-00.tar"]) == 2
+
+
+def test_shards_of_a_full_disk_are_read_where_they_lie(shards, afar, monkeypatch):
+    folder, address, _ = afar
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cache = Cache(folder=str(folder / "cache"))
+    build(WebDataset, train=f"{address}/s-00.tar", cache=cache).open("train")
+    (copy,) = (folder / "cache").glob("shard-*")
+    copy.unlink()
+    monkeypatch.setattr(Store, "_begun", full)
+    split = build(WebDataset, train=f"{address}/s-00.tar", cache=cache).open("train")
+    assert split[3]["text"] == "words of 03"
+    assert split.fetch(0) == 0
+
+
+def test_the_first_shards_of_a_webdataset_may_be_empty(shards):
+    shard(shards / "s-00.tar", {})
+    dataset = build(WebDataset, train=str(shards / "s-*.tar"))
+    assert dataset.fields == {"image": "image", "text": "text"}
+    assert len(dataset.open("train")) == 8
+
+
 def test_webdataset_own_fields(tmp_path):
     path = shard(tmp_path / "a.tar", {"d/1.seg.png": b"mask", "d/1.cls": b"4\n", "d/1.MP3": b"", "d/1.note": b"n"})
     fields = {"seg.png": "mask", "cls": "label", "note": "remark", "mp3": "audio"}
@@ -744,7 +839,9 @@ def test_webdataset_refuses_what_does_not_fit(tmp_path):
     refused(opening({"0.jpg": b"x", "1.jpg": b"x", "0.txt": b"x", "1.txt": b"x"}), "'0' occurs more than once")
     refused(opening({"0.jpg": b"x", "1.jpg": b"x", "0.png": b"x"}), "'0' occurs more than once")
     refused(opening({"0.jpg": b"x", "0.png": b"y"}), "two members for 'image': 0.jpg, 0.png")
-    refused(opening({}), "a.tar", "no member")
+    refused(opening({}), "a.tar holds no samples")
+    refused(opening({"0.json": b"{}", "README": b""}), "a.tar", "no member", "there are json, no ending")
+    refused(lambda: build(WebDataset, train=str(tmp_path)), "it is a folder")
     (tmp_path / "a.tar").write_bytes(gzip.compress((tmp_path / "a.tar").read_bytes(), mtime=0))
     refused(lambda: build(WebDataset, train=str(tmp_path / "a.tar")), "not packed")
     (tmp_path / "a.tar").write_bytes(b"")

@@ -56,6 +56,14 @@ def test_what_is_packed_comes_back_to_the_bit():
     same(ROWS, packing.unpack(*packing.pack(ROWS)))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "array", [np.arange(6)[::-1], np.arange(6, dtype=">i4"), np.frombuffer(b"abcd", np.uint8), np.ones((2, 3)).T]
+)
+def test_arrays_come_back_however_they_lie_in_memory(array):
+    np.testing.assert_array_equal(packing.unpack(*packing.pack([array]))[0], array)
+
+
 @pytest.mark.parametrize("value", [{1, 2}, namedtuple("Pair", "a b")(1, 2), object(), np.array(["text"])])
 def test_what_is_neither_tensor_nor_json_is_named(value):
     with pytest.raises(SensoriumError, match=f"holds a {type(value).__name__}.*Mend the task's `rows`"):

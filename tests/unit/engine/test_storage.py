@@ -21,6 +21,17 @@ def test_the_memory_of_a_process_is_not_storage_and_folders_are(tmp_path):
     storage.check(str(tmp_path), "run.storage")
 
 
+@pytest.mark.parametrize("uri", ["s3:/bucket/runs", "s3:bucket/runs", "gs:/bucket/runs", "file:/runs"])
+def test_a_uri_that_lacks_a_slash_makes_no_folder(uri):
+    with pytest.raises(UserError, match=r"run\.storage is .* two slashes\. Did you mean (s3|gs|file)://"):
+        storage.check(uri, "run.storage")
+
+
+def test_a_file_system_that_fails_at_once_is_told():
+    with pytest.raises(UserError, match=r"The server of ftp://127\.0\.0\.1:9/x cannot be reached"):
+        storage.check("ftp://127.0.0.1:9/x", "run.storage")
+
+
 def test_a_bucket_that_is_not_there_stays_away(buckets):
     with pytest.raises(UserError, match=r"s3://their/run cannot be written: .*does not exist: their.*Check the bucket"):
         runs.write("s3://their/run", "run.json", "{}")

@@ -10,7 +10,7 @@ import pytest
 
 from sensorium import UserError
 from sensorium.redaction import confided
-from sensorium.tracking.models import fetch, resolve
+from sensorium.tracking.models import data, fetch, resolve
 from sensorium.tracking.uri import check_uri
 
 LOGIN = base64.b64encode(b"ada:pass word+%").decode()
@@ -77,3 +77,17 @@ def test_nobody_else_does_and_no_password_is_told(login, server, monkeypatch):
 
 def test_a_server_that_is_away_may_come_back_later():
     assert check_uri("http://127.0.0.1:1") == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///", "sqlite://", "sqlite:/tmp/x.db", "sqlite:x.db", "http://", "http:/host"])
+def test_an_address_without_a_place_is_refused(uri):
+    with pytest.raises(UserError, match="MLflow cannot record at"):
+        check_uri(uri)
+
+
+@pytest.mark.parametrize("use", [lambda: fetch("models:/a/1"), lambda: resolve("models:/a@b"), lambda: data("runs:/a")])
+def test_a_server_that_is_down_is_told_from_a_wrong_name(use, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"The MLflow server at http://127\.0\.0\.1:9 cannot be reached\. It is down"):
+        use()

@@ -56,6 +56,12 @@ def test_an_unknown_run_comes_with_those_there_are():
         runs.reopen("lines-1999", "nowhere")
 
 
+def test_of_a_mistyped_run_those_beside_it_are_told_with_the_nearest():
+    run = runs.create(lines("memory://bucket/beside"), {})
+    with pytest.raises(UserError, match=rf"Runs in memory://bucket/beside: {run.name}\. Did you mean '{run.name}'"):
+        runs.reopen(f"{run.folder}x", "runs")
+
+
 @pytest.mark.parametrize(
     ("uri", "wrong"),
     [
@@ -113,6 +119,14 @@ def test_a_resumed_session_is_the_same_with_what_was_changed(file):
     assert changed.run.folder == first.run.folder
     assert changed.run.tracking["every"] == 7
     assert changed.run.experiment["run"]["threads"] == 2
+
+
+def test_data_that_changed_since_a_run_was_begun_are_told(file, capsys):
+    first = started(file, [])
+    resumed(first.run.name, [])
+    assert "The data differ" not in capsys.readouterr().err
+    resumed(first.run.name, ["dataset.limit.test=1"])
+    assert "The data differ from those that the run was begun with: test.\n" in capsys.readouterr().err
 
 
 def test_the_record_of_a_resumed_run_stays_where_it_is(file, monkeypatch):

@@ -118,10 +118,22 @@ class Store:
 
     def load(self, name: str, make: Callable[[], Content], read: Callable[[Path], Loaded]) -> Loaded | None:
         """Returns what `read` makes of an entry, which is made if it is not there; None where it never finds room."""
+        again = True
         while (path := self.keep(name, make)) is not None:
-            with suppress(FileNotFoundError):  # it has just been removed
+            try:
                 return read(path)
+            except FileNotFoundError:  # it has just been removed
+                continue
+            except (ValueError, KeyError, TypeError):  # it is not what was written: made anew, once
+                if not again:
+                    raise
+                again = False
+                self.remove(name)
         return None
+
+    def remove(self, name: str) -> None:
+        """Removes an entry, if it is there."""
+        (self.folder / name).unlink(missing_ok=True)
 
     def _write(self, path: Path, size: int, write: Callable[[BinaryIO], object]) -> Path:
         part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
@@ -168,7 +180,7 @@ class Store:
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         locks = self.folder / "locks"
-        locks.mkdir(exist_ok=True)
+        locks.mkdir(parents=True, exist_ok=True)  # somebody may have removed the folder
         with (locks / name).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -194,9 +206,15 @@ def pread(path: Path, start: int, end: int, modified: str = "") -> bytes:
         start: Where they begin.
         end: Where they end.
         modified: When it was written, to tell it from another one that takes its place.
+
+    Raises:
+        OSError: It is not there, or ends before.
     """
     file = _opened(path, modified)  # held, as another thread may drop it meanwhile
-    return os.pread(file.fileno(), end - start, start)
+    data = os.pread(file.fileno(), end - start, start)
+    if len(data) < end - start:
+        raise OSError(f"it ends at byte {start + len(data)}, before {end}")
+    return data
 
 
 def _opened(path: Path, modified: str) -> BinaryIO:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import unquote
 
 import fsspec
 
-from sensorium import Sample, UserError, expanded
+from sensorium import Sample, UserError, expanded, unknown
 from sensorium.builtin.values import clean, composed, once
 
+COMPARED = 10_000
+"""Names of a folder that a mistyped one is compared with."""
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -67,14 +72,20 @@ def require(path: Path, what: str, hint: str) -> Path:
     """Returns `path`, with `~` expanded.
 
     Raises:
-        UserError: It does not exist; says what the nearest folder above it holds.
+        UserError: It does not exist; says what the nearest folder above it holds, and which name there is nearest.
     """
     path = Path(expanded(path))
     if path.exists():
         return path
     folder = next(parent for parent in path.parents if parent.is_dir())
-    there = listing(entry.name for entry in folder.iterdir())
-    raise UserError(f"There is no {what} at {path}.", f"{folder} holds {there}.", hint)
+    there = [entry.name for entry in folder.iterdir()]
+    near = get_close_matches(path.relative_to(folder).parts[0], there[:COMPARED], n=1)
+    where = folder if folder.name else folder.absolute()
+    raise UserError(
+        f"There is no {what} at {path}.",
+        f"{where} holds {listing(there)}.",
+        f"Did you mean {near[0]!r}? {hint}" if near else hint,
+    )
 
 
 def require_media(paths: Iterable[str], source: object) -> None:
@@ -206,28 +217,55 @@ def empty_cell(place: str, column: str) -> UserError:
     )
 
 
+def name_in(uri: str) -> str:
+    """Returns the name of a file at a path or URI, in which an address writes what is special with a %."""
+    name = uri.rpartition("/")[2]
+    return unquote(name) if uri.startswith(("http://", "https://")) else name
+
+
 def filesystem(uri: str) -> tuple[Any, str]:
     """Returns the fsspec file system of a path or URI, and the path on it.
 
     Raises:
-        UserError: Nothing is installed that reads such a URI.
+        UserError: There is no such kind of URI, nothing is installed that reads it, or its server is down.
+    """
+    kind, kinds = uri.partition("://")[0], fsspec.available_protocols()
+    if "://" in uri and kind.partition("::")[0] not in kinds:
+        error = unknown("kind of URI", kind, kinds, uri)
+        raise UserError(error.wrong, error.expected, error.hint or "Correct it, or give a path.")
+    with told(lambda cause: unread(uri, cause, "Expected a URI that fsspec reads.")):
+        try:
+            system, path = fsspec.url_to_fs(expanded(uri))
+        except ImportError as cause:
+            raise UserError(
+                f"{uri} cannot be read: {str(cause).rstrip('.')}.",
+                "What reads a kind of URI is a package of its own.",
+                "Install it (pip install 'sensorium[s3]', 'sensorium[gcs]', 'sensorium[azure]'), or use a local path.",
+            ) from cause
+    return system, path
+
+
+@contextmanager
+def told(error: Callable[[Exception], UserError]) -> Iterator[None]:
+    """Says of a file system what it cannot do, whatever it raises: each kind has a library with exceptions of its own.
+
+    Args:
+        error: Returns the error for what was raised.
     """
     try:
-        system, path = fsspec.url_to_fs(expanded(uri))
-    except (ImportError, ValueError) as cause:
-        raise UserError(
-            f"{uri} cannot be read: {cause}.",
-            f"Kinds of URI that fsspec knows: {listing(fsspec.available_protocols(), 60)}.",
-            "Install the package that reads it (s3fs for s3://, gcsfs for gs://), or use a local path.",
-        ) from cause
-    return system, path
+        yield
+    except UserError:
+        raise
+    except Exception as cause:
+        raise error(cause) from cause
 
 
 def down(cause: BaseException | None) -> bool:
     """Returns whether a file system could not reach its server, by what it raised, or by what that was made of."""
     if cause is None:
         return False
-    unreached = isinstance(cause, ConnectionError | TimeoutError) or "Connect" in type(cause).__name__
+    names = " ".join(kind.__name__ for kind in type(cause).__mro__)
+    unreached = isinstance(cause, ConnectionError | TimeoutError) or "Connect" in names
     return unreached or down(cause.__cause__ or cause.__context__)
 
 
@@ -239,14 +277,15 @@ def unread(uri: str, cause: Exception, expected: str) -> UserError:
         cause: What its file system raised.
         expected: What was expected, as a sentence.
     """
+    said = f"{' '.join(str(cause).split()).rstrip('.'):.300}"
     if down(cause):
         return UserError(
-            f"The server of {uri} cannot be reached: {cause}.",
+            f"The server of {uri} cannot be reached: {said or type(cause).__name__}.",
             "It is down, or the network between is.",
             "Try again later, or check the address.",
         )
     return UserError(
-        f"{uri} cannot be read: {type(cause).__name__}: {cause}.",
+        f"{uri} cannot be read: {type(cause).__name__}{': ' if said else ''}{said}.",
         expected,
         "Check the address and your right to read it.",
     )
@@ -267,11 +306,13 @@ def expand(pattern: str) -> list[str]:
         found = [shard for part in parts for shard in part]
     else:
         system, path = filesystem(pattern)
-        found = sorted(system.glob(path)) if "*" in path or "?" in path else [path]
+        with told(lambda cause: unread(pattern, cause, "Expected files that may be listed.")):
+            found = sorted(system.glob(path)) if "*" in path or "?" in path else [path]
         if "://" in pattern:
             found = [system.unstrip_protocol(name) for name in found]
         else:
             found = [str(require(Path(name), "file", "Correct the pattern.")) for name in found or [path]]
     if not found:
-        raise UserError(f"There is no file {pattern}.", "Expected one at least.", "Correct the pattern.")
+        hint = " Where a server lists no files, count them: {000..009}." if pattern.startswith("http") else ""
+        raise UserError(f"There is no file {pattern}.", "Expected one at least.", f"Correct the pattern.{hint}")
     return found

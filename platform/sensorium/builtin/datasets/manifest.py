@@ -27,6 +27,7 @@ from sensorium.builtin.datasets.files import (
     listing,
     require,
     require_media,
+    told,
     unread,
 )
 from sensorium.builtin.datasets.mapped import Arrays, Writer, mapped
@@ -239,10 +240,8 @@ def _stamp(source: str) -> Any:
 
 def _read(source: str) -> bytes:
     system, path = filesystem(source)
-    try:
+    with told(lambda cause: unread(source, cause, "Expected a CSV or JSON-lines file.")):
         content: bytes = system.cat_file(path)
-    except OSError as cause:
-        raise unread(source, cause, "Expected a CSV or JSON-lines file.") from cause
     return content
 
 

@@ -116,7 +116,15 @@ def mapped(store: Store, name: str, build: Callable[[], Writer]) -> Arrays:
     Raises:
         UserError: They find no room.
     """
-    if (found := store.load(name, lambda: build().content(), Arrays)) is not None:
+    try:
+        found = store.load(name, lambda: build().content(), Arrays)
+    except OSError as cause:
+        raise UserError(
+            f"The index of the dataset cannot be kept in the cache {store.folder}: {cause.strerror or cause}.",
+            f"It takes room there, and in {tempfile.gettempdir()} while it is made.",
+            "Make room, or choose another cache.folder.",
+        ) from cause
+    if found is not None:
         return found
     raise UserError(
         f"The index of the dataset finds no room in the cache {store.folder}.",

@@ -8,11 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tarfile import TarError
 from typing import Any, BinaryIO
 
 from sensorium import UserError
 from sensorium.builtin.datasets.cache import Content, Store, name_of, pread
-from sensorium.builtin.datasets.files import down, filesystem, unread
+from sensorium.builtin.datasets.files import down, filesystem, name_in, told, unread
 
 PIECE = 1 << 25
 """Bytes that are fetched with one request."""
@@ -44,7 +45,7 @@ class Shard:
     @cached_property
     def stem(self) -> str:
         """The last part of its path, without the ending that its kind has."""
-        return self.uri.rpartition("/")[2].removesuffix(f".{self.kind}")
+        return name_in(self.uri).removesuffix(f".{self.kind}")
 
     @cached_property
     def far(self) -> bool:
@@ -69,20 +70,28 @@ class Shard:
         Raises:
             UserError: It is not there any more, or its server is down or gives whole files alone.
         """
-        try:
+        with told(lambda cause: unreadable(self.uri, self.kind, cause)):
             if (path := self.local) is not None:
                 return pread(path, start, end, self.modified)
-            if self.far:
-                with suppress(OSError):  # it has just been removed, or the disk is full
-                    if (path := self.fetched(store) if whole else store.find(self.name)) is not None:
-                        return pread(path, start, end)
+            if self.far and (path := self.fetched(store) if whole else self._copy(store)) is not None:
+                with suppress(OSError):  # it has just been removed
+                    return pread(path, start, end)
             return part(*filesystem(self.uri), start, end)
-        except OSError as cause:
-            raise unreadable(self.uri, self.kind, cause) from cause
 
     def fetched(self, store: Store) -> Path | None:
-        """Returns a copy on this machine; None where it is larger than the cache."""
-        return self.local or store.find(self.name) or store.keep(self.name, self._content)
+        """Returns a copy on this machine; None where it finds no room in the cache, or on the disk."""
+        with suppress(OSError):
+            return self.local or self._copy(store) or store.keep(self.name, self._content)
+        return None
+
+    def _copy(self, store: Store) -> Path | None:
+        """Returns the copy in the cache; one that somebody has cut short is removed."""
+        path = store.find(self.name)
+        with suppress(OSError):
+            if path is not None and path.stat().st_size == self.size:
+                return path
+            store.remove(self.name)
+        return None
 
     def fetch(self, store: Store) -> float:
         """Has a copy fetched if it lies afar, and returns which share of the cache that takes."""
@@ -95,7 +104,9 @@ class Shard:
 
         def write(file: BinaryIO) -> None:
             for start in range(0, self.size, PIECE):
-                file.write(part(system, path, start, min(start + PIECE, self.size)))
+                with told(lambda cause: unreadable(self.uri, self.kind, cause)):
+                    piece = part(system, path, start, min(start + PIECE, self.size))
+                file.write(piece)
 
         return self.size, write
 
@@ -115,15 +126,17 @@ def found(uris: Iterable[str], kind: str) -> list[Shard]:
 
 def _found(uri: str, kind: str) -> Shard:
     system, path = filesystem(uri)
-    try:
-        size = system.size(path)
+    with told(lambda cause: unreadable(uri, kind, cause)):
+        about = system.info(path)
+        size = about["size"]
+        if about.get("type") == "directory":
+            raise IsADirectoryError("it is a folder")
         if size is None:
             raise OSError("the server does not tell its size")
-        modified = ""
-        with suppress(NotImplementedError):  # HTTP tells the size alone
+        try:
             modified = str(system.modified(path))
-    except OSError as cause:
-        raise unreadable(uri, kind, cause) from cause
+        except NotImplementedError:  # HTTP may tell it by other names
+            modified = str(about.get("ETag") or about.get("Last-Modified") or "")
     return Shard(uri, kind, size, modified)
 
 
@@ -146,7 +159,7 @@ def part(system: Any, path: str, start: int, end: int) -> bytes:
 
 def unreadable(uri: str, kind: str, cause: Exception) -> UserError:
     """Returns the error for a shard that cannot be read."""
-    if down(cause):
+    if down(cause) or not isinstance(cause, OSError | TarError):
         return unread(uri, cause, f"Expected a whole {kind} file.")
     return UserError(
         f"The shard {uri} is missing, cut short or damaged: {' '.join(str(cause).split()):.200}.",

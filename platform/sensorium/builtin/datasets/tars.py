@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sensorium import UserError
 from sensorium.builtin.datasets.cache import Store
-from sensorium.builtin.datasets.files import filesystem
+from sensorium.builtin.datasets.files import filesystem, told
 from sensorium.builtin.datasets.shards import Shard, part, unreadable
 
 BLOCK = 512
@@ -44,7 +44,7 @@ def read_index(shard: Shard, store: Store) -> list[Member]:
     members = list(scan(shard.uri if copy is None else str(copy), shard.uri))
     system, path = filesystem(shard.uri)
     # Where it cannot be written, the index of the split in the cache spares reading the headers again.
-    with suppress(OSError, NotImplementedError):
+    with suppress(Exception):  # each kind of file system has exceptions of its own
         system.pipe_file(path + INDEX, json.dumps({"stamp": _stamp(shard), "members": members}).encode())
     return members
 
@@ -52,8 +52,8 @@ def read_index(shard: Shard, store: Store) -> list[Member]:
 def beside(shard: Shard) -> list[Member] | None:
     """Returns the members of a shard by the index beside it; None where there is none that fits the file."""
     system, path = filesystem(shard.uri)
-    # None may be there, or one that another process is writing just now.
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    # None may be there, or none that may be read, or one that another process is writing just now.
+    with suppress(Exception):
         stored = json.loads(system.cat_file(path + INDEX))
         if stored["stamp"] == _stamp(shard):
             return [Member(*member) for member in stored["members"]]
@@ -76,7 +76,7 @@ def scan(place: str, uri: str) -> Iterator[Member]:
     """
     system, path = filesystem(place)
     end = 0
-    try:
+    with told(lambda cause: unreadable(uri, "tar", cause)):
         with system.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for info in archive:
                 end = info.offset_data + -(-info.size // BLOCK) * BLOCK
@@ -85,8 +85,6 @@ def scan(place: str, uri: str) -> Iterator[Member]:
         # tarfile takes a header that it cannot read for the end: only a block of zeros is one.
         if part(system, path, end, end + BLOCK) != bytes(BLOCK):
             raise tarfile.ReadError(f"no end mark at byte {end}")
-    except (tarfile.TarError, OSError) as cause:
-        raise unreadable(uri, "tar", cause) from cause
 
 
 def samples(

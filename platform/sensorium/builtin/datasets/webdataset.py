@@ -80,26 +80,33 @@ class WebDataset(Dataset):
         super().__init__(config)
         self.patterns = {"train": config.train, "validation": config.validation, "test": config.test}
         self.splits = tuple(split for split, pattern in self.patterns.items() if pattern)
-        self.fields = self._first_fields(expand(self.patterns[self.splits[0]])[0])  # type: ignore[misc]
+        self.fields = self._first_fields(self._shards(self.splits[0]))  # type: ignore[misc]
 
     def open(self, split: str) -> Members:
         """Returns one split, in the order of its shards."""
         if split not in self.splits:
             raise unknown("split", split, self.splits, "WebDataset")
-        shards = [shard for shard in expand(self.patterns[split]) if not shard.endswith(INDEX)]
-        return Members(found(shards, "tar"), self.config.fields, self.fields, self.config.cache.open())
+        return Members(found(self._shards(split), "tar"), self.config.fields, self.fields, self.config.cache.open())
 
-    def _first_fields(self, shard: str) -> dict[str, str]:
-        (first,) = found([shard], "tar")
-        for _, members, _ in samples(beside(first) or scan(shard, shard), self.config.fields, shard):
-            if not members:
-                continue
-            return {name: self.config.modalities.get(name, name) for name in members}
-        raise UserError(
-            f"{shard} holds no member that `fields` names.",
-            f"Endings that are read: {listing(self.config.fields, 20)}.",
-            "Add the endings of its members to `fields`.",
-        )
+    def _shards(self, split: str) -> list[str]:
+        return [shard for shard in expand(self.patterns[split]) if not shard.endswith(INDEX)]
+
+    def _first_fields(self, shards: Sequence[str]) -> dict[str, str]:
+        """Returns the fields of the first sample that has any, of the first shard that is not empty."""
+        for shard in shards:
+            (first,) = found([shard], "tar")
+            seen = set[str]()
+            for _, members, others in samples(beside(first) or scan(shard, shard), self.config.fields, shard):
+                if members:
+                    return {name: self.config.modalities.get(name, name) for name in members}
+                seen.update(ending or "no ending" for ending in others)
+            if seen:
+                raise UserError(
+                    f"{shard} holds no member that `fields` names; there are {listing(seen)}.",
+                    f"Endings that are read: {listing(self.config.fields, 20)}.",
+                    "Add the endings of its members to `fields`.",
+                )
+        raise _empty(shards)
 
 
 class Members:
@@ -192,11 +199,15 @@ def _index(files: Sequence[Shard], endings: Mapping[str, str], fields: Mapping[s
         writer.add_texts("keys", keys)
         starts.append(starts[-1] + len(keys))
     if not starts[-1]:
-        names = listing(file.uri for file in files)
-        raise UserError(f"{names} hold no samples.", "A split has at least one.", "Correct the pattern.")
+        raise _empty([file.uri for file in files])
     writer.add("shards", starts)
     writer.about["dropped"] = dropped
     return writer
+
+
+def _empty(shards: Sequence[str]) -> UserError:
+    verb = "holds" if len(shards) == 1 else "hold"
+    return UserError(f"{listing(shards)} {verb} no samples.", "A split has at least one.", "Correct the pattern.")
 
 
 def _members(files: Sequence[Shard], store: Store) -> Iterator[tuple[Shard, list[Member]]]:

@@ -31,7 +31,7 @@ def opened(raw: Source) -> Iterator[tuple[BinaryIO, str]]:
         file = _open(raw)
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
-    except (OSError, ValueError, ImportError, RuntimeError) as cause:
+    except Exception as cause:  # each kind of file system has exceptions of its own
         reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
         raise MediaError(f"{name}: cannot be opened ({reason}).", "", "Check the path.") from cause
     with file:
