@@ -12,7 +12,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sensorium import Dataset, UserError, expanded, unknown
+from sensorium import Dataset, UserError, expanded
 from sensorium.builtin.datasets.files import Columns, lines, read_text, require, require_media
 from sensorium.builtin.datasets.flickr import LISTS
 from sensorium.builtin.datasets.records import read
@@ -40,10 +40,8 @@ class Flickr8kAudio(Dataset):
         """Returns the captions of a split's photographs, in the order of wav2capt.txt.
 
         Raises:
-            UserError: There is no such split, a file is missing, or a line has another form.
+            UserError: A file is missing, or a line has another form.
         """
-        if split not in LISTS:
-            raise unknown("split", split, LISTS)
         listing = Path(self.config.lists) / LISTS[split]
         wanted = {line.strip() for _, line in lines(read_text(listing, "list of photographs", "Set dataset.lists."))}
         root = require(Path(self.config.root), "folder", "Set dataset.root to the folder of wavs.")
@@ -94,10 +92,8 @@ class SpokenCOCO(Dataset):
         """Returns the captions of a split, in the order of its file.
 
         Raises:
-            UserError: There is no such split, a file is missing, or it has another layout.
+            UserError: A file is missing, or it has another layout.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         root = require(Path(self.config.root), "folder", "Set dataset.root to the folder of SpokenCOCO's JSON files.")
         path = require(root / expanded(self.config.files[split]), "file of captions", "Set dataset.files.")
         images = Path(expanded(self.config.images))
@@ -136,10 +132,8 @@ class LJSpeech(Dataset):
         """Returns all sentences.
 
         Raises:
-            UserError: There is no such split, a file is missing, or a line has another form.
+            UserError: A file is missing, or a line has another form.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         root = require(Path(self.config.root), "folder", "Set dataset.root to the folder of metadata.csv and wavs.")
         path = root / "metadata.csv"
         columns: dict[str, list[Any]] = {"id": [], "audio": [], "text": []}

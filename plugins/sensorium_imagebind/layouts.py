@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensorium import Dataset, UserError, unknown
+from sensorium import Dataset, UserError
 from sensorium.builtin.datasets.files import Columns, decode, listing, require
 from sensorium.builtin.values import filled
 
@@ -43,8 +43,6 @@ class SUNRGBD(Dataset):
         Raises:
             UserError: A file is missing.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         from scipy.io import loadmat  # type: ignore[import-untyped]
 
         root = Path(self.config.root)
@@ -80,8 +78,6 @@ class LLVIP(Dataset):
         Raises:
             UserError: A folder is missing, or a picture has no partner.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         hint = "Set `root` to the folder that holds `visible` and `infrared`."
         seen, warm = (
             {path.stem: path for path in require(Path(self.config.root) / kind / split, "folder", hint).glob("*.jpg")}

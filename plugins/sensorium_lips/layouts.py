@@ -64,11 +64,9 @@ class Faces(Dataset):
         """Returns the clips of a split that are long enough.
 
         Raises:
-            UserError: There is no such split, there are no films, or landmarks are missing.
+            UserError: There are no films, or landmarks are missing.
             MediaError: Landmarks are of another form.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         root = Path(expanded(self.config.root))
         found = [(clip, self.landmarks(root, clip)) for clip in self.clips(root, split)]
         for clip, path in found:

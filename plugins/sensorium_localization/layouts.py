@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree
 
-from sensorium import Dataset, UserError, expanded, unknown
+from sensorium import Dataset, UserError, expanded
 from sensorium.builtin.datasets.files import Columns, decode, lines, read_text, require
 from sensorium.builtin.datasets.records import Record
 from sensorium.builtin.values import once, parse, shown
@@ -54,8 +54,6 @@ class SoundNetFlickr(Dataset):
         Raises:
             UserError: A file is missing, or holds no boxes.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         root = require(Path(self.config.root), "folder", "Set dataset.root to the folder of frames and audio.")
         listing = root / expanded(self.lists[split])
         text = read_text(listing, "list of pairs", "Set dataset.train or dataset.test to it.")
@@ -92,10 +90,8 @@ class VGGSoundSource(Dataset):
         """Returns the only split.
 
         Raises:
-            UserError: There is no such split, a file is missing, or it has another layout.
+            UserError: A file is missing, or it has another layout.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         root = require(Path(self.config.root), "folder", "Set dataset.root to the folder of vggss.json.")
         path = require(root / "vggss.json", "list of boxes", "Set dataset.root to the folder that holds it.")
         columns: dict[str, list[Any]] = {"id": [], "image": [], "audio": [], "boxes": [], "label": []}

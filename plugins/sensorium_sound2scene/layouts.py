@@ -49,10 +49,8 @@ class VGGSound(Dataset):
         """Returns the moments of a split's clips.
 
         Raises:
-            UserError: There is no such split or class, the table has another form, or a file is missing.
+            UserError: There is no such class, the table has another form, or a file is missing.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         root = Path(expanded(self.config.root))
         path = root / "vggsound.csv"
         rows = list(_rows(read_text(path, "list of clips", "Set dataset.root to the folder of vggsound.csv."), path))
@@ -99,10 +97,8 @@ class VEGAS(Dataset):
         """Returns the clips of a split, class by class.
 
         Raises:
-            UserError: There is no such split, no class, or a frame or sound has no partner.
+            UserError: There is no class, or a frame or sound has no partner.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         root = require(Path(self.config.root), "folder", "Set dataset.root to the folder of the classes' folders.")
         labels = sorted(folder.parent.name for folder in root.glob("*/img"))
         if not labels:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from sensorium import Dataset, Sample, Split, UserError, expanded, unknown
+from sensorium import Dataset, Sample, Split, UserError, expanded
 
 END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+")
 """Where a sentence ends."""
@@ -46,10 +46,8 @@ class Corpus(Dataset):
         """Returns the only split.
 
         Raises:
-            UserError: There is no such split, or nothing to read.
+            UserError: There is nothing to read.
         """
-        if split not in self.splits:
-            raise unknown("split", split, self.splits)
         root = Path(expanded(self.config.root))
         files = sorted(path for path in root.rglob("*") if path.name.endswith(self.ending)) if root.is_dir() else [root]
         found = [each for path in files if path.is_file() for each in self.sentences(path)]

@@ -14,12 +14,12 @@ def sensorium_datasets() -> dict[str, str]:
         "digits_many": "sensorium_worlds.many:DigitsMany",
         "digits_moving": "sensorium_worlds.moving:DigitsMoving",
         "digits_either": "sensorium_worlds.either:DigitsEither",
-        "digits_sounding": "sensorium_worlds.sounding:DigitsSounding",
-        "digits_spoken": "sensorium_worlds.spoken:DigitsSpoken",
-        "digits_talking": "sensorium_worlds.talking:DigitsTalking",
+        "which_is_heard": "sensorium_worlds.which_is_heard:WhichIsHeard",
+        "spoken_sequences": "sensorium_worlds.spoken_sequences:SpokenSequences",
+        "moving_lips": "sensorium_worlds.moving_lips:MovingLips",
         "people": "sensorium_worlds.people:People",
-        "digits_told": "sensorium_worlds.told:DigitsTold",
-        "digits_aloud": "sensorium_worlds.aloud:DigitsAloud",
+        "spoken_names": "sensorium_worlds.spoken_names:SpokenNames",
+        "loud_and_quiet": "sensorium_worlds.loud_and_quiet:LoudAndQuiet",
     }
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from sensorium.conformance.finding import ContractError, InapplicableError
 from sensorium.conformance.options import probed
-from sensorium.contracts.dataset import Dataset
+from sensorium.contracts.dataset import Dataset, sources_of
 from sensorium.errors import UserError
 from sensorium.plugins import Plugins
 
 MOST = 64
-"""Samples of a split that are read."""
+"""Samples of a split, or of each of its sources, that are read."""
 
 
 class Subject:
@@ -29,18 +29,20 @@ class Subject:
 
 
 def has_whole_samples(subject: Subject) -> str:
-    """Checks that each sample has an id of its own and every declared field."""
+    """Checks that each sample has an id of its own and every declared field that its source has."""
     for name, split in subject.splits.items():
         if not len(split):
             raise ContractError(f"The split {name!r} is empty.")
-        samples = [split[index] for index in range(min(MOST, len(split)))]
-        for sample in samples:
-            missing = sorted({"id", *subject.dataset.fields} - set(sample))
-            if missing:
-                raise ContractError(f"A sample of {name!r} lacks {', '.join(missing)}.")
-            if not isinstance(sample["id"], str):
-                raise ContractError(f"The id {sample['id']!r} is not a string.")
-        if len({sample["id"] for sample in samples}) < len(samples):
+        ids = []
+        for source in sources_of(split):
+            declared = {"id", *filter(source.reads, subject.dataset.fields)}
+            for sample in map(split.__getitem__, source.indices[:MOST]):
+                if missing := sorted(declared - set(sample)):
+                    raise ContractError(f"A sample of {name!r} lacks {', '.join(missing)}.")
+                if not isinstance(sample["id"], str):
+                    raise ContractError(f"The id {sample['id']!r} is not a string.")
+                ids.append(sample["id"])
+        if len(set(ids)) < len(ids):
             raise ContractError(f"Two samples of {name!r} have the same id.")
     return ", ".join(f"{name} {len(split)}" for name, split in subject.splits.items())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -32,9 +33,20 @@ def build(component: type[Modality], plugins: Plugins, **options: Any) -> Modali
     """Returns a modality that has learnt what it learns."""
     modality: Modality = probed(component, plugins, **options).build()
     if modality.learns:
-        lists = modality.json_schema().get("type") == "array"
-        modality.fit([words.split() for words in WORDS] if lists else WORDS)
+        schema = modality.json_schema()
+        modality.fit([_said(words, schema) for words in WORDS])
     return modality
+
+
+def _said(words: str, schema: Mapping[str, Any]) -> Any:
+    """Returns words as a schema has them: a string, one by one in a list, or again in each field of an object."""
+    match schema.get("type"):
+        case "array":
+            return [_said(word, schema.get("items", {})) for word in words.split()]
+        case "object":
+            return {name: _said(words, inner) for name, inner in schema.get("properties", {}).items()}
+        case _:
+            return words
 
 
 def of_form(form: str, plugins: Plugins) -> Modality:

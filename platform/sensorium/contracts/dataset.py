@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from functools import wraps
+from typing import Any, ClassVar, Literal, Protocol
 
 from sensorium.contracts.component import Component, Config
 from sensorium.contracts.data import Sample
+from sensorium.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,18 @@ def narrow(split: Split, fields: Collection[str]) -> Split:
     return split if own is None else own(fields)
 
 
+def _checked(opened: Callable[[Dataset, str], Split]) -> Callable[[Dataset, str], Split]:
+    """Returns a dataset's `open`, which refuses a split that the dataset does not have."""
+
+    @wraps(opened)
+    def checked(dataset: Dataset, split: str) -> Split:
+        if split not in dataset.splits:
+            raise unknown("split", split, dataset.splits, type(dataset).__name__)
+        return opened(dataset, split)
+
+    return checked
+
+
 class Dataset(Component):
     """A source of samples. It opens files lazily: an item holds paths or bytes, not pixels.
 
@@ -117,13 +131,18 @@ class Dataset(Component):
         """Share of the training samples that is kept apart as the split `validation`, for a dataset
         that has none; which ones does not depend on the run's seed. Samples of one file stay together."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "open" in cls.__dict__:
+            cls.open = _checked(cls.open)  # type: ignore[method-assign, assignment]
+
     def __init__(self, config: Dataset.Config) -> None:
         self.config = config
 
     def open(self, split: str) -> Split:
-        """Returns one split.
+        """Returns one split; another name than those of `splits` never reaches a subclass.
 
         Raises:
-            UserError: A file or folder is missing; says what is there and what was expected.
+            UserError: There is no such split, or a file or folder is missing; says what is there and what was expected.
         """
         raise NotImplementedError

@@ -92,8 +92,6 @@ class _Files:
 
 class _Samples:
     def __init__(self, dataset: Dataset, split: str, inputs: Sequence[str], given: Mapping[str, str]) -> None:
-        if split not in dataset.splits:
-            raise unknown("split", split, dataset.splits)
         self.split, self.given = dataset.open(split), given
         self.count = min(len(self.split), dataset.config.limit.get(split, len(self.split)))
         self.fields = [name for name in inputs if name in dataset.fields and name not in given]

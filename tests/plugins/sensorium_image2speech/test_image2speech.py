@@ -35,7 +35,7 @@ from sensorium_image2speech.units import (
 )
 from sensorium_image2speech.voice import Voice
 from sensorium_worlds.formants import VOICES, say
-from sensorium_worlds.told import DigitsTold
+from sensorium_worlds.spoken_names import SpokenNames
 
 SMALL = (
     "dataset.sources.pairs.train=80",
@@ -397,7 +397,7 @@ def test_what_is_found_by_hand():
 
 
 def world(**more):
-    return DigitsTold(DigitsTold.Config(**{"source": Digits.Config(), "train": 60, "held_out": 60, **more}))
+    return SpokenNames(SpokenNames.Config(**{"source": Digits.Config(), "train": 60, "held_out": 60, **more}))
 
 
 def test_no_take_and_no_handwriting_is_in_two_splits():

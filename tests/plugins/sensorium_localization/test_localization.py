@@ -21,7 +21,7 @@ from sensorium.contracts.geometry import Geometry
 from sensorium_localization import measures
 from sensorium_localization.layouts import SoundNetFlickr, VGGSoundSource
 from sensorium_localization.task import Looks
-from sensorium_worlds.sounding import DigitsSounding
+from sensorium_worlds.which_is_heard import WhichIsHeard
 
 SMALL = (
     "dataset.sources.labelled.train=60",
@@ -190,7 +190,7 @@ def test_what_is_not_a_box_is_refused(raw):
 
 
 def test_what_is_heard_is_seen_and_what_is_absent_is_not():
-    split = DigitsSounding(DigitsSounding.Config(**_world())).open("test")
+    split = WhichIsHeard(WhichIsHeard.Config(**_world())).open("test")
     for place in range(len(split)):
         sample = split[place]
         assert sample["label"] == sample["things"][0]
@@ -202,11 +202,11 @@ def test_what_is_heard_is_seen_and_what_is_absent_is_not():
 
 
 def test_few_different_samples_come_again_and_shuffled_ones_are_of_another_picture():
-    few = DigitsSounding(DigitsSounding.Config(**_world(different=10))).open("train")
+    few = WhichIsHeard(WhichIsHeard.Config(**_world(different=10))).open("train")
     assert len(few) == 40
     assert np.array_equal(few[3]["image"], few[13]["image"])
     assert few[3]["id"] != few[13]["id"]
-    shuffled = DigitsSounding(DigitsSounding.Config(**_world(shuffle_pairs=True))).open("train")
+    shuffled = WhichIsHeard(WhichIsHeard.Config(**_world(shuffle_pairs=True))).open("train")
     apart = [shuffled[place]["label"] not in shuffled[place]["things"] for place in range(40)]
     assert 0.4 < np.mean(apart) < 1, "0.7 by chance"
 

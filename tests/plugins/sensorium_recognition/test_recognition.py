@@ -35,7 +35,7 @@ def test_pictures_are_drawn_with_what_they_are_taken_for(assembly):
 
 def test_spectrograms_are_drawn_with_what_they_are_taken_for():
     options = [
-        "dataset={name: digits_spoken, train: 20, held_out: 5}",
+        "dataset={name: spoken_sequences, train: 20, held_out: 5}",
         "training.global_batch=10",
         "modalities={audio: {name: audio, sample_rate: 8000, seconds: 2.5, n_mels: 16}, digits: tags}",
         "model={input: audio, encoder: {name: convnet, widths: [4, 4], dim: 4}, targets: [digits]}",

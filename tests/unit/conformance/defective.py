@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sensorium import Dataset, Encoder, Features, Fusion, Loss, Metric, Task, hookimpl
+from sensorium import Dataset, Encoder, Features, Fusion, Loss, Metric, Source, Task, hookimpl
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.text import Text
 from sensorium.builtin.modalities.vector import Vector
@@ -194,6 +194,20 @@ class Forgetful(Label):
         return {"names": self.names[::-1]}
 
 
+class Titled(Text):
+    """Nothing wrong: learns from objects, of a title and a list of lines."""
+
+    def decode(self, raw):
+        return super().decode("\n".join([raw["title"], *raw["lines"]]))
+
+    def example(self, random):
+        return {"title": super().example(random), "lines": [super().example(random)]}
+
+    def json_schema(self):
+        texts = {"type": "array", "items": {"type": "string"}}
+        return {"type": "object", "properties": {"title": {"type": "string"}, "lines": texts}}
+
+
 class Twins(Dataset):
     """Gives two samples one id."""
 
@@ -201,6 +215,24 @@ class Twins(Dataset):
 
     def open(self, split):
         return [{"id": str(n // 2), "vector": [float(n)]} for n in range(6)]
+
+
+class Sourced(Dataset):
+    """Joins two sources with fields of their own, and the second one lacks its field."""
+
+    fields = {"vector": "vector", "label": "label"}
+
+    def open(self, split):
+        class Split(list):
+            sources = (
+                Source("seen", range(70), frozenset({"vector"})),
+                Source("named", range(70, 72), frozenset({"label"})),
+            )
+
+        samples = [{"id": str(n), "vector": [float(n)]} for n in range(72)]
+        if split == "train":  # the one without a fault
+            samples[70:] = [{"id": str(n), "label": "x"} for n in (70, 71)]
+        return Split(samples)
 
 
 class Restless(Dataset):
@@ -288,12 +320,18 @@ def sensorium_metrics():
 
 @hookimpl
 def sensorium_modalities():
-    return {"jittery": Jittery, "longer": Longer, "wrong_mask": WrongMask, "forgetful": Forgetful}
+    return {
+        "jittery": Jittery,
+        "longer": Longer,
+        "wrong_mask": WrongMask,
+        "forgetful": Forgetful,
+        "titled": Titled,
+    }
 
 
 @hookimpl
 def sensorium_datasets():
-    return {"twins": Twins, "restless": Restless}
+    return {"twins": Twins, "restless": Restless, "sourced": Sourced}
 
 
 @hookimpl

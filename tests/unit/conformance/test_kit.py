@@ -33,6 +33,7 @@ DEFECTS = {
     "modality forgetful": "save and load",
     "dataset twins": "samples",
     "dataset restless": "determinism",
+    "dataset sourced": "samples",
     "task guess": "learning",
     "task in_full": "half precision",
 }
@@ -61,8 +62,13 @@ def test_each_defect_is_found(findings, component):
 
 
 def test_what_is_sound_passes(findings):
-    for name in ("encoder sound", "encoder honest"):
+    for name in ("encoder sound", "encoder honest", "modality titled"):
         assert [found for found in findings if found.component == name and found.ok is False] == []
+
+
+def test_a_sample_has_the_fields_of_its_source(findings):
+    (samples,) = [found for found in findings if found.component == "dataset sourced" and found.check == "samples"]
+    assert samples.text == "A sample of 'test' lacks label."
 
 
 def test_an_undeclared_output_is_found(findings):

@@ -58,7 +58,7 @@ class Union(Dataset):
         """Returns the joined training split, or a split of one source.
 
         Raises:
-            UserError: There is no such split, or no source has one to train on.
+            UserError: No source has a split to train on.
         """
         if split == "train":
             learnt = [name for name, dataset in self.parts.items() if "train" in dataset.splits]
@@ -67,11 +67,8 @@ class Union(Dataset):
                     "No source has a split to train on.", "One was expected.", "Add one to dataset.sources."
                 )
             return Joined([self._part(name, "train") for name in learnt])
-        for name, dataset in self.parts.items():
-            inner = split.removeprefix(f"{name}_")
-            if inner != split and inner in dataset.splits:
-                return Joined([self._part(name, inner)])
-        raise unknown("split", split, self.splits)
+        own = ((name, inner) for name, dataset in self.parts.items() for inner in dataset.splits)
+        return Joined([self._part(*next(part for part in own if "_".join(part) == split))])
 
     def _part(self, name: str, split: str) -> tuple[Source, Split]:
         dataset = self.parts[name]

@@ -5,12 +5,12 @@ import pytest
 
 from sensorium import UserError
 from sensorium.builtin.datasets.digits import Digits
-from sensorium_worlds.aloud import DigitsAloud
+from sensorium_worlds.loud_and_quiet import LoudAndQuiet
 from sensorium_worlds.scene import DIGITS
 
 
 def world(**options):
-    return DigitsAloud(DigitsAloud.Config(source=Digits.Config(), **{"train": 60, "held_out": 40, **options}))
+    return LoudAndQuiet(LoudAndQuiet.Config(source=Digits.Config(), **{"train": 60, "held_out": 40, **options}))
 
 
 class Spelt:

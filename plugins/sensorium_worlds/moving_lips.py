@@ -1,4 +1,4 @@
-"""The world `digits_talking`: somebody says digits, and the lips move a little before they are heard.
+"""The world `moving_lips`: somebody says digits, and the lips move a little before they are heard.
 
 Shapes: T samples, F frames.
 """
@@ -39,7 +39,7 @@ KEPT = 4000
 """Samples of a split that stay in memory."""
 
 
-class DigitsTalking(Drawn):
+class MovingLips(Drawn):
     """Somebody says digits without end: the sound, the landmarks of the face, and a film of the same person.
 
     Lips follow the sound by a rule: they open faster than they close, take the width of a sound as far as it is loud,
@@ -89,9 +89,9 @@ class DigitsTalking(Drawn):
 class Talking(DrawnSplit):
     """One split of the world."""
 
-    config: DigitsTalking.Config
+    config: MovingLips.Config
 
-    def __init__(self, split: str, config: DigitsTalking.Config) -> None:
+    def __init__(self, split: str, config: MovingLips.Config) -> None:
         super().__init__(split, config)
         self.speech = speech(config.recordings, config.seed)
         self.takes: dict[str, list[Take]] = {}
@@ -100,7 +100,7 @@ class Talking(DrawnSplit):
         self.frames = round(config.seconds * config.frame_rate)
         self.after = math.ceil(AFTER * config.frame_rate)
         filmed = {"target", "target_landmarks"} if split == "train" else set()
-        self.makes: frozenset[str] = frozenset(DigitsTalking.fields) - filmed
+        self.makes: frozenset[str] = frozenset(MovingLips.fields) - filmed
         self.sources = (Source("", range(len(self)), self.makes),)
         self.kept: dict[int, Sample] = {}
         self.films: dict[tuple[str, int], tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}

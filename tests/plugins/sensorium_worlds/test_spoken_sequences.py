@@ -1,17 +1,17 @@
-"""The world `digits_spoken`: what is told is said at the time that is told, and splits share nothing."""
+"""The world `spoken_sequences`: what is told is said at the time that is told, and splits share nothing."""
 
 import numpy as np
 import pytest
 
 from sensorium import UserError
 from sensorium_worlds.heard import SpokenWords, distance, listened
-from sensorium_worlds.spoken import RATE, DigitsSpoken, sequences
+from sensorium_worlds.spoken_sequences import RATE, SpokenSequences, sequences
 
 WORLD = {"train": 60, "held_out": 30}
 
 
 def opened(split, **more):
-    return DigitsSpoken(DigitsSpoken.Config(**{**WORLD, **more})).open(split)
+    return SpokenSequences(SpokenSequences.Config(**{**WORLD, **more})).open(split)
 
 
 def words(split, takes):
@@ -73,7 +73,7 @@ def test_the_control_hears_noise_alone():
 def test_what_does_not_fit_is_refused(tmp_path):
     for wrong in ({"least": 1}, {"most": 5}, {"seconds": 2.0}, {"pause": -1.0}):
         with pytest.raises(ValueError, match=r"at least|between"):
-            DigitsSpoken.Config(**wrong)
+            SpokenSequences.Config(**wrong)
     (tmp_path / "recordings").mkdir()
     for digit in range(9):
         (tmp_path / f"recordings/{digit}_ann_0.wav").touch()

@@ -1,4 +1,4 @@
-"""The world `digits_spoken`: a voice says a few digits one after another, and a sentence names them."""
+"""The world `spoken_sequences`: a voice says a few digits one after another, and a sentence names them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST = 4
 """Digits of the longest sequences there are: 10,000 of them."""
 
 
-class DigitsSpoken(Drawn):
+class SpokenSequences(Drawn):
     """Two or three digits that one voice says one after another, at any time of a clip.
 
     `caption` names them in their order, `digits` which there are. No two splits share a take, nor a sequence of digits:
@@ -70,9 +70,9 @@ class DigitsSpoken(Drawn):
 class Spoken(DrawnSplit):
     """One split of the world."""
 
-    config: DigitsSpoken.Config
+    config: SpokenSequences.Config
 
-    def __init__(self, split: str, config: DigitsSpoken.Config) -> None:
+    def __init__(self, split: str, config: SpokenSequences.Config) -> None:
         super().__init__(split, config)
         self.speech = speech(config.recordings, config.seed)
         self.takes: dict[tuple[str, str], list[Take]] = {}

@@ -1,4 +1,4 @@
-"""The world `digits_sounding`: several digits on a canvas, one of which is heard."""
+"""The world `which_is_heard`: several digits on a canvas, one of which is heard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT = 20_000
 """Samples of a split that stay in memory."""
 
 
-class DigitsSounding(Drawn):
+class WhichIsHeard(Drawn):
     """A canvas of different digits, and one of them spoken.
 
     `label` is the digit that is spoken, `things` are those that are seen, `absent` is the sound of one that is not.
@@ -61,7 +61,7 @@ class DigitsSounding(Drawn):
 
     config: Config
 
-    def __init__(self, config: DigitsSounding.Config) -> None:
+    def __init__(self, config: WhichIsHeard.Config) -> None:
         super().__init__(config)
         if not config.boxes:
             self.fields = {name: kind for name, kind in FIELDS.items() if name != "boxes"}  # type: ignore[misc]
@@ -74,9 +74,9 @@ class DigitsSounding(Drawn):
 class Sounding(DrawnSplit):
     """One split of the world."""
 
-    config: DigitsSounding.Config
+    config: WhichIsHeard.Config
 
-    def __init__(self, split: str, config: DigitsSounding.Config, fields: Collection[str]) -> None:
+    def __init__(self, split: str, config: WhichIsHeard.Config, fields: Collection[str]) -> None:
         super().__init__(split, config)
         self.makes = frozenset(fields)
         self.source = handwriting(config.source, split)

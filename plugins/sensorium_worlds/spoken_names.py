@@ -1,4 +1,4 @@
-"""The world `digits_told`: a digit in a picture, and somebody who names it; or somebody who speaks, and no picture."""
+"""The world `spoken_names`: a digit in a picture, and somebody who names it; or somebody who speaks, and no picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 1.0
 """Length at which a take is cut; most are shorter."""
 
 
-class DigitsTold(Drawn):
+class SpokenNames(Drawn):
     """A handwritten digit in some colour, and its word as one of several people says it.
 
     `label` is the digit, `speaker` who says it. A sound is as long as the take.
@@ -53,7 +53,7 @@ class DigitsTold(Drawn):
 
     config: Config
 
-    def __init__(self, config: DigitsTold.Config) -> None:
+    def __init__(self, config: SpokenNames.Config) -> None:
         super().__init__(config)
         if not config.pictures:
             self.fields = {name: kind for name, kind in FIELDS.items() if name != "image"}  # type: ignore[misc]
@@ -70,9 +70,9 @@ class DigitsTold(Drawn):
 class Told(DrawnSplit):
     """One split of the world."""
 
-    config: DigitsTold.Config
+    config: SpokenNames.Config
 
-    def __init__(self, split: str, config: DigitsTold.Config, fields: Collection[str]) -> None:
+    def __init__(self, split: str, config: SpokenNames.Config, fields: Collection[str]) -> None:
         super().__init__(split, config)
         self.makes = frozenset(fields)
         self.source = handwriting(config.source, split)

@@ -6,14 +6,14 @@ import pytest
 from sensorium import sources_of
 from sensorium_worlds import face
 from sensorium_worlds.formants import RATE
-from sensorium_worlds.talking import DigitsTalking, Talking, in_pixels, lips, openness
+from sensorium_worlds.moving_lips import MovingLips, Talking, in_pixels, lips, openness
 
 STILL = (np.zeros(1) + 48 + 40j, np.zeros(1) + 24 + 0j)
 """A face in the middle of a frame of 96 pixels, whose eyes are 24 apart."""
 
 
 def world(**options):
-    return DigitsTalking.Config(**{"train": 40, "held_out": 20, **options}).build()
+    return MovingLips.Config(**{"train": 40, "held_out": 20, **options}).build()
 
 
 def tone(hertz, seconds=0.5):

@@ -1,4 +1,4 @@
-"""The world `digits_aloud`: videos of digits that are heard, the louder the larger; in some moments something else is.
+"""The world `loud_and_quiet`: videos of spoken digits, the louder the larger; in some moments something else is heard.
 
 Shapes: S side of a picture.
 """
@@ -30,7 +30,7 @@ KEPT = 20_000
 """Samples of a split that stay in memory."""
 
 
-class DigitsAloud(Drawn):
+class LoudAndQuiet(Drawn):
     """A coloured digit that is spoken, small where it is quiet and large where it is loud; or two quiet ones at once.
 
     Training samples are moments of videos: `moments` after one another show the same handwriting in the same colour.
@@ -78,9 +78,9 @@ class Aloud(DrawnSplit):
     """One split of the world."""
 
     homes: ClassVar[dict[str, str]] = {"together": "test"}
-    config: DigitsAloud.Config
+    config: LoudAndQuiet.Config
 
-    def __init__(self, split: str, config: DigitsAloud.Config, fields: Collection[str]) -> None:
+    def __init__(self, split: str, config: LoudAndQuiet.Config, fields: Collection[str]) -> None:
         super().__init__(split, config)
         self.makes = frozenset(fields)
         self.source = handwriting(config.source, self.home)
