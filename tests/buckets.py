@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
+import httpx
 import pytest
 
 BUCKET = "s3://bucket"
@@ -114,6 +115,7 @@ def bucket(late: float = 0.0) -> Iterator[Proxy]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
+    httpx.post(f"http://127.0.0.1:{port}/moto-api/reset").raise_for_status()  # servers of a process share their buckets
     with Proxy(port, late) as proxy, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", proxy.uri)
         patch.setenv("AWS_ACCESS_KEY_ID", "key")

@@ -25,7 +25,7 @@ def saved_steps(folder, after):
     assembly, told, saved = build("toy_regression", *OPTIONS), TeacherForced(after), []
     assembly.loaded.plugins.manager.register(told)
     run = Run("noticed", str(folder), assembly.loaded.plain(), 0, workers.rank(), workers.size())
-    execute(assembly, run, lambda folder, step: saved.append(step), lambda: told.told)
+    execute(assembly, run, saved.append, lambda: told.told)
     return saved
 
 
