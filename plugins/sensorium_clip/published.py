@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium import UserError, expanded
+from sensorium.builtin.libraries import installed
 from sensorium_clip.layouts import Said, hugging_face, names_in_file, open_clip
 
 HUB = "hf-hub:"
@@ -183,14 +184,12 @@ def _fetched(repository: str, name: str) -> Path | None:
     Raises:
         UserError: huggingface_hub is not installed, or the Hub does not answer.
     """
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-    except ImportError as cause:
-        raise UserError("huggingface_hub is not installed.", "", "pip install 'sensorium[hf]'.") from cause
+    hub = installed("huggingface_hub", "hf")
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
     repository, _, revision = repository.partition("@")
     try:
-        return Path(hf_hub_download(repository, name, revision=revision or None))
+        return Path(hub.hf_hub_download(repository, name, revision=revision or None))
     except Exception as cause:  # whatever the Hub's client raises without a network
         if isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError):
             return None

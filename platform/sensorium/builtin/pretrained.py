@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium import UserError, expanded
+from sensorium.builtin.libraries import installed
 
 SMALL = ("*.json", "*.txt", "*.model", "README.md")
 """Files of a name's folder that say what a model is, and how its tokenizer cuts."""
@@ -110,19 +111,6 @@ def _names(place: Path) -> list[str]:
     return [path.name for path in place.iterdir()]
 
 
-def transformers() -> Any:
-    """Returns the library transformers.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    try:
-        import transformers as library
-    except ImportError as cause:
-        raise UserError("transformers is not installed.", "", "pip install 'sensorium[hf]'.") from cause
-    return library
-
-
 def tokenizer(source: str) -> dict[str, Any]:
     """Returns a model's tokenizer as plain data: its JSON, the id that pads, and whether signs in a text are text.
 
@@ -147,7 +135,8 @@ def tokenizer(source: str) -> dict[str, Any]:
 def _converted(place: Path, source: str) -> str:
     """Returns the JSON of a tokenizer that is stored in another form, as transformers reads it."""
     try:
-        made = transformers().AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+        options = {"trust_remote_code": False, "local_files_only": True}
+        made = installed("transformers", "hf").AutoTokenizer.from_pretrained(place, **options)
         if len(set(made.get_vocab()) - set(made.all_special_tokens)) < 2:  # transformers makes one of no files at all
             raise ValueError("its vocabulary is empty")
         text: str = made.backend_tokenizer.to_str()

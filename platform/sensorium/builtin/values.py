@@ -11,6 +11,7 @@ from typing import Any
 from sensorium import UserError
 
 HALF = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair, which is not a character and has no UTF-8."""
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]')
 
 

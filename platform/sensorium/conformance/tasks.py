@@ -269,7 +269,7 @@ def computes_in_half_precision(subject: Subject) -> str:
                     half = _losses(subject, stage.name, objective.name, batch, "bf16")
                 except RuntimeError as cause:
                     said = str(cause).rstrip(".")
-                    raise ContractError(f"In bf16 the {objective.name} has no loss: {said}.") from cause
+                    raise ContractError(f"In bf16 the {objective.name} takes no step: {said}.") from cause
                 far = {name: abs(half[name] - value) / max(abs(value), 0.1) for name, value in full.items()}
                 wrong = [name for name, difference in far.items() if not difference <= HALF]
                 if wrong:

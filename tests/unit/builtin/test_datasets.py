@@ -78,6 +78,25 @@ def test_columns_refuse_no_samples_and_repeated_ids():
     )
 
 
+def test_a_manifest_without_ids_has_columns_of_all_the_same(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\none,x\ntwo,y\n")
+    split = build(Manifest, fields={"text": "text", "label": "label"}, train=str(tmp_path / "a.csv")).open("train")
+    assert {name: list(column) for name, column in split.columns.items()} == {
+        "id": ["0", "1"],
+        "text": ["one", "two"],
+        "label": ["x", "y"],
+    }
+    assert split[1] == {"id": "1", "text": "two", "label": "y"}
+
+
+def test_an_id_of_half_a_pair_is_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": "a\\ud800", "text": "one"}\n')
+    refused(
+        lambda: build(Manifest, fields={"text": "text"}, train=str(tmp_path / "a.jsonl")).open("train"),
+        "a.jsonl:1, 'id', holds half a surrogate pair",
+    )
+
+
 def test_an_unknown_split_lists_those_that_exist(data):
     refused(lambda: build(Digits).open("tets"), "'tets'", "test, train", "Did you mean 'test'?")
     with pytest.raises(UserError, match=r"no split .validation. at FSDD"):

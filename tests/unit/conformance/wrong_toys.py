@@ -103,6 +103,14 @@ class AdjustsAlone(right.Modulated):
             parameter.grad.mul_(0.5)
 
 
+class AdjustsInFull(right.Modulated):
+    """Adjusts gradients by outputs that it takes for float32."""
+
+    def adjust(self, outputs, batch):
+        outputs["left"].lerp(torch.zeros(outputs["left"].shape), 0.5)
+        super().adjust(outputs, batch)
+
+
 class PreparesAlone(right.Centred):
     """Each worker has a mean of its own."""
 
@@ -217,6 +225,7 @@ TASKS = {
     ReadsPadding: "shapes and masks",
     Uneven: "two workers",
     AdjustsAlone: "two workers",
+    AdjustsInFull: "half precision",
     PreparesAlone: "two workers",
     PreparesOutside: "save and load",
     ChoosesOthers: "two workers",

@@ -128,7 +128,8 @@ class Rows:
     def __init__(self, arrays: Arrays, source: str, fields: Mapping[str, str]) -> None:
         self.arrays, self.source, self.fields = arrays, source, fields
         self.own = arrays.about["own"]
-        self.columns = {name: Column(self.value, name, len(self)) for name in (*self.own, *fields)}
+        names = ("id", *(name for name in self.own if name != "id"), *fields)
+        self.columns = {name: Column(self.value, name, len(self)) for name in names}
 
     def __len__(self) -> int:
         return len(self.arrays["lines"])
@@ -136,10 +137,12 @@ class Rows:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return {"id": str(index)} | {name: column[index] for name, column in self.columns.items()}
+        return {name: column[index] for name, column in self.columns.items()}
 
     def value(self, name: str, index: int) -> Any:
-        """Returns what a row has for a field, its id or its group."""
+        """Returns what a row has for a field, its group or its id: where none is written, its place in the table."""
+        if name == "id" and name not in self.own:
+            return str(index)
         text = self.arrays.text(name, index)
         return json.loads(text) if self.fields.get(name) in WRITTEN else text
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from sensorium import UserError, unknown
 from sensorium.builtin import pretrained
+from sensorium.builtin.libraries import installed
 
 IRRELEVANT = {
     *("auto_map", "id2label", "label2id", "problem_type", "task_specific_params", "transformers_version"),
@@ -60,7 +61,7 @@ def configuration(architecture: Mapping[str, Any], tower: str, reads: Sequence[s
     Raises:
         UserError: transformers does not know it, or it reads something else.
     """
-    every = pretrained.transformers()
+    every = installed("transformers", "hf")
     told = _relevant(architecture)
     kind = told.pop("model_type", None)
     if kind not in every.CONFIG_MAPPING:
@@ -108,7 +109,7 @@ def library(own: Any) -> Any:
     try:
         return MODEL_MAPPING[type(own)]
     except KeyError as cause:  # a tower of a model that is in the table only whole
-        found = getattr(pretrained.transformers(), type(own).__name__.replace("Config", "Model"), None)
+        found = getattr(installed("transformers", "hf"), type(own).__name__.replace("Config", "Model"), None)
         if found is None:
             raise UserError(f"transformers has no encoder for {own.model_type!r}.", "", "Choose another.") from cause
         return found

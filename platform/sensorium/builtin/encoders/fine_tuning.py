@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import field
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sensorium import Config, Encoder, Modality, UserError, unknown
+from sensorium.builtin.libraries import installed
 
 ADAPTER = re.compile(r"\.lora_[AB]\.")
 """What the names of adapters' parameters hold, as peft writes them."""
@@ -87,7 +88,7 @@ class FineTuned(Encoder):
         """
         if self.config.fine_tune != "lora":
             return
-        peft, own = _peft(), self.config.lora
+        peft, own = installed("peft", "hf"), self.config.lora
         layers = "|".join(map(re.escape, _targets(self.body, own.targets)))
         options = peft.LoraConfig(r=own.rank, lora_alpha=own.alpha, target_modules=layers)
         peft.inject_adapter_in_model(options, self.body)
@@ -101,16 +102,6 @@ class FineTuned(Encoder):
                 layer.merge()  # type: ignore[operator]
                 self.body.set_submodule(name, layer.base_layer)  # type: ignore[arg-type]
         del self.body.peft_config  # peft's mark of a network that has adapters
-
-
-def _peft() -> Any:
-    try:
-        import peft
-    except ImportError as cause:
-        raise UserError(
-            "peft is not installed, which fine_tune=lora needs.", "", "pip install 'sensorium[hf]'."
-        ) from cause
-    return peft
 
 
 def _targets(body: nn.Module, wanted: Collection[str]) -> list[str]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from sensorium import Features, Modality, UserError, expanded, unknown
 from sensorium.builtin.encoders.fine_tuning import FineTuned
 from sensorium.builtin.encoders.inputs import fixed
+from sensorium.builtin.libraries import installed
 from sensorium.builtin.pretrained import licence
 
 if TYPE_CHECKING:
@@ -121,16 +122,7 @@ class Timm(FineTuned):
 
 
 def _timm() -> Any:
-    """Returns timm.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    try:
-        import timm
-    except ImportError as cause:
-        raise UserError("timm is not installed.", "", "pip install 'sensorium[timm]'.") from cause
-    return timm
+    return installed("timm", "timm")
 
 
 def _made(model: str, size: tuple[int, int], weights: str | None = None) -> nn.Module:

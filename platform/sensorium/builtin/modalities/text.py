@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sensorium import MediaError, Modality, Padded, UserError
 from sensorium.builtin import pretrained
-from sensorium.builtin.values import clean, shown
+from sensorium.builtin.values import HALF, clean, shown
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PAD, BOS, EOS, UNK = range(4)
@@ -105,10 +105,8 @@ class Text(Modality):
                 f"At most {self.config.max_characters} were expected.",
                 "Cut it, or raise max_characters.",
             )
-        try:
-            raw.encode()
-        except UnicodeEncodeError as cause:
-            raise MediaError(f"{shown(raw)} is not valid Unicode.", str(cause)) from cause
+        if HALF.search(raw):
+            raise MediaError(f"{shown(raw)} holds half a surrogate pair.", "Text in Unicode was expected.")
         if not (text := clean(raw)):
             raise MediaError("The text is empty.", "A word at least was expected.")
         return text
