@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sensorium import workers
 from sensorium.ops.diffusion import Diffusion
@@ -29,19 +30,17 @@ class LeastSquares(nn.Module):
 
     Attributes:
         weight: (S + 1, S), the last row is the offset.
-        axes: (S, S), directions of the error as columns, independent of one another.
-        variance: (S,), the error's along each of them.
+        spread: (S, S), columns point where the error goes, independently of one another, and are as long as its standard
+            deviation there.
     """
 
     weight: Tensor
-    axes: Tensor
-    variance: Tensor
+    spread: Tensor
 
     def __init__(self, space: int) -> None:
         super().__init__()
         self.register_buffer("weight", torch.zeros(space + 1, space))
-        self.register_buffer("axes", torch.eye(space))
-        self.register_buffer("variance", torch.zeros(space))
+        self.register_buffer("spread", torch.zeros(space, space))
 
     @torch.no_grad()
     def fit(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -61,8 +60,8 @@ class LeastSquares(nn.Module):
         weight = torch.linalg.solve(inner + RIDGE * torch.eye(size).to(inner), cross)
         explained = weight.T @ cross
         variance, axes = torch.linalg.eigh(outer - explained - explained.T + weight.T @ inner @ weight)
-        for buffer, found in ((self.weight, weight), (self.axes, axes), (self.variance, variance.clamp(min=0))):
-            buffer.copy_(found)
+        self.weight.copy_(weight)
+        self.spread.copy_(axes * variance.clamp(min=0).sqrt())
 
     def forward(self, sentence: Tensor) -> Tensor:
         """Returns the embedding (B, S) that the map expects of a picture."""
@@ -77,8 +76,10 @@ class LeastSquares(nn.Module):
             time: (B,).
             mean: (B, S).
         """
-        found = diffusion.posterior(value @ self.axes, time, mean @ self.axes, self.variance)
-        return found @ self.axes.T
+        axes = F.normalize(self.spread, dim=0)
+        expected = mean @ axes
+        found = diffusion.posterior(value @ axes, time, expected, self.spread.square().sum(0))
+        return mean + (found - expected) @ axes.T
 
 
 def _extended(sentence: Tensor) -> Tensor:

@@ -153,21 +153,21 @@ def test_before_its_stage_the_linear_map_is_fitted_to_the_pictures(task, assembl
     sentence, image = (torch.cat([task.embed(each, name) for each in batches]) for name in ("caption", "image"))
     error = image - task.linear(sentence)
     assert error.mean(0).abs().max() < 1e-3, "an offset leaves no mean error"
-    assert task.linear.variance.sum() == pytest.approx(error.square().mean(0).sum().item(), rel=1e-3)
+    assert task.linear.spread.square().sum() == pytest.approx(error.square().mean(0).sum().item(), rel=1e-3)
     assert error.square().sum() < (image - image.mean(0)).square().sum()
 
 
 def test_an_answer_of_the_prior_is_the_middle_around_which_pictures_lie(task, batch):
     """Samples of a prior that always answers the same spread as the linear map leaves open, and not otherwise."""
-    task.linear.variance.copy_(torch.cat([torch.full((4,), 0.25), torch.zeros(60)]))
-    task.linear.axes.copy_(torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(0))).Q)
+    axes = torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(0))).Q
+    task.linear.spread.copy_(axes * torch.cat([torch.full((4,), 0.5), torch.zeros(60)]))
     task.prior = Knows(lambda noised, time: torch.zeros_like(noised))
     many = Batch([{"id": str(number)} for number in range(400)])
 
     def denoise(value, time):
         return task.found(value, time, None, None)
 
-    drawn = task.sampler(denoise, many, "any", (64,), 50) @ task.linear.axes
+    drawn = task.sampler(denoise, many, "any", (64,), 50) @ axes
     assert drawn[:, :4].std(0).tolist() == pytest.approx([0.5] * 4, rel=0.15)
     assert drawn[:, 4:].abs().max() < 1e-3
 
