@@ -113,7 +113,7 @@ class Aloud(DrawnSplit):
         levels = [QUIETEST if two else level for _ in seen]
         heard, loud = seen, levels
         others: Collection[str] = ()
-        if moment >= moments - self.config.spoilt:
+        if self.home == "train" and moment >= moments - self.config.spoilt:
             others = digits[len(seen) :]
         elif self.config.shuffle_pairs and self.home == "train":
             others = DIGITS

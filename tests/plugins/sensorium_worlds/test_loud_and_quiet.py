@@ -55,6 +55,8 @@ def test_in_the_last_moments_of_a_video_something_else_is_heard():
         assert right or not heard(sample) & set(sample["things"]), "of digits that are not seen"
         assert len(heard(sample)) == len(sample["things"])
     assert split[0]["group"] == split[4]["group"] != split[5]["group"]
+    held_out = world(moments=5, spoilt=3).open("test")
+    assert all(held_out[place]["heard"] == held_out[place]["things"] for place in range(20)), "nothing is spoilt there"
 
 
 def test_a_video_shows_the_same_and_a_perfect_choice_is_of_the_same_videos():
