@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sensorium.debugging import debugging
-from sensorium.errors import SensoriumError, UserError
+from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.paths import expanded
 from sensorium.redaction import redacted
 
@@ -130,12 +131,7 @@ def fetch(model: str) -> str:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(model))
     except FAULTS as cause:
-        _check_server(cause)
-        raise UserError(
-            f"MLflow at {default_uri()} has no model {model!r}: {_first(cause)}",
-            "Forms are runs:/RUN_ID/model, models:/NAME/VERSION and models:/NAME@ALIAS.",
-            "Check MLFLOW_TRACKING_URI.",
-        ) from cause
+        raise _absent(model, cause) from cause
     inner = folder / "data" / FOLDER
     return str(inner if inner.is_dir() else folder)
 
@@ -155,13 +151,31 @@ def resolve(model: str) -> str:
     try:
         version = connect(default_uri()).get_model_version_by_alias(name, alias).version
     except FAULTS as cause:
-        _check_server(cause)
-        raise UserError(
-            f"MLflow at {default_uri()} has no model {model!r}: {_first(cause)}",
-            "An alias has the form models:/NAME@ALIAS.",
-            "Check MLFLOW_TRACKING_URI.",
-        ) from cause
+        raise _absent(model, cause) from cause
     return f"models:/{name}/{version}"
+
+
+def _absent(model: str, cause: Exception) -> UserError:
+    """Returns the error for a model that MLflow does not have, with the nearest one that is registered.
+
+    Raises:
+        UserError: The store is down, or did not let the user in.
+    """
+    from sensorium.tracking.uri import default_uri
+
+    _check_server(cause)
+    expected = "Forms are runs:/RUN_ID/model, models:/NAME/VERSION and models:/NAME@ALIAS."
+    hint = "Check MLFLOW_TRACKING_URI."
+    if model.startswith("models:/"):
+        name, every = re.split("[/@]", model.removeprefix("models:/"))[0], registered()
+        own = [each for each in every if each.name == name]
+        known = [
+            f"models:/{name}{part}" for each in own for part in (f"/{each.version}", *map("@{}".format, each.aliases))
+        ]
+        if model not in known:
+            error = unknown("model", model, known) if own else unknown("model", name, {each.name for each in every})
+            expected, hint = error.expected, f"{error.hint} `sensorium models` lists all.".strip()
+    return UserError(f"MLflow at {default_uri()} has no model {model!r}: {_first(cause)}", expected, hint)
 
 
 def store(run: Run, model: str, task: Task) -> Stored:
