@@ -120,8 +120,33 @@ def fetch(model: str) -> str:
     model = expanded(model)
     if "://" in model:
         return _download(model, Path(tempfile.mkdtemp(prefix="sensorium-")) / FOLDER)
-    if not model.startswith(("runs:/", "models:/")):
+    if not _recorded_there(model):
         return model
+    folder = Path(_artifacts(model, "download_artifacts"))
+    inner = folder / "data" / FOLDER
+    return str(inner if inner.is_dir() else folder)
+
+
+def check(model: str) -> None:
+    """Asks MLflow for a model that it is to have, without fetching it, before other processes are started that do.
+
+    Raises:
+        UserError: There is no such model, or MLflow cannot be asked.
+    """
+    if _recorded_there(model):
+        _artifacts(model, "list_artifacts")
+
+
+def _recorded_there(model: str) -> bool:
+    return model.startswith(("runs:/", "models:/"))
+
+
+def _artifacts(model: str, call: str) -> Any:
+    """Returns what a function of `mlflow.artifacts` says of a model.
+
+    Raises:
+        UserError: There is no such model, or MLflow cannot be asked.
+    """
     import mlflow
 
     from sensorium.tracking.records import FAULTS
@@ -129,11 +154,9 @@ def fetch(model: str) -> str:
 
     mlflow.set_tracking_uri(whole(default_uri()))
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(model))
+        return getattr(mlflow.artifacts, call)(model)
     except FAULTS as cause:
         raise _absent(model, cause) from cause
-    inner = folder / "data" / FOLDER
-    return str(inner if inner.is_dir() else folder)
 
 
 def resolve(model: str) -> str:
