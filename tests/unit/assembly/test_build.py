@@ -16,7 +16,7 @@ from sensorium.assembly.build import assemble, load_model, open_split
 from sensorium.assembly.loading import load
 from sensorium.builtin.modalities.video import Video
 from sensorium.contracts.run import Run
-from sensorium.errors import MediaError, UserError
+from sensorium.errors import MediaError, SensoriumError, UserError
 from sensorium.plugins import Plugins
 from sensorium.training.execution import execute
 
@@ -493,3 +493,24 @@ def test_what_no_memory_holds_is_told_with_its_size(override, size):
     with pytest.raises(UserError, match="does not fit into memory") as caught:
         assemble(load("clip", [override]))
     assert size in str(caught.value)
+
+
+def test_an_outage_is_waited_for_and_breaks_no_sample(monkeypatch):
+    from sensorium.assembly.splits import _broken
+    from sensorium.engine import storage
+
+    class Afar:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return {"id": str(index), "image": "there"}
+
+    def away(*_):
+        raise MediaError("there cannot be opened (refused).") from ConnectionRefusedError("refused")
+
+    monkeypatch.setattr("sensorium.assembly.splits.transform", away)
+    monkeypatch.setattr(storage.persistent, "__defaults__", (-1.0,))
+    with pytest.raises(SensoriumError, match=r"The server that sample 0 is read from cannot be reached") as caught:
+        _broken(Afar(), {}, 1)
+    assert not isinstance(caught.value, MediaError)
