@@ -312,11 +312,17 @@ def data(run: str) -> dict[str, str]:
 
 
 def _recorded(run: str, read: Callable[[str, str], Value]) -> Value:
-    from sensorium.tracking.records import FAULTS
+    from sensorium.tracking.records import FAULTS, deleted
     from sensorium.tracking.uri import default_uri
 
     run_id = run.removeprefix("runs:/").strip("/")
     try:
+        if deleted(default_uri(), run_id):
+            raise UserError(
+                f"The run {run_id} of {default_uri()} was deleted.",
+                "One that is there was expected.",
+                f"Restore it with `mlflow runs restore --run-id {run_id}`, or name another.",
+            )
         return read(default_uri(), run_id)
     except FAULTS as cause:
         _check_server(cause)

@@ -175,6 +175,20 @@ def test_a_model_that_is_not_registered_is_told_with_the_nearest(trained, asked,
     assert "tiny" in caught.value.expected
 
 
+def test_a_run_that_was_deleted_is_told(trained):
+    from mlflow import MlflowClient
+
+    client, run = MlflowClient(trained.uri), trained.result["run_id"]
+    client.delete_run(run)
+    try:
+        for read in (models.experiment, models.data):
+            with pytest.raises(UserError, match=f"The run {run} of .* was deleted"):
+                read(f"runs:/{run}")
+    finally:
+        client.restore_run(run)
+    assert models.experiment(f"runs:/{run}")["task"]
+
+
 def test_a_model_that_mlflow_refuses_is_named(monkeypatch):
     from mlflow.exceptions import MlflowException
 
