@@ -207,7 +207,7 @@ def frames_of(path: Path) -> int:
             shape = npy.header(file)[0]
     if shape is None or len(shape) != 3 or shape[1:] != (68, 2):
         raise MediaError(
-            f"{path}: holds {'no array' if shape is None else f'the shape {shape}'}.",
+            f"{path} holds {'no array' if shape is None else f'the shape {shape}'}.",
             "Landmarks (frames, 68, 2) were expected, in NumPy's format.",
             "Save them anew.",
         )

@@ -121,6 +121,6 @@ def _voice(film: Path) -> NDArray[np.float32]:
     """Returns the sound of a film, from the beginning of its first frame to the end of the last."""
     sound = Video(Video.Config(channels=1, sample_rate=RATE)).decode(str(film)).sound[0].numpy()
     if not sound.any():
-        raise MediaError(f"{film}: has no sound.", "The film of a speaker was expected.", "Leave it out.")
+        raise MediaError(f"{film} has no sound.", "The film of a speaker was expected.", "Leave it out.")
     voice: NDArray[np.float32] = sound * (LEVEL / np.sqrt(np.mean(sound**2)))
     return voice

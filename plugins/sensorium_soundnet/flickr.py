@@ -117,4 +117,4 @@ def _window(path: Path, number: int) -> tuple[Any, int]:
             wave = sound.read((number + 1) * length, "float32", always_2d=True)[number * length :]
             return np.pad(wave, ((0, length - len(wave)), (0, 0))), sound.samplerate
     except soundfile.LibsndfileError as cause:
-        raise MediaError(f"{path}: is not a readable sound ({cause.error_string}).", "An MP3 was expected.") from cause
+        raise MediaError(f"{path} is not a readable sound ({cause.error_string}).", "An MP3 was expected.") from cause

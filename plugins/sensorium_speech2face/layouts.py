@@ -190,7 +190,7 @@ def _talking(film: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     footage = Video(Video.Config(frame_rate=FRAME_RATE, sample_rate=RATE)).decode(film)
     sound: NDArray[np.float32] = footage.sound[0].numpy()
     if not sound.any():
-        raise MediaError(f"{film}: has no sound.", "The film of a speaker was expected.", "Leave it out.")
+        raise MediaError(f"{film} has no sound.", "The film of a speaker was expected.", "Leave it out.")
     return footage.frames[0].permute(1, 2, 0).numpy().copy(), sound
 
 

@@ -89,7 +89,7 @@ class Recorded:
             samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as cause:
             raise MediaError(
-                f"{path}: is not a readable sound ({cause.error_string}).",
+                f"{path} is not a readable sound ({cause.error_string}).",
                 "A WAV file was expected.",
                 "Fetch it again.",
             ) from cause

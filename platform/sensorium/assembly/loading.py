@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 
 from sensorium.assembly import trained
@@ -35,6 +36,12 @@ def load(source: str, overrides: Sequence[str] = (), plugins: Plugins | None = N
         recorded = override(models.experiment(source), [*_shortened(), *overrides])
         plugins = Plugins(permitted(recorded, overrides))
         return check(suited(trained.completed(recorded, plugins), plugins), plugins)
+    if run := re.fullmatch(r"(?:run:/{1,2})?([0-9a-f]{32})", source):
+        raise UserError(
+            f"There is no task {source!r}.",
+            "A run's record is named runs:/RUN_ID.",
+            f"Did you mean 'runs:/{run[1]}'?",
+        )
     own = override({}, [item for item in overrides if item.partition("=")[0].strip() == "plugins"])
     plugins = with_modules(plugins or Plugins(), own)  # before the task is looked for, which may be one of theirs
     data = override(read(source, plugins), [*_shortened(), *overrides])

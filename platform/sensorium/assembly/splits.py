@@ -25,6 +25,7 @@ from sensorium.contracts.dataset import (
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import transform
 from sensorium.engine.permutation import Permutation
+from sensorium.engine.storage import awaited
 from sensorium.errors import MediaError, UserError, unknown
 
 Skipped = dict[str, list[tuple[int, str]]]
@@ -200,7 +201,8 @@ def _broken(split: Split, modalities: Mapping[str, Modality], threads: int) -> l
     def fault(index: int) -> str:
         try:
             source = source_at(split, index)
-            transform(split[index], {name: each for name, each in decoded.items() if source.reads(name)})
+            reads = {name: each for name, each in decoded.items() if source.reads(name)}
+            awaited(f"sample {index}", lambda: transform(split[index], reads))
         except MediaError as cause:
             return cause.wrong
         return ""

@@ -15,8 +15,7 @@ from sensorium.contracts.modality import Modality
 from sensorium.contracts.reading import collate, transform
 from sensorium.engine.ahead import Ahead, Batches
 from sensorium.engine.order import mix, share
-from sensorium.engine.storage import PATIENCE, is_away, persistent
-from sensorium.errors import SensoriumError
+from sensorium.engine.storage import awaited
 
 AHEAD = 2
 """Batches that are prepared while one is used."""
@@ -92,16 +91,7 @@ class Loader:
         Raises:
             SensoriumError: It stays away, or the sample cannot be read.
         """
-        try:
-            return persistent(lambda: self._once(index, epoch))
-        except Exception as cause:
-            if isinstance(cause, SensoriumError) or not is_away(cause):
-                raise
-            raise SensoriumError(
-                f"The server that sample {index} is read from cannot be reached: {cause}.",
-                f"It was waited for, {PATIENCE:.0f} s.",
-                "Resume when it is back.",
-            ) from cause
+        return awaited(f"sample {index}", lambda: self._once(index, epoch))
 
     def _once(self, index: int, epoch: int | None) -> tuple[Sample, dict[str, Any]]:
         if self._closed:

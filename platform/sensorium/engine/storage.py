@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sensorium.errors import SensoriumError, UserError
+from sensorium.errors import MediaError, SensoriumError, UserError
 
 EXTRAS = {
     **dict.fromkeys(("s3", "s3a"), "s3"),
@@ -138,6 +138,25 @@ def persistent(call: Callable[[], Value], seconds: float = PATIENCE) -> Value:
                 raise
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
+
+
+def awaited(what: str, call: Callable[[], Value]) -> Value:
+    """Returns what reading something returns, once the server that it lies on is there.
+
+    Raises:
+        SensoriumError: It stays away.
+    """
+    try:
+        return persistent(call)
+    except Exception as cause:
+        told_so = isinstance(cause, SensoriumError) and not isinstance(cause, MediaError)
+        if told_so or not is_away(cause):
+            raise
+        raise SensoriumError(
+            f"The server that {what} is read from cannot be reached: {str(cause).rstrip('.')}.",
+            f"It was waited for, {PATIENCE:.0f} s.",
+            "Resume when it is back.",
+        ) from cause
 
 
 @contextmanager

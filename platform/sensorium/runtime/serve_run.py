@@ -79,9 +79,14 @@ def running(settings: Settings, host: str, port: int, address: str | None) -> It
         address: Cluster to join, whose Serve stays; None starts a Ray of this machine's own, which ends.
 
     Raises:
-        UserError: The cluster cannot be reached, or the port is taken.
+        UserError: The cluster cannot be reached, the port is taken, or MLflow has no such model or is away.
         SensoriumError: A model could not be served.
     """
+    from sensorium.tracking.models import check as look_for
+
+    if address is None:  # a cluster may have a store of its own
+        for served in settings.models.values():
+            look_for(served.model)
     import ray
     import ray.serve  # before the profile is set: with it, a handle here would want an event loop
 

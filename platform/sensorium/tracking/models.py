@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sensorium.debugging import debugging
-from sensorium.errors import SensoriumError, UserError
+from sensorium.errors import SensoriumError, UserError, unknown
 from sensorium.paths import expanded
 from sensorium.redaction import redacted
 
@@ -119,8 +120,33 @@ def fetch(model: str) -> str:
     model = expanded(model)
     if "://" in model:
         return _download(model, Path(tempfile.mkdtemp(prefix="sensorium-")) / FOLDER)
-    if not model.startswith(("runs:/", "models:/")):
+    if not _recorded_there(model):
         return model
+    folder = Path(_artifacts(model, "download_artifacts"))
+    inner = folder / "data" / FOLDER
+    return str(inner if inner.is_dir() else folder)
+
+
+def check(model: str) -> None:
+    """Asks MLflow for a model that it is to have, without fetching it, before other processes are started that do.
+
+    Raises:
+        UserError: There is no such model, or MLflow cannot be asked.
+    """
+    if _recorded_there(model):
+        _artifacts(model, "list_artifacts")
+
+
+def _recorded_there(model: str) -> bool:
+    return model.startswith(("runs:/", "models:/"))
+
+
+def _artifacts(model: str, call: str) -> Any:
+    """Returns what a function of `mlflow.artifacts` says of a model.
+
+    Raises:
+        UserError: There is no such model, or MLflow cannot be asked.
+    """
     import mlflow
 
     from sensorium.tracking.records import FAULTS
@@ -128,16 +154,9 @@ def fetch(model: str) -> str:
 
     mlflow.set_tracking_uri(whole(default_uri()))
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(model))
+        return getattr(mlflow.artifacts, call)(model)
     except FAULTS as cause:
-        _check_server(cause)
-        raise UserError(
-            f"MLflow at {default_uri()} has no model {model!r}: {_first(cause)}",
-            "Forms are runs:/RUN_ID/model, models:/NAME/VERSION and models:/NAME@ALIAS.",
-            "Check MLFLOW_TRACKING_URI.",
-        ) from cause
-    inner = folder / "data" / FOLDER
-    return str(inner if inner.is_dir() else folder)
+        raise _absent(model, cause) from cause
 
 
 def resolve(model: str) -> str:
@@ -155,13 +174,31 @@ def resolve(model: str) -> str:
     try:
         version = connect(default_uri()).get_model_version_by_alias(name, alias).version
     except FAULTS as cause:
-        _check_server(cause)
-        raise UserError(
-            f"MLflow at {default_uri()} has no model {model!r}: {_first(cause)}",
-            "An alias has the form models:/NAME@ALIAS.",
-            "Check MLFLOW_TRACKING_URI.",
-        ) from cause
+        raise _absent(model, cause) from cause
     return f"models:/{name}/{version}"
+
+
+def _absent(model: str, cause: Exception) -> UserError:
+    """Returns the error for a model that MLflow does not have, with the nearest one that is registered.
+
+    Raises:
+        UserError: The store is down, or did not let the user in.
+    """
+    from sensorium.tracking.uri import default_uri
+
+    _check_server(cause)
+    expected = "Forms are runs:/RUN_ID/model, models:/NAME/VERSION and models:/NAME@ALIAS."
+    hint = "Check MLFLOW_TRACKING_URI."
+    if model.startswith("models:/"):
+        name, every = re.split("[/@]", model.removeprefix("models:/"))[0], registered()
+        own = [each for each in every if each.name == name]
+        known = [
+            f"models:/{name}{part}" for each in own for part in (f"/{each.version}", *map("@{}".format, each.aliases))
+        ]
+        if model not in known:
+            error = unknown("model", model, known) if own else unknown("model", name, {each.name for each in every})
+            expected, hint = error.expected, f"{error.hint} `sensorium models` lists all.".strip()
+    return UserError(f"MLflow at {default_uri()} has no model {model!r}: {_first(cause)}", expected, hint)
 
 
 def store(run: Run, model: str, task: Task) -> Stored:
@@ -275,11 +312,17 @@ def data(run: str) -> dict[str, str]:
 
 
 def _recorded(run: str, read: Callable[[str, str], Value]) -> Value:
-    from sensorium.tracking.records import FAULTS
+    from sensorium.tracking.records import FAULTS, deleted
     from sensorium.tracking.uri import default_uri
 
     run_id = run.removeprefix("runs:/").strip("/")
     try:
+        if deleted(default_uri(), run_id):
+            raise UserError(
+                f"The run {run_id} of {default_uri()} was deleted.",
+                "One that is there was expected.",
+                f"Restore it with `mlflow runs restore --run-id {run_id}`, or name another.",
+            )
         return read(default_uri(), run_id)
     except FAULTS as cause:
         _check_server(cause)

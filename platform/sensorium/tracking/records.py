@@ -150,6 +150,11 @@ def add_plot(record: Record, name: str, png: bytes) -> None:
         record.client.log_artifact(record.run_id, str(path), name.rpartition("/")[0] or None)
 
 
+def deleted(uri: str, run_id: str) -> bool:
+    """Returns whether a record was deleted, which MLflow keeps until its garbage is collected."""
+    return bool(connect(uri).get_run(run_id).info.lifecycle_stage == "deleted")
+
+
 def recorded_experiment(uri: str, run_id: str) -> str:
     """Returns the text of a record's experiment.yaml."""
     with tempfile.TemporaryDirectory() as place:

@@ -286,7 +286,7 @@ def test_of_few_takes_one_is_held_back():
 def test_a_broken_recording_is_named(world, tmp_path):
     (tmp_path / "recordings").mkdir()
     (tmp_path / "recordings/0_anna_10.wav").write_bytes(b"")
-    with pytest.raises(MediaError, match=r"0_anna_10\.wav: is not a readable sound"):
+    with pytest.raises(MediaError, match=r"0_anna_10\.wav is not a readable sound"):
         world(recordings=str(tmp_path)).open("train")[0]
 
 

@@ -16,7 +16,7 @@ from sensorium.assembly.build import assemble, load_model, open_split
 from sensorium.assembly.loading import load
 from sensorium.builtin.modalities.video import Video
 from sensorium.contracts.run import Run
-from sensorium.errors import MediaError, UserError
+from sensorium.errors import MediaError, SensoriumError, UserError
 from sensorium.plugins import Plugins
 from sensorium.training.execution import execute
 
@@ -105,12 +105,12 @@ def test_photographs_with_captions_are_ready_to_train_on(tmp_path, photographs):
 @pytest.mark.parametrize(
     ("broken", "cause"),
     [
-        (lambda whole: whole[: len(whole) // 2], "bad.jpg: is not a readable picture"),
-        (lambda whole: b"", "bad.jpg: is empty (0 bytes)"),
-        (lambda whole: b"GIF89a, but not really", "bad.jpg: is not a readable picture"),
+        (lambda whole: whole[: len(whole) // 2], "bad.jpg is not a readable picture"),
+        (lambda whole: b"", "bad.jpg is empty (0 bytes)"),
+        (lambda whole: b"GIF89a, but not really", "bad.jpg is not a readable picture"),
         (
             lambda whole: png(60_000, 60_000),
-            "bad.jpg: is not a readable picture (Image size (3600000000 pixels) exceeds limit",
+            "bad.jpg is not a readable picture (Image size (3600000000 pixels) exceeds limit",
         ),
     ],
     ids=["truncated", "empty", "other", "huge"],
@@ -126,10 +126,10 @@ def test_a_broken_picture_is_refused_with_file_and_cause(tmp_path, photographs, 
 @pytest.mark.parametrize(
     ("broken", "cause"),
     [
-        (lambda whole: b"RIFF" + b"\xff" * 40, "bad.wav: is not a readable sound"),
-        (lambda whole: whole[:20], "bad.wav: is not a readable sound"),
-        (lambda whole: b"", "bad.wav: is empty (0 bytes)"),
-        (None, "bad.wav: holds no samples"),
+        (lambda whole: b"RIFF" + b"\xff" * 40, "bad.wav is not a readable sound"),
+        (lambda whole: whole[:20], "bad.wav is not a readable sound"),
+        (lambda whole: b"", "bad.wav is empty (0 bytes)"),
+        (None, "bad.wav holds no samples"),
     ],
     ids=["header", "cut", "empty", "silent"],
 )
@@ -207,7 +207,7 @@ def test_a_training_over_hostile_files_goes_on_without_them(kind, tmp_path, data
 def test_a_split_of_broken_media_alone_is_empty(tmp_path):
     text = refused(*manifest(tmp_path, "image", {"a.jpg": b"", "b.jpg": b""}), "dataset.broken=skip")
     assert "The split 'train' of the dataset is empty. 2 samples were found, 2 of them broken, the first one" in text
-    assert "a.jpg: is empty" in text
+    assert "a.jpg is empty" in text
 
 
 def test_a_worker_leaves_out_the_same_without_looking(tmp_path, photographs, monkeypatch):
@@ -493,3 +493,24 @@ def test_what_no_memory_holds_is_told_with_its_size(override, size):
     with pytest.raises(UserError, match="does not fit into memory") as caught:
         assemble(load("clip", [override]))
     assert size in str(caught.value)
+
+
+def test_an_outage_is_waited_for_and_breaks_no_sample(monkeypatch):
+    from sensorium.assembly.splits import _broken
+    from sensorium.engine import storage
+
+    class Afar:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return {"id": str(index), "image": "there"}
+
+    def away(*_):
+        raise MediaError("there cannot be opened (refused).") from ConnectionRefusedError("refused")
+
+    monkeypatch.setattr("sensorium.assembly.splits.transform", away)
+    monkeypatch.setattr(storage.persistent, "__defaults__", (-1.0,))
+    with pytest.raises(SensoriumError, match=r"The server that sample 0 is read from cannot be reached") as caught:
+        _broken(Afar(), {}, 1)
+    assert not isinstance(caught.value, MediaError)

@@ -101,7 +101,7 @@ def test_a_picture_that_cannot_be_read_is_told_or_skipped(tmp_path, split):
     with pytest.raises(MediaError) as caught:
         assemble(load("recognition", options, INSTALLED))
     assert f"Split '{split}', {tmp_path}/{split}.jsonl:3, sample 2, field 'picture': " in str(caught.value)
-    assert f"{split}2.png: is not a readable picture" in str(caught.value)
+    assert f"{split}2.png is not a readable picture" in str(caught.value)
     assembly = assemble(load("recognition", [*options, "dataset.broken=skip"], INSTALLED))
     assert len(assembly.splits[split]) == 3
 

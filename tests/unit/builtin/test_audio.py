@@ -266,7 +266,7 @@ BROKEN = {
     "long": (file(np.zeros(1000, np.int16), rate=1), "lasts 1000 s"),
     "flac": (file(NOISE, kind="FLAC")[:20_000], "lost sync"),
     "mp3": (file(NOISE, kind="MP3")[:3000], "of 20000 samples"),
-    "awkward": (file(tone(300), rate=7919), "7919 Hz cannot be brought to 8000 Hz"),
+    "awkward": (file(tone(300), rate=7919), "has 7919 Hz, which cannot be brought to 8000 Hz"),
 }
 
 
@@ -276,7 +276,7 @@ def test_broken_files_are_refused_by_name_and_cause(tmp_path, name):
     path = tmp_path / f"{name}.raw"
     path.write_bytes(content)
     start = time.perf_counter()
-    for source, where in ((path, str(path)), (content, "the bytes given")):
+    for source, where in ((path, str(path)), (content, "the file given")):
         with pytest.raises(MediaError) as error:
             audio().decode(source)
         assert where in error.value.wrong

@@ -269,7 +269,7 @@ def test_broken_files_are_refused_by_name_and_cause(tmp_path, name):
     assert time.perf_counter() - start < 0.5
     assert str(path) in error.value.wrong
     assert cause in error.value.wrong
-    with pytest.raises(MediaError, match="the bytes given"):
+    with pytest.raises(MediaError, match="the file given"):
         image().decode(content)
 
 

@@ -393,6 +393,25 @@ def test_nothing_of_a_configuration_is_run_or_fetched(stored):
         Text.Config(architecture={"model_type": "bert", "quantization_config": {"quant_method": "x"}})
 
 
+def test_a_misspelt_key_of_an_architecture_is_refused(stored):
+    with pytest.raises(UserError, match=r"no key 'hiden_size' at architecture\..*Did you mean 'hidden_size'"):
+        Text.Config(architecture={"model_type": "bert", **READING, "hiden_size": 16})
+    towers = {"model_type": "clip", "text_config": {"num_hiden_layers": 1}}
+    with pytest.raises(UserError, match=r"at architecture\.text_config\..*Did you mean 'num_hidden_layers'"):
+        Text.Config(architecture=towers)
+    older = {"model_type": "modernbert", "vocab_size": 50, "pad_token_id": 0, "global_rope_theta": 7.0}
+    rope = Text.Config(architecture=older).network().rope_parameters
+    assert rope["full_attention"]["rope_theta"] == 7, "translated, and so heeded"
+    assert Text.Config(architecture={"model_type": "t5", "num_hidden_layers": 3}).network().num_layers == 3
+    for kind in ("bert", "t5", "clip"):
+        saved = transformers.CONFIG_MAPPING[kind]().to_dict()
+        Text.Config(architecture=saved)
+    weights, _ = stored("bert", READING)
+    told = json.loads((config := Path(weights, "config.json")).read_text())
+    config.write_text(json.dumps({**told, "gradient_checkpointing": False}))
+    assert Text.Config(weights=weights).architecture["hidden_size"] == 16, "of an older version"
+
+
 def test_what_cannot_be_taken_is_said(stored, tmp_path):
     bert, model = stored("bert", READING)
     with pytest.raises(UserError, match="reads input_ids, which this encoder does not give"):

@@ -266,7 +266,7 @@ def test_what_is_skipped_is_told_before_training(sensorium, untrained, folder, d
     assert answer.status == 0, answer
     lines = answer.err.splitlines()
     assert lines[0] == "train: 7 of 10 samples are left out, as broken:"
-    assert lines[1].startswith(f"  Sample b0, field 'image': {folder}/b0.jpg: cannot be opened")
+    assert lines[1].startswith(f"  Sample b0, field 'image': {folder}/b0.jpg cannot be opened")
     assert len(lines) == 7
     assert lines[-1] == "  and 2 more; all are listed in the run's run.json"
     (session, *_) = untrained[0]
@@ -309,7 +309,7 @@ def test_predict_answers_about_a_picture(sensorium, trained, png, asked):
     [
         (["picture=x.png"], "There is no input 'picture'."),
         (["image"], "'image' is not an input."),
-        (["image=nowhere.png"], "Input 'image': nowhere.png: cannot be opened"),
+        (["image=nowhere.png"], "Input 'image': nowhere.png cannot be opened"),
     ],
 )
 def test_predict_refuses_what_it_cannot_read(sensorium, trained, fields, text):

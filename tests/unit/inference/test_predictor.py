@@ -104,10 +104,14 @@ def test_a_question_that_makes_no_sense_is_refused(predictor, fields, text):
 
 def test_an_input_that_cannot_be_read_is_named(predictor, tmp_path):
     (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(MediaError, match=r"^Input 'image': .*torn\.png: is not a readable picture"):
+    with pytest.raises(MediaError, match=r"^Input 'image': .*torn\.png is not a readable picture"):
         predictor.ask([f"image={tmp_path}/torn.png"])
-    with pytest.raises(MediaError, match=r"^Input 'image': nowhere\.png: cannot be opened"):
+    with pytest.raises(MediaError, match=r"^Input 'image': nowhere\.png cannot be opened"):
         predictor.ask(["image=nowhere.png"])
+    with pytest.raises(MediaError, match=r"^Input 'image': an empty path cannot be opened \("):
+        predictor.ask(["image="])
+    with pytest.raises(MediaError, match=r"^Input 'image': the file given is empty \(0 bytes\)"):
+        predictor([{"image": b""}])
 
 
 def test_inputs_that_are_required_are_asked_for(tmp_path, monkeypatch):

@@ -137,7 +137,7 @@ def ten_hours():
 @pytest.mark.parametrize(
     ("field", "content", "text"),
     [
-        ("picture", echo.png()[:40], "Input 'picture': the bytes given: is not a readable picture"),
+        ("picture", echo.png()[:40], "Input 'picture': the file given is not a readable picture"),
         ("picture", b"", "is empty"),
         ("picture", bomb(30_000), "900000000 pixels"),
         ("picture", bomb(1000), "1000 x 1000 pixels. At most 10000"),
@@ -202,7 +202,7 @@ def test_a_readable_file_of_the_server_is_not_given_away(client, tmp_path):
     (tmp_path / "own.png").write_bytes(echo.png())
     refused(client.post("/predict", json={"picture": str(tmp_path / "own.png")}), 422, "base64")
     name = "abcd"  # valid base64, and a file's name
-    refused(client.post("/predict", json={"picture": name}), 422, "the bytes given")
+    refused(client.post("/predict", json={"picture": name}), 422, "the file given")
 
 
 JSON = {"Content-Type": "application/json"}

@@ -6,6 +6,19 @@ from sensorium.errors import UserError
 from sensorium.serving.settings import KEY, check, digest, key_from_environment, shared
 
 
+def test_a_registry_that_is_away_is_told_before_ray_is_started(monkeypatch):
+    from sensorium.runtime import serve_run
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(serve_run, "connect", lambda *_, **__: pytest.fail("Ray was started"))
+    for model in ("models:/digits/1", "models:/digits@champion", "runs:/0123/model"):
+        settings = check({"models": {"digits": {"model": model}}})
+        serving = serve_run.running(settings, "127.0.0.1", 8000, None)
+        with pytest.raises(UserError, match=r"The MLflow server at .* cannot be reached"):
+            serving.__enter__()
+
+
 def test_a_typo_is_refused():
     with pytest.raises(UserError, match=r"models\.a\.modle: "):
         check({"models": {"a": {"model": "x", "modle": "x"}}})

@@ -151,6 +151,44 @@ def test_an_alias_is_the_version_that_it_stands_for_now(trained):
     assert models.resolve("a/folder@home") == "a/folder@home"
 
 
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [
+        ("tinny/1", "'tiny'"),
+        ("tiny/7", "'models:/tiny/1'"),
+        ("tiny@champoin", "'models:/tiny@champion'"),
+        ("xy/1", None),
+    ],
+)
+def test_a_model_that_is_not_registered_is_told_with_the_nearest(trained, asked, near):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(trained.uri)
+    client.set_registered_model_alias("tiny", "champion", "1")
+    try:
+        with pytest.raises(UserError, match=f"has no model 'models:/{asked}'") as caught:
+            models.fetch(f"models:/{asked}")
+    finally:
+        client.delete_registered_model_alias("tiny", "champion")
+    means = f"Did you mean {near}? " if near else ""
+    assert caught.value.hint == f"{means}`sensorium models` lists all."
+    assert "tiny" in caught.value.expected
+
+
+def test_a_run_that_was_deleted_is_told(trained):
+    from mlflow import MlflowClient
+
+    client, run = MlflowClient(trained.uri), trained.result["run_id"]
+    client.delete_run(run)
+    try:
+        for read in (models.experiment, models.data):
+            with pytest.raises(UserError, match=f"The run {run} of .* was deleted"):
+                read(f"runs:/{run}")
+    finally:
+        client.restore_run(run)
+    assert models.experiment(f"runs:/{run}")["task"]
+
+
 def test_a_model_that_mlflow_refuses_is_named(monkeypatch):
     from mlflow.exceptions import MlflowException
 

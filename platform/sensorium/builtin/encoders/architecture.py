@@ -50,16 +50,17 @@ def _relevant(told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def configuration(architecture: Mapping[str, Any], tower: str, reads: Sequence[str]) -> Any:
+def configuration(architecture: Mapping[str, Any], tower: str, reads: Sequence[str], written: bool) -> Any:
     """Returns transformers' configuration of a network, without anything that is drawn.
 
     Args:
         architecture: What config.json says.
         tower: Where a model of several kinds of data has the part that is asked for.
         reads: Names that transformers gives to what that part reads.
+        written: Whether a person wrote it; the config.json of weights may hold what transformers no longer heeds.
 
     Raises:
-        UserError: transformers does not know it, or it reads something else.
+        UserError: transformers does not know it or a key of it, or it reads something else.
     """
     every = installed("transformers", "hf")
     told = _relevant(architecture)
@@ -85,6 +86,8 @@ def configuration(architecture: Mapping[str, Any], tower: str, reads: Sequence[s
                 f"transformers {every.__version__} does not take the architecture {kind!r}: {str(cause)[:200]}.",
                 hint="Check `architecture`, or install a newer transformers.",
             ) from cause
+    if written:
+        _check_heeded(own, told, "architecture")
     own = getattr(own, tower, None) or own
     asked = getattr(library(own), "main_input_name", None)
     if asked not in reads or own.model_type in UNSUITED:
@@ -100,6 +103,23 @@ def configuration(architecture: Mapping[str, Any], tower: str, reads: Sequence[s
         if hasattr(own, key):
             setattr(own, key, value)
     return own
+
+
+def _check_heeded(own: Any, told: Mapping[str, Any], where: str) -> None:
+    """Refuses keys that transformers merely keeps; those of older versions that it still heeds, it translates.
+
+    Raises:
+        UserError: Names the key, and the nearest one that there is.
+    """
+    with quiet():
+        usual = type(own)()
+    known = {name for name in {*vars(usual), *usual.attribute_map} - IRRELEVANT if name[0] != "_"}
+    for key, value in told.items():
+        part = vars(own).get(key)
+        if key in vars(own) and key not in known | {"model_type"}:
+            raise unknown("key", key, known, where)
+        if isinstance(value, Mapping) and isinstance(part, installed("transformers", "hf").PreTrainedConfig):
+            _check_heeded(part, value, f"{where}.{key}")
 
 
 def library(own: Any) -> Any:

@@ -62,7 +62,8 @@ class Pretrained(FineTuned):
 
         def network(self) -> Any:
             """Returns transformers' configuration of the network."""
-            return networks.configuration(self.architecture or {}, self.owner.tower, self.owner.reads)
+            told, written = self.architecture or {}, self.weights is None
+            return networks.configuration(told, self.owner.tower, self.owner.reads, written)
 
         def licence(self) -> str:
             """Returns the licence of the weights, by their card."""

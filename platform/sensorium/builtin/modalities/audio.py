@@ -172,7 +172,7 @@ class Audio(Modality):
             MediaError: It is not a readable sound, is empty, too long, or of another number of channels.
         """
         if isinstance(raw, (tuple, list)) and len(raw) == 2:
-            name, (samples, rate) = "the samples given", _samples(raw[0], raw[1])
+            name, (samples, rate) = "the clip given", _samples(raw[0], raw[1])
         elif isinstance(raw, (str, Path, bytes, bytearray, memoryview)):
             with opened(raw) as (file, name):
                 samples, rate = self._read(file, name)
@@ -181,12 +181,12 @@ class Audio(Modality):
                 f"{type(raw).__name__} is not a sound.", "A path, bytes, or samples with their rate were expected."
             )
         if samples.shape[1] == 0:
-            raise MediaError(f"{name}: holds no samples.", "", "Replace the file or leave it out.")
+            raise MediaError(f"{name} holds no samples.", "", "Replace the file or leave it out.")
         if not samples.isfinite().all():
-            raise MediaError(f"{name}: holds samples that are not finite numbers.", "", "Write it again.")
+            raise MediaError(f"{name} holds samples that are not finite numbers.", "", "Write it again.")
         if samples.abs().max() > LOUDEST:
             raise MediaError(
-                f"{name}: holds samples of up to {samples.abs().max():.6g}.",
+                f"{name} holds samples of up to {samples.abs().max():.6g}.",
                 "Floats of full scale 1 were expected.",
                 "Divide them by the largest value that is possible, 32768 for 16 bits.",
             )
@@ -271,7 +271,7 @@ class Audio(Modality):
             return torch.from_numpy(samples), rate
         length = claimed(file)
         if length is not None and length[1] < WHOLE * length[0]:
-            raise MediaError(f"{name}: breaks off, with {length[1]} of {length[0]} bytes of samples.")
+            raise MediaError(f"{name} breaks off, with {length[1]} of {length[0]} bytes of samples.")
         handle = file if isinstance(file, io.BytesIO) else file.fileno()  # twice as fast as through Python
         with readable(name, "sound", "A WAV, FLAC, OGG, MP3 or M4A file was expected."):
             try:
@@ -283,7 +283,7 @@ class Audio(Modality):
     def _whole(self, sound: soundfile.SoundFile, name: str) -> Tensor:
         if sound.frames > self.config.max_seconds * sound.samplerate:
             raise MediaError(
-                f"{name}: lasts {sound.frames / sound.samplerate:.0f} s.",
+                f"{name} lasts {sound.frames / sound.samplerate:.0f} s.",
                 f"At most {self.config.max_seconds:g} s were expected.",
                 "Cut it, or raise max_seconds.",
             )
@@ -294,13 +294,13 @@ class Audio(Modality):
             count += len(block)
             if count > most:
                 raise MediaError(
-                    f"{name}: holds {sound.channels} channels at {sound.samplerate} Hz, over {most} samples each.",
+                    f"{name} holds {sound.channels} channels at {sound.samplerate} Hz, over {most} samples each.",
                     f"At most {self.config.max_bytes} bytes of memory may be needed.",
                     "Bring it to fewer channels or a lower rate, cut it, or raise max_bytes.",
                 )
         samples = np.concatenate(blocks)
         if len(samples) < WHOLE * sound.frames:
-            raise MediaError(f"{name}: breaks off, with {len(samples)} of {sound.frames} samples.")
+            raise MediaError(f"{name} breaks off, with {len(samples)} of {sound.frames} samples.")
         return torch.from_numpy(samples.T)
 
     def _mixed(self, samples: Tensor, name: str) -> Tensor:
@@ -308,7 +308,7 @@ class Audio(Modality):
         if wanted == 1:
             return samples.mean(0, keepdim=True)
         if samples.shape[0] not in (1, wanted):
-            raise MediaError(f"{name}: has {samples.shape[0]} channels.", f"1 or {wanted} were expected.")
+            raise MediaError(f"{name} has {samples.shape[0]} channels.", f"1 or {wanted} were expected.")
         return samples.expand(wanted, -1)
 
     def _resampled(self, samples: Tensor, rate: int, name: str) -> Tensor:
@@ -318,7 +318,7 @@ class Audio(Modality):
         common = math.gcd(rate, wanted)
         if (rate // common) * (wanted // common) > KERNEL:
             raise MediaError(
-                f"{name}: its {rate} Hz cannot be brought to {wanted} Hz.",
+                f"{name} has {rate} Hz, which cannot be brought to {wanted} Hz.",
                 "Two rates with a simple ratio were expected.",
                 "Resample the file before, for instance to 48000 Hz.",
             )

@@ -50,7 +50,7 @@ def read(file: BinaryIO, name: str, max_seconds: float, max_samples: int) -> tup
         import av
     except ImportError as cause:
         raise MediaError(
-            f"{name}: is a container of sound or video.",
+            f"{name} is a container of sound or video.",
             "PyAV reads it, which is not installed.",
             "Install it with: pip install 'sensorium[video]'",
         ) from cause
@@ -59,7 +59,7 @@ def read(file: BinaryIO, name: str, max_seconds: float, max_samples: int) -> tup
         av.open(file, "r", container_options={"format_whitelist": FORMATS}) as container,
     ):
         if not container.streams.audio:
-            raise MediaError(f"{name}: holds no sound.", "A file with a track of sound was expected.")
+            raise MediaError(f"{name} holds no sound.", "A file with a track of sound was expected.")
         resampler: Any = None
         pieces: list[NDArray[Any]] = []
         rate, count, end = int(container.streams.audio[0].rate), 0, 0.0
@@ -71,13 +71,13 @@ def read(file: BinaryIO, name: str, max_seconds: float, max_samples: int) -> tup
             count += frame.samples
             end = end if frame.time is None else frame.time + frame.samples / rate
             if count > max_seconds * rate:
-                raise MediaError(f"{name}: lasts over {max_seconds:g} s.", "", "Cut it, or raise max_seconds.")
+                raise MediaError(f"{name} lasts over {max_seconds:g} s.", "", "Cut it, or raise max_seconds.")
             if count * frame.layout.nb_channels > max_samples:
                 raise MediaError(
-                    f"{name}: holds over {max_samples} samples.",
+                    f"{name} holds over {max_samples} samples.",
                     "Those of all channels are held in memory.",
                     "Bring it to fewer channels, cut it, or raise max_bytes.",
                 )
         if cut := broken_off(container, file, end):
-            raise MediaError(f"{name}: breaks off, {cut}.", "A whole file was expected.", "Fetch it again.")
+            raise MediaError(f"{name} breaks off, {cut}.", "A whole file was expected.", "Fetch it again.")
     return np.concatenate(pieces, 1) if pieces else np.zeros((1, 0), np.float32), rate

@@ -65,7 +65,7 @@ def read(
         av.open(file, "r", container_options={"format_whitelist": FORMATS}) as container,
     ):
         if not container.streams.video:
-            raise MediaError(f"{name}: holds no video.", "A file with frames was expected.")
+            raise MediaError(f"{name} holds no video.", "A file with frames was expected.")
         stream = container.streams.video[0]
         _check_size(name, stream, max_pixels)
         stream.codec_context.options = {"max_pixels": str(max_pixels)}  # before it takes memory for a frame
@@ -73,7 +73,7 @@ def read(
         start, end = _fill(reel, container, rate, max_seconds, max_pixels, most)
         cut = "" if end is None else broken_off(container, file, end)
         if cut:
-            raise MediaError(f"{name}: breaks off, {cut}.", "A whole file was expected.", "Fetch it again.")
+            raise MediaError(f"{name} breaks off, {cut}.", "A whole file was expected.", "Fetch it again.")
         length = 0 if sample_rate is None else round(reel.count / rate * sample_rate)
         sound = _sound(container, start, sample_rate, length)
     return reel.frames(), sound
@@ -135,7 +135,7 @@ def bounded(name: str, needed: float, max_bytes: int) -> None:
     """
     if needed > max_bytes:
         raise MediaError(
-            f"{name}: its frames take over {max_bytes / 1e6:.0f} MB together.",
+            f"{name} has frames that take over {max_bytes / 1e6:.0f} MB together.",
             "Those that are shown at frame_rate are held in memory.",
             "Cut it, make its frames smaller, lower frame_rate, or raise max_bytes.",
         )
@@ -143,7 +143,7 @@ def bounded(name: str, needed: float, max_bytes: int) -> None:
 
 def _check_size(name: str, frame: Any, max_pixels: int) -> None:
     if frame.width * frame.height > max_pixels:
-        raise MediaError(f"{name}: has {frame.width} x {frame.height} pixels.", f"At most {max_pixels}.")
+        raise MediaError(f"{name} has {frame.width} x {frame.height} pixels.", f"At most {max_pixels}.")
 
 
 def _fill(
@@ -163,7 +163,7 @@ def _fill(
         _check_size(reel.name, frame, max_pixels)
         start = time if shown is None else start
         if max(time - start, lasts) > max_seconds:
-            raise MediaError(f"{reel.name}: lasts over {max_seconds:g} s.", "", "Cut it, or raise max_seconds.")
+            raise MediaError(f"{reel.name} lasts over {max_seconds:g} s.", "", "Cut it, or raise max_seconds.")
         if shown is not None:
             due = reel.count
             # A little later, so that a time that was rounded down still meets its own frame.
@@ -174,7 +174,7 @@ def _fill(
                 return start, None
         shown, latest = frame, time
     if shown is None:
-        raise MediaError(f"{reel.name}: holds no frames.", "", "Replace the file or leave it out.")
+        raise MediaError(f"{reel.name} holds no frames.", "", "Replace the file or leave it out.")
     count = max(1, round((latest - start + lasts) * rate))
     count = count if most is None else min(count, most)
     reel.show(shown, count)

@@ -284,7 +284,7 @@ class Image(Modality):
         width, height = picture.size
         if width * height > self.config.max_pixels:
             raise MediaError(
-                f"{name}: has {width} x {height} pixels.",
+                f"{name} has {width} x {height} pixels.",
                 f"At most {self.config.max_pixels} were expected.",
                 "Make it smaller, or raise max_pixels.",
             )
@@ -303,7 +303,7 @@ class Image(Modality):
 
     def _array(self, array: np.ndarray[Any, Any], name: str) -> Tensor:
         if array.dtype.kind not in "buif":
-            raise MediaError(f"{name}: holds {array.dtype}.", "Numbers were expected.")
+            raise MediaError(f"{name} holds {array.dtype}.", "Numbers were expected.")
         native = array.astype(array.dtype.newbyteorder("="), order="C")  # a copy, which may be written to
         tensor = torch.from_numpy(native)
         return self._pixels(tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor, name)
@@ -312,7 +312,7 @@ class Image(Modality):
         pixels = pixels[None] if pixels.ndim == 2 else pixels
         if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or pixels.numel() == 0:
             raise MediaError(
-                f"{name}: has the shape {tuple(pixels.shape)}.",
+                f"{name} has the shape {tuple(pixels.shape)}.",
                 "One picture with 1 or 3 channels was expected: an array (h, w) or (h, w, C), a tensor (C, h, w).",
             )
         if pixels.dtype == torch.uint16:
@@ -322,12 +322,12 @@ class Image(Modality):
             low, high = pixels.aminmax()
             if not (low >= 0 and high <= 1):  # also when one is not a number
                 raise MediaError(
-                    f"{name}: has pixels from {low:.4g} to {high:.4g}.",
+                    f"{name} has pixels from {low:.4g} to {high:.4g}.",
                     "Floats in [0, 1] were expected.",
                     "Divide by the largest value that is possible, or give uint8.",
                 )
         elif pixels.dtype != torch.uint8:
-            raise MediaError(f"{name}: has pixels of {pixels.dtype}.", "uint8, uint16 or floats were expected.")
+            raise MediaError(f"{name} has pixels of {pixels.dtype}.", "uint8, uint16 or floats were expected.")
         if pixels.shape[0] == self.config.channels:
             return pixels
         if self.config.channels == 3:

@@ -131,7 +131,7 @@ class Measured(Modality):
         numbers = raw if isinstance(raw, Tensor) else _tensor(raw, name)
         numbers = numbers[None] if numbers.ndim == 2 else numbers
         if numbers.ndim != 3 or numbers.shape[0] != 1 or numbers.numel() == 0:
-            raise MediaError(f"{name}: has the shape {tuple(numbers.shape)}.", "An array (h, w) was expected.")
+            raise MediaError(f"{name} has the shape {tuple(numbers.shape)}.", "An array (h, w) was expected.")
         if numbers.is_floating_point():
             return self.share(numbers.float())
         return self.share(self.counted(numbers, 8 * numbers.element_size()))
@@ -192,7 +192,7 @@ class Counts(Image):
         """
         if picture.mode[0] not in "1LIF":
             raise MediaError(
-                f"{name}: is in colour ({picture.mode}).",
+                f"{name} is in colour ({picture.mode}).",
                 "A grey picture was expected, whose pixels count distance.",
                 "Take the file of measurements in place of the coloured one.",
             )
@@ -280,6 +280,6 @@ class Thermal(Measured):
 def _tensor(array: np.ndarray[Any, Any], name: str) -> Tensor:
     """Returns an array of numbers as a tensor of its own, in the order of this machine."""
     if array.dtype.kind not in "buif":
-        raise MediaError(f"{name}: holds {array.dtype}.", "Numbers were expected.")
+        raise MediaError(f"{name} holds {array.dtype}.", "Numbers were expected.")
     native = array.astype(array.dtype.newbyteorder("="), order="C")
     return torch.from_numpy(native if native.dtype != np.longdouble else native.astype(np.float64))

@@ -58,13 +58,13 @@ def read(file: BinaryIO, name: str, most: int, hint: str) -> NDArray[Any]:
     shape, columns, kind = header(file)
     count = math.prod(shape)
     if kind.kind not in "buif":
-        raise MediaError(f"{name}: holds {kind}.", "Numbers were expected.")
+        raise MediaError(f"{name} holds {kind}.", "Numbers were expected.")
     if min(shape, default=1) < 0 or count > most:
-        raise MediaError(f"{name}: has the shape {shape}.", f"At most {most} numbers were expected.", hint)
+        raise MediaError(f"{name} has the shape {shape}.", f"At most {most} numbers were expected.", hint)
     start = file.tell()
     there = file.seek(0, io.SEEK_END) - start
     if there < count * kind.itemsize:
-        raise MediaError(f"{name}: breaks off, with {there} of {count * kind.itemsize} bytes of numbers.")
+        raise MediaError(f"{name} breaks off, with {there} of {count * kind.itemsize} bytes of numbers.")
     file.seek(start)
     numbers = np.frombuffer(file.read(count * kind.itemsize), kind)
     return numbers.reshape(shape, order="F" if columns else "C")

@@ -100,13 +100,13 @@ class Series(Modality):
         readings = (torch.from_numpy(raw.astype(np.float64)) if isinstance(raw, np.ndarray) else raw).float()
         if readings.ndim != 2 or readings.shape[1] != self.config.channels or not len(readings):
             raise MediaError(
-                f"{name}: has the shape {tuple(readings.shape)}.",
+                f"{name} has the shape {tuple(readings.shape)}.",
                 f"Readings of {self.config.channels} channels were expected: an array (N, {self.config.channels}).",
             )
         if len(readings) > self.config.max_readings:
             raise self._too_long(name, f"{len(readings)} readings")
         if not readings.isfinite().all():
-            raise MediaError(f"{name}: holds what is not a finite number.", "", "Take these readings out.")
+            raise MediaError(f"{name} holds what is not a finite number.", "", "Take these readings out.")
         return readings.T.clone()
 
     def cost(self, raw: Any) -> int:
@@ -179,7 +179,7 @@ class Series(Modality):
 
     def _too_long(self, name: str, found: str) -> MediaError:
         return MediaError(
-            f"{name}: holds {found}.",
+            f"{name} holds {found}.",
             f"At most {self.config.max_readings} were expected.",
             "Cut it, or raise max_readings.",
         )

@@ -26,17 +26,18 @@ def opened(raw: Source) -> Iterator[tuple[BinaryIO, str]]:
     Raises:
         MediaError: It is not there, is empty, or may not be read.
     """
-    name = "the bytes given" if isinstance(raw, (bytes, bytearray, memoryview)) else _short(str(raw))
+    given = isinstance(raw, (bytes, bytearray, memoryview))
+    name = "the file given" if given else _short(str(raw)) or "an empty path"
     try:
         file = _open(raw)
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
     except Exception as cause:  # each kind of file system has exceptions of its own
         reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-        raise MediaError(f"{name}: cannot be opened ({reason}).", "", "Check the path.") from cause
+        raise MediaError(f"{name} cannot be opened ({reason}).", "", "Check the path.") from cause
     with file:
         if not size:
-            raise MediaError(f"{name}: is empty (0 bytes).", "", "Replace the file or leave it out.")
+            raise MediaError(f"{name} is empty (0 bytes).", "", "Replace the file or leave it out.")
         yield file, name
 
 
@@ -60,9 +61,9 @@ def readable(name: str, what: str, expected: str) -> Iterator[None]:
     except MediaError:
         raise
     except Exception as cause:
-        reason = str(cause) or type(cause).__name__
+        reason = str(cause).rstrip(". ") or type(cause).__name__
         raise MediaError(
-            f"{name}: is not a readable {what} ({reason}).", expected, "Replace the file or leave it out."
+            f"{name} is not a readable {what} ({reason}).", expected, "Replace the file or leave it out."
         ) from cause
 
 

@@ -224,7 +224,7 @@ class Video(Modality):
         if pixels.shape[1] not in (1, self.config.channels):
             raise MediaError(f"The frames given have {pixels.shape[1]} channels.", f"{self.config.channels} expected.")
         exact = len(pixels) / float(rate) * self.config.frame_rate
-        film.bounded("The frames given", exact * pixels[0].numel(), self.config.max_bytes)
+        film.bounded("the film given", exact * pixels[0].numel(), self.config.max_bytes)
         count = max(1, round(exact))
         chosen = ((torch.arange(count) + 0.01) * (float(rate) / self.config.frame_rate)).long()
         return pixels[chosen.clamp(max=len(pixels) - 1)].expand(-1, self.config.channels, -1, -1)
