@@ -6,11 +6,12 @@ Shapes: B samples of a batch.
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -263,11 +264,11 @@ class _Function(nn.Module):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps back what torch says about its own work."""
+    """Keeps back what torch says about its own work, and the graph it prints where it fails."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             yield

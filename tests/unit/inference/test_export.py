@@ -13,13 +13,15 @@ import torch
 from PIL import Image as Pillow
 from tokenizers import Tokenizer
 
-from sensorium import UserError
+from sensorium import Exported as Part
+from sensorium import SensoriumError, UserError
 from sensorium.api.model import Model as Loaded
 from sensorium.assembly.build import Model, assemble
 from sensorium.assembly.loading import load
+from sensorium.builtin.modalities.vector import Vector
 from sensorium.inference.export import check, export
 from sensorium.inference.predictor import Predictor
-from sensorium.inference.traced import leaves
+from sensorium.inference.traced import leaves, trace
 
 CLOSE = {"rtol": 0, "atol": 1e-4}
 
@@ -293,6 +295,18 @@ def test_from_python(clip, tmp_path):
     files = Loaded(clip).export(tmp_path / "empty", "torch")
     assert [path.name for path in files] == ["image.pt2", "model.json", "text.pt2"]
     assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
+
+
+def test_what_no_graph_can_hold_is_told_in_one_message(capfd):
+    """Torch prints the graph so far to the error stream; a user sees the message alone."""
+    field = Vector(Vector.Config(size=4))
+
+    def decides(batch):
+        return {"y": batch["x"] * (2 if batch["x"].sum() > 0 else 3)}
+
+    with pytest.raises(SensoriumError, match=r"What answers y of x cannot be written down as a graph"):
+        trace(torch.nn.Identity(), Part("It decides.", decides, {"x": field}, {"y": field}))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_mistakes_are_told_first(sensorium, tmp_path, monkeypatch):
