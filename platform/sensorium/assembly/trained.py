@@ -129,11 +129,10 @@ def _sources(node: Any) -> Iterator[str]:
             yield from _sources(item)
 
 
-@lru_cache(maxsize=4)
 def _model(source: str) -> Checkpoint:
-    from sensorium.tracking.models import fetch
+    from sensorium.tracking.uri import default_uri
 
-    found = open_checkpoint(fetch(source))
+    found = open_checkpoint(_fetched(source, default_uri()))
     if (found.folder / f"{BASE}.json").is_file():
         raise UserError(
             f"{source} is a checkpoint that holds what was trained beside published weights, without these.",
@@ -141,3 +140,11 @@ def _model(source: str) -> Checkpoint:
             "Take the folder `model` of its run, or of the end of the training.",
         )
     return found
+
+
+@lru_cache(maxsize=4)
+def _fetched(source: str, store: str) -> str:
+    """Returns the local folder of a model, which is downloaded once; versions of one name differ between stores."""
+    from sensorium.tracking.models import fetch
+
+    return fetch(source)

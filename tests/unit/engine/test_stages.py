@@ -1,5 +1,7 @@
 """What a stage may have of its own: a split, a global batch, an inner task's objectives."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from sensorium import UserError
 from sensorium.assembly.build import assemble
 from sensorium.assembly.loading import load
 from sensorium.contracts.run import Run
+from sensorium.tracking import models, uri
 from sensorium.training import runs
 from sensorium.training.execution import execute
 from training import build, train
@@ -73,6 +76,21 @@ def test_a_training_may_start_from_a_model(tmp_path):
     for name, tensor in first.weights().items():
         assert torch.equal(again.weights()[name], tensor)
     assert again.outcome.metrics == first.outcome.metrics
+
+
+def test_the_same_name_is_another_model_in_another_store_and_a_folder_what_it_holds_now(tmp_path, monkeypatch):
+    given = ("model.weights=models:/points/1", "training.epochs=0")
+    firsts = {name: train("toy_regression", tmp_path / name, f"training.epochs={name}") for name in ("1", "2")}
+    monkeypatch.setattr(models, "resolve", lambda weights: weights)
+    monkeypatch.setattr(models, "fetch", lambda source: f"{tmp_path}/{uri.default_uri()[-1]}/model")
+    for name, first in firsts.items():
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/{name}")
+        again = train("toy_regression", tmp_path / f"from {name}", *given)
+        assert all(torch.equal(again.weights()[part], tensor) for part, tensor in first.weights().items())
+    shutil.rmtree(tmp_path / "2/model")
+    shutil.copytree(tmp_path / "1/model", tmp_path / "2/model")
+    again = train("toy_regression", tmp_path / "from the other", *given)
+    assert all(torch.equal(again.weights()[part], tensor) for part, tensor in firsts["1"].weights().items())
 
 
 def test_weights_of_another_task_are_refused(tmp_path):
