@@ -17,7 +17,8 @@ from sensorium import workers
 from sensorium.ops.diffusion import Diffusion
 
 RIDGE = 1e-6
-"""Added to the mean products of the sentences, so that few of them have a solution too."""
+"""Added to the mean products of the sentences, so that few of them have a solution too; an error's variance below it is
+rounding."""
 
 
 class LeastSquares(nn.Module):
@@ -30,7 +31,7 @@ class LeastSquares(nn.Module):
 
     Attributes:
         weight: (S + 1, S), the last row is the offset.
-        spread: (S, S), columns point where the error goes, independently of one another, and are as long as its standard
+        spread: (S, S), columns point where the error goes, independently of one another, as long as its standard
             deviation there.
     """
 
@@ -61,7 +62,7 @@ class LeastSquares(nn.Module):
         explained = weight.T @ cross
         variance, axes = torch.linalg.eigh(outer - explained - explained.T + weight.T @ inner @ weight)
         self.weight.copy_(weight)
-        self.spread.copy_(axes * variance.clamp(min=0).sqrt())
+        self.spread.copy_(axes * variance.where(variance > RIDGE, 0).sqrt())
 
     def forward(self, sentence: Tensor) -> Tensor:
         """Returns the embedding (B, S) that the map expects of a picture."""
