@@ -271,7 +271,7 @@ LOCALIZER = (
     ids=["ears", "localizer"],
 )
 def test_two_moments_of_each_video_are_chosen_before_what_hears_learns(options, stages):
-    small = ("dataset.train=40", "dataset.held_out=8", "training.global_batch=8", PAINTER)
+    small = ("dataset.train=40", "dataset.held_out=8", "training.global_batch=8", "training.stages={}", PAINTER)
     spoilt = assemble(load(SPOILT, [*small, *options]))
     task = spoilt.task.eval()
     assert [stage.name for stage in task.stages()][-len(stages) :] == stages
