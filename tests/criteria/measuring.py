@@ -149,7 +149,7 @@ def _says(node: ast.AST) -> bool:
 @contextmanager
 def _elsewhere() -> Iterator[None]:
     """Runs in a folder that is laid out as a reader's, and goes afterwards."""
-    before = Path.cwd()
+    before, environment = Path.cwd(), dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
         reader.furnish(Path(folder))
         os.chdir(folder)
@@ -157,3 +157,5 @@ def _elsewhere() -> Iterator[None]:
             yield
         finally:
             os.chdir(before)
+            os.environ.clear()
+            os.environ.update(environment)  # without the store that MLflow wrote down there
