@@ -82,7 +82,7 @@ def _vector(raw: Any, place: str) -> list[float]:
 def _resolve(path: str, source: str) -> str:
     """Returns a path as it stands in the file `source`, relative to the folder of that file."""
     path, folder = expanded(path), _folder(source)
-    if "://" in path or os.path.isabs(path):  # noqa: PTH117 (a table has many paths, and pathlib takes ten times as long)
+    if "://" in path or os.path.isabs(path):  # noqa: PTH117 (a table has many paths, and pathlib is slower)
         return path
     if isinstance(folder, Path):
         return str(folder / path)
