@@ -22,6 +22,7 @@ from sensorium.engine import groups
 from sensorium.engine.permutation import Permutation
 from sensorium.engine.settings import Evaluation, Training
 from sensorium.engine.step import parameters_of
+from sensorium.engine.storage import AT_ONCE, awaited
 from sensorium.errors import MediaError, UserError, unknown
 
 OWN = ("id", "error")
@@ -222,7 +223,7 @@ def _faults(
     seen: set[tuple[str, str]] = set()
 
     def fault(index: int) -> tuple[int, str, MediaError] | None:
-        sample = split[index]
+        sample = awaited(f"sample {index}", partial(split.__getitem__, index), AT_ONCE)
         for field in by_source[source_at(split, index).name]:
             modality, raw = modalities[field], sample[field]
             if field in files and isinstance(raw, str):
@@ -230,7 +231,7 @@ def _faults(
                     continue
                 seen.add((field, raw))
             try:
-                value = modality.decode(raw)
+                value = awaited(f"sample {index}", partial(modality.decode, raw), AT_ONCE)
                 # To transform a picture takes longer than to decode it, and tells no more.
                 if field not in files and modality.follows is None:
                     modality.transform(value, None)

@@ -140,22 +140,27 @@ def persistent(call: Callable[[], Value], seconds: float = PATIENCE) -> Value:
         pause = min(2 * pause, 5.0)
 
 
-def awaited(what: str, call: Callable[[], Value]) -> Value:
+def awaited(what: str, call: Callable[[], Value], seconds: float = PATIENCE) -> Value:
     """Returns what reading something returns, once the server that it lies on is there.
+
+    Args:
+        what: What is read, for a message.
+        call: Reads it.
+        seconds: For how long the server is waited for.
 
     Raises:
         SensoriumError: It stays away.
     """
     try:
-        return persistent(call)
+        return persistent(call, seconds)
     except Exception as cause:
         told_so = isinstance(cause, SensoriumError) and not isinstance(cause, MediaError)
         if told_so or not is_away(cause):
             raise
         raise SensoriumError(
             f"The server that {what} is read from cannot be reached: {str(cause).rstrip('.')}.",
-            f"It was waited for, {PATIENCE:.0f} s.",
-            "Resume when it is back.",
+            f"It was waited for, {seconds:.0f} s.",
+            "Correct its address, or go on when it is back.",
         ) from cause
 
 

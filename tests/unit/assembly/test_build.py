@@ -510,7 +510,7 @@ def test_an_outage_is_waited_for_and_breaks_no_sample(monkeypatch):
         raise MediaError("there cannot be opened (refused).") from ConnectionRefusedError("refused")
 
     monkeypatch.setattr("sensorium.assembly.splits.transform", away)
-    monkeypatch.setattr(storage.persistent, "__defaults__", (-1.0,))
+    monkeypatch.setattr(storage.awaited, "__defaults__", (-1.0,))
     with pytest.raises(SensoriumError, match=r"The server that sample 0 is read from cannot be reached") as caught:
         _broken(Afar(), {}, 1)
     assert not isinstance(caught.value, MediaError)

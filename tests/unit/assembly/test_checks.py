@@ -16,7 +16,7 @@ from sensorium.builtin.modalities.text import Text
 from sensorium.contracts.reading import collate, transform
 from sensorium.contracts.run import Run
 from sensorium.engine.settings import Training
-from sensorium.errors import MediaError, UserError
+from sensorium.errors import MediaError, SensoriumError, UserError
 from sensorium.plugins import Plugins
 from sensorium.training.execution import execute
 
@@ -201,3 +201,21 @@ def test_a_sample_that_cannot_be_opened_is_told_with_its_own_place(tmp_path):
     split = WebDataset.Config(train=str(tmp_path / "a.tar")).build().open("train")
     with pytest.raises(MediaError, match=rf"^{tmp_path}/a\.tar, 'text' of '2', is not UTF-8"):
         build._learn({"text": Text.Config().build()}, split)
+
+
+def test_a_server_that_is_away_is_not_a_fault_of_the_sample(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "AT_ONCE", 0.0)
+    rows = [{"image": f"http://127.0.0.1:9/{name}.png", "label": name} for name in "ab"]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    splits = ", ".join(f"{split}: {tmp_path}/rows.jsonl" for split in ("train", "validation", "test"))
+    options = [
+        f"dataset={{name: manifest, {splits}, fields: {{image: image, label: label}}}}",
+        "modalities={image: {name: image, size: 8}, label: label}",
+        "model={targets: [label], encoder: {name: convnet, widths: [4], dim: 4}}",
+        "training.global_batch=2",
+    ]
+    with pytest.raises(
+        SensoriumError, match=r"The server that sample 0 is read from cannot be reached.*its addr"
+    ) as told:
+        assemble(load("recognition", options))
+    assert not isinstance(told.value, MediaError)
