@@ -33,18 +33,34 @@ class Arm(nn.Module):
         bound: Its parts.
         modality: What its encoder reads.
         space: S.
+        drawn: Whether pictures are drawn of it, for which it learns what is `seen` of it.
     """
 
-    def __init__(self, bound: Bound, modality: Modality, space: int) -> None:
+    def __init__(self, bound: Bound, modality: Modality, space: int, drawn: bool = False) -> None:
         super().__init__()
         self.encoder: Encoder = bound.encoder.build(modality)
         self.norm = nn.LayerNorm(self.encoder.dim)
         self.head = nn.Linear(self.encoder.dim, space, bias=False)
         self.loss: Loss = InfoNCE(InfoNCE.Config(temperature=bound.temperature, learnable=False))
+        self.onto = nn.Linear(space, space) if drawn else None
 
     def forward(self, value: Any) -> Tensor:
         """Returns the embedding of each sample, (B, S) of unit length."""
         return F.normalize(self.head(self.norm(self.encoder(value).pooled)), dim=-1)
+
+    def seen(self, embedding: Tensor) -> Tensor:
+        """Returns the embedding (B, S) that is expected of the picture of what has an embedding (B, S).
+
+        InfoNCE brings what belongs together closer than the rest, but into another part of the space (W. Liang et al.,
+        Mind the Gap, NeurIPS 2022), where who draws of pictures' embeddings has never been.
+        """
+        assert self.onto is not None
+        moved: Tensor = self.onto(embedding)
+        return embedding + moved
+
+    def seen_losses(self, embedding: Tensor, image: Tensor) -> Tensor:
+        """Returns the squared error (B,) of what is expected of pictures; it changes nothing but what is expected."""
+        return (self.seen(embedding.detach()) - image).square().sum(1)
 
 
 def by_itself(modality: Modality) -> Modality:

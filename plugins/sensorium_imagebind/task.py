@@ -79,7 +79,12 @@ class ImageBind(Task):
             raise UserError("model.anchor does not embed pictures and sentences.", "A `clip` of both was expected.")
         space = self.anchor.outputs[self.anchor.embeddings[config.image]].shape[0]
         assert space is not None
-        self.arms = NamedModules({name: Arm(each, modalities[name], space) for name, each in config.bound.items()})
+        self.arms = NamedModules(
+            {
+                name: Arm(each, modalities[name], space, config.painter is not None)
+                for name, each in config.bound.items()
+            }
+        )
         self.painter: Task | None = None if config.painter is None else config.painter.build(modalities)
         if self.painter is not None and (config.painter.weights is None or "embedding" not in self.painter.inputs):  # type: ignore[union-attr]
             raise UserError("model.painter cannot draw.", "A trained task `dalle2` was expected.", "Set its `weights`.")
@@ -143,10 +148,14 @@ class ImageBind(Task):
         return {"bound": self.arms[name](batch[name]), "image": seen}
 
     def apart_from_others(self, name: str, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Returns the InfoNCE of both directions over the global batch (equation 1, symmetric)."""
+        """Returns the InfoNCE of both directions over the global batch (equation 1, symmetric).
+
+        Where there is a painter also the squared error (B,) of what it is given to draw.
+        """
         arm: Arm = self.arms[name]  # type: ignore[assignment]
         loss = arm.loss(outputs["bound"], outputs["image"], batch.groups.to(outputs["image"].device))
-        return {"pairs": loss}
+        drawn = {} if self.painter is None else {"seen": arm.seen_losses(outputs["bound"], outputs["image"])}
+        return {"pairs": loss, **drawn}
 
     # ---- evaluation --------------------------------------------------------------------------
 
@@ -175,9 +184,12 @@ class ImageBind(Task):
         places = self.anchor.embedding_of(image, Features(features.tokens.flatten(0, 1)))
         return (places.view(*features.tokens.shape[:2], -1) @ query[..., None]).view(-1, *features.grid)
 
-    def draw(self, embeddings: Tensor, batch: Batch) -> Tensor:
-        """Returns the painter's picture (B, C, H, W) of each embedding (B, S)."""
-        pictures: Tensor = self.painter.predict(replace(batch, fields={"embedding": embeddings}))[self.config.image]  # type: ignore[union-attr]
+    def draw(self, embeddings: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Returns the painter's picture (B, C, H, W) of what has these embeddings, field -> (B, S), of all together."""
+        arms: Mapping[str, Any] = dict(self.arms.items())
+        shown = {name: arms[name].seen(value) if name in arms else value for name, value in embeddings.items()}
+        embedding = measures.joined(shown)
+        pictures: Tensor = self.painter.predict(replace(batch, fields={"embedding": embedding}))[self.config.image]  # type: ignore[union-attr]
         return pictures
 
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
@@ -202,7 +214,7 @@ class ImageBind(Task):
             chosen = [measures.located(each, sample["boxes"]) for each, sample in zip(maps, batch.samples, strict=True)]
             rows["located_first"] = torch.tensor(chosen) == 0
         if self.judge is not None and self.painter is not None and first in outputs:
-            rows |= judged(self.judge, batch, self.config.image, self.draw(outputs[first], batch), "drawn")
+            rows |= judged(self.judge, batch, self.config.image, self.draw({first: outputs[first]}, batch), "drawn")
         return rows | {f"key.{name}": measures.keys(batch, name) for name in outputs}
 
     def metrics(self, rows: Rows) -> dict[str, float]:
@@ -243,5 +255,5 @@ class ImageBind(Task):
         if scene is not None and scene in batch:
             result["located"] = report.lit(batch[scene], self.heat(batch, joint))
         if self.painter is not None:
-            result["drawn"] = self.draw(joint, batch)
+            result["drawn"] = self.draw(outputs, batch)
         return result
