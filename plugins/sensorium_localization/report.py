@@ -62,10 +62,10 @@ def overlaid(pictures: Tensor, maps: Tensor, boxes: Padded) -> Tensor:
 
 
 def sheet_of(rows: Rows, shown: Callable[[int], bytes]) -> bytes:
-    """Returns a PNG of a few pictures, and below each where its sound comes from, with a scale.
+    """Returns a PNG of a few pictures with the outline of what sounds, and below each where it is found, with a scale.
 
     Args:
-        rows: `heat` (N, H, W), and `chosen` (N,) where things are told apart.
+        rows: `heat` (N, H, W), `truth` (N, H, W) where it is known, and `chosen` (N,) where things are told apart.
         shown: Place of a sample -> its picture as PNG.
     """
     from matplotlib.colors import LinearSegmentedColormap
@@ -85,6 +85,9 @@ def sheet_of(rows: Rows, shown: Callable[[int], bytes]) -> bytes:
         scale = grid[1, column].imshow(
             rows["heat"][place].numpy(), cmap=colours, vmin=-1, vmax=1, alpha=0.5, extent=extent
         )
+        if "truth" in rows and rows["truth"][place].any():
+            outline = rows["truth"][place].flip(0).numpy()  # the first row lies at the top of the extent
+            grid[0, column].contour(outline, [0.5], colors="white", linewidths=1.5, extent=extent)
         if "chosen" in rows:
             right = int(rows["chosen"][place]) == 0
             grid[1, column].set_title("right" if right else "wrong", fontsize=8, color="green" if right else "red")

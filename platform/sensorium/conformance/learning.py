@@ -56,7 +56,8 @@ class Trial:
         epochs = {}
         for name, plan in plans.items():
             steps = Sources(sources_of(splits[plan.split]), plan.global_batch, 0).steps
-            epochs[name] = min(plan.epochs, max(1, math.ceil(STEPS / steps)))
+            if f"training.stages.{name}.epochs" not in type(task).probe:
+                epochs[name] = min(plan.epochs, max(1, math.ceil(STEPS / steps)))
         if shuffled:
             fields = sorted(set(task.inputs) & set(self._whole.modalities))
             splits |= {plan.split: Shuffled(splits[plan.split], fields) for plan in plans.values()}
