@@ -36,7 +36,10 @@ SHOWN = 8
 
 
 class ShowAndTell(Looking):
-    """A sentence for a picture, or what else an encoder reads. Stages: those of `recognition`, then `caption`."""
+    """A sentence for a picture, or what else an encoder reads.
+
+    Stages: those of `recognition`, then `caption`.
+    """
 
     experiment: ClassVar[str] = "show_and_tell.yaml"
     probe: ClassVar[Mapping[str, Any]] = {"dataset.cells": 1, "dataset.most": 1}

@@ -28,7 +28,10 @@ IMAGE, RECIPE = "image_embedding", "recipe_embedding"
 
 
 class Recipes(Looking):
-    """A picture and its recipe in one space. Stages: those of `recognition`, `join`, `fine_tune` of trained eyes."""
+    """A picture and its recipe in one space.
+
+    Stages: those of `recognition`, `join`, `fine_tune` of trained eyes.
+    """
 
     class Config(Looking.Config):
         """The parts, and how both sides are brought together."""

@@ -26,7 +26,10 @@ OWN = ("words", "minus", "plus")
 
 
 class Tagging(Looking):
-    """A picture and its tags in one space. Stages: those of `recognition`, `words`, `projection`, `fine_tune`."""
+    """A picture and its tags in one space.
+
+    Stages: those of `recognition`, `words`, `projection`, `fine_tune`.
+    """
 
     class Config(Looking.Config):
         """What is brought together, and how."""

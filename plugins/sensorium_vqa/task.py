@@ -37,10 +37,13 @@ from sensorium_vqa.report import answered
 
 
 class VQA(Looking):
-    """An answer to a question about a picture. Stages: those of `recognition`, where there is one, then `answer`.
+    """An answer to a question about a picture.
+
+    Stages: those of `recognition`, where there is one, then `answer`.
 
     Beside the answer two baselines are trained and reported: `image_blind` has the question alone, `question_blind`
     the picture alone. What they reach is what the questions, or the pictures, give away by themselves.
+
     """
 
     class Config(Looking.Config):

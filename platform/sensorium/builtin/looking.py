@@ -12,7 +12,10 @@ from sensorium import Batch, Encoder, Features, Modality, Stage, Task, UserError
 
 
 class Looking(Task):
-    """The part of a task that looks. Stages: those of `recognition`, where there is one."""
+    """The part of a task that looks.
+
+    Stages: those of `recognition`, where there is one.
+    """
 
     class Config(Task.Config):
         """What is looked at, and by what."""
