@@ -32,7 +32,8 @@ class Component:
     kind: ClassVar[str]
     probe: ClassVar[Mapping[str, Any]] = {}
     """Options that `sensorium plugin check` builds it with, where the defaults lack something or are too large; of a
-    task, what its short training changes in the experiment: key.path -> value."""
+    task, what its short training changes in the experiment: key.path -> value. A stage of it lasts about 100 steps, or
+    as long as `training.stages.<name>.epochs` says here."""
     exportable: ClassVar[bool] = True
     """False says of a module that `torch.export` does not work on it."""
 
