@@ -18,8 +18,8 @@ def heat(task: Any, seen: Callable[[Batch], Tensor]) -> Exported:
         seen: Batch -> maps (B, h, w).
     """
     made = Plain(
-        "Cosine of the sound and each pixel of the picture as the model sees it, -1 to 1. The box lies around what is"
-        f" at least {float(task.threshold):.6g}.",
+        "Cosine of the sound and each pixel of the picture as the model sees it, -1 to 1. The box lies around the"
+        f" highest place and what hangs together with it, by places of at least {float(task.threshold):.6g}.",
         ("batch", "rows", "columns"),
     )
     about = "Where in a picture a sound comes from."

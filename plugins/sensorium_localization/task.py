@@ -230,10 +230,10 @@ class Localization(Task):
         return {"model": heat(self, lambda batch: grown(self(batch).heat, self.picture.size))}
 
     def predict(self, batch: Batch) -> dict[str, Any]:
-        """Returns the picture with the map over it, and the box around what lies above the threshold; maybe none."""
+        """Returns the picture with the map over it, and the box around its highest place; none below the threshold."""
         looks, pictures = self(batch), batch[self.config.image]
         heat = grown(looks.heat, pictures.shape[2:])
-        found = [on_maps.around(each >= self.threshold) for each in heat]
+        found = [on_maps.around_highest(each, float(self.threshold)) for each in heat]
         boxes = torch.tensor([box or [0.0, 0.0, 0.0, 0.0] for box in found], device=heat.device)[:, None]
         mask = torch.tensor([box is not None for box in found], device=heat.device)[:, None]
         box = Padded(boxes, mask)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def counts(boxes: Tensor, mask: Tensor, height: int, width: int) -> Tensor:
@@ -41,9 +42,21 @@ def highest(heat: Tensor, boxes: Sequence[Sequence[float]]) -> int:
     return int(torch.stack([part.max() for part in inside]).argmax())
 
 
-def around(mask: Tensor) -> list[float] | None:
-    """Returns the smallest box around what is true of (H, W); None where nothing is."""
-    rows, columns = (mask.any(axis).nonzero()[:, 0] for axis in (1, 0))
+def around_highest(heat: Tensor, threshold: float) -> list[float] | None:
+    """Returns the smallest box around the highest place of a map (H, W) and all that hangs together with it.
+
+    Places hang together by sides and corners, as long as they are at least as high as the threshold. None is returned
+    where nothing is.
+    """
+    high = heat >= threshold
+    found = torch.zeros_like(high)
+    found.view(-1)[heat.argmax()] = True
+    while True:
+        wider = F.max_pool2d((found & high).float()[None], 3, stride=1, padding=1)[0].bool() & high
+        if torch.equal(wider, found):
+            break
+        found = wider
+    rows, columns = (found.any(axis).nonzero()[:, 0] for axis in (1, 0))
     if len(rows) == 0:
         return None
     return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]

@@ -94,11 +94,12 @@ def test_the_threshold_is_that_of_the_split_it_is_chosen_on(assembly):
     task.threshold.fill_(0.5)
 
 
-def test_a_box_is_around_what_lies_above_the_threshold(assembly, monkeypatch):
+def test_a_box_is_around_the_highest_place_that_lies_above_the_threshold(assembly, monkeypatch):
     task = assembly.task
     batch = batch_of(assembly, "labelled_test", 2)
     heat = torch.full((2, 40, 40), -1.0)
     heat[0, 10:20, 5:30] = 1.0
+    heat[0, 35:38, 2:4] = 0.9  # above it as well, but elsewhere
     monkeypatch.setattr(type(task), "forward", lambda self, batch: Looks(heat, torch.eye(2), torch.eye(2)))
     answer = task.predict(batch)
     assert answer["box"].data[0].tolist() == [[5.0, 10.0, 30.0, 20.0]]

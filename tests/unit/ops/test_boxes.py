@@ -2,7 +2,7 @@
 
 import torch
 
-from sensorium.ops.boxes import around, counts, highest
+from sensorium.ops.boxes import around_highest, counts, highest
 
 
 def test_a_pixel_is_covered_by_the_boxes_that_hold_its_middle():
@@ -20,8 +20,12 @@ def test_the_box_that_holds_the_highest_value():
     assert highest(heat, thin) in (0, 1), "a box that holds no middle counts by one pixel"
 
 
-def test_the_box_around_what_is_true():
-    mask = torch.zeros(4, 5, dtype=torch.bool)
-    assert around(mask) is None
-    mask[1, 2] = mask[2, 3] = True
-    assert around(mask) == [2.0, 1.0, 4.0, 3.0]
+def test_the_box_around_the_highest_place_holds_what_hangs_together_with_it():
+    heat = torch.zeros(5, 8)
+    assert around_highest(heat, 0.5) is None
+    heat[1, 2], heat[2, 3], heat[3, 3] = 0.6, 0.5, 0.9  # the first two touch by a corner
+    heat[0, 6:] = 0.8  # as high, but elsewhere
+    assert around_highest(heat, 0.5) == [2.0, 1.0, 4.0, 4.0]
+    assert around_highest(heat, 0.55) == [3.0, 3.0, 4.0, 4.0]
+    assert around_highest(heat, 0.95) is None
+    assert around_highest(torch.ones(5, 8), 0.5) == [0.0, 0.0, 8.0, 5.0]
