@@ -5,13 +5,14 @@ Shapes: B samples, D channels of the encoder, S channels of the space.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium import Config, Encoder, Loss, Modality
+from sensorium import Config, Encoder, Loss, Modality, NamedModules
 from sensorium.builtin.losses.infonce import InfoNCE
 
 
@@ -61,6 +62,12 @@ class Arm(nn.Module):
     def seen_losses(self, embedding: Tensor, image: Tensor) -> Tensor:
         """Returns the squared error (B,) of what is expected of pictures; it changes nothing but what is expected."""
         return (self.seen(embedding.detach()) - image).square().sum(1)
+
+
+def seen_of(embeddings: Mapping[str, Tensor], arms: NamedModules) -> dict[str, Tensor]:
+    """Returns field -> what is expected of its picture (B, S); what no arm reads lies there already."""
+    bound: dict[str, Any] = dict(arms.items())
+    return {name: bound[name].seen(value) if name in bound else value for name, value in embeddings.items()}
 
 
 def by_itself(modality: Modality) -> Modality:

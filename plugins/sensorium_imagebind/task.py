@@ -22,7 +22,7 @@ from sensorium.builtin.judging import judged
 from sensorium.builtin.modalities.label import Label
 from sensorium.builtin.modalities.vector import Vector
 from sensorium_imagebind import measures, report
-from sensorium_imagebind.arm import Arm, Bound, by_itself
+from sensorium_imagebind.arm import Arm, Bound, by_itself, seen_of
 
 SCALE = 20.0
 """Factor of cosine similarities in answers."""
@@ -79,12 +79,9 @@ class ImageBind(Task):
             raise UserError("model.anchor does not embed pictures and sentences.", "A `clip` of both was expected.")
         space = self.anchor.outputs[self.anchor.embeddings[config.image]].shape[0]
         assert space is not None
-        self.arms = NamedModules(
-            {
-                name: Arm(each, modalities[name], space, config.painter is not None)
-                for name, each in config.bound.items()
-            }
-        )
+        drawn = config.painter is not None
+        arms = {name: Arm(each, modalities[name], space, drawn) for name, each in config.bound.items()}
+        self.arms = NamedModules(arms)
         self.painter: Task | None = None if config.painter is None else config.painter.build(modalities)
         if self.painter is not None and (config.painter.weights is None or "embedding" not in self.painter.inputs):  # type: ignore[union-attr]
             raise UserError("model.painter cannot draw.", "A trained task `dalle2` was expected.", "Set its `weights`.")
@@ -148,10 +145,7 @@ class ImageBind(Task):
         return {"bound": self.arms[name](batch[name]), "image": seen}
 
     def apart_from_others(self, name: str, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Returns the InfoNCE of both directions over the global batch (equation 1, symmetric).
-
-        Where there is a painter also the squared error (B,) of what it is given to draw.
-        """
+        """Returns the symmetric InfoNCE over the global batch (equation 1), and the error (B,) of what a painter gets."""
         arm: Arm = self.arms[name]  # type: ignore[assignment]
         loss = arm.loss(outputs["bound"], outputs["image"], batch.groups.to(outputs["image"].device))
         drawn = {} if self.painter is None else {"seen": arm.seen_losses(outputs["bound"], outputs["image"])}
@@ -177,18 +171,15 @@ class ImageBind(Task):
     def heat(self, batch: Batch, query: Tensor) -> Tensor:
         """Returns how much each place of a scene is like a query (B, S): cosines (B, H, W) of the feature map."""
         assert self.config.scene is not None
-        image = self.config.image
-        features: Features = self.anchor.encoder_of(image)(batch[self.config.scene])
+        features: Features = self.anchor.encoder_of(self.config.image)(batch[self.config.scene])
         if features.tokens is None or features.grid is None:
             raise UserError("The encoder of pictures has no feature map.", "Tokens on a grid were expected.")
-        places = self.anchor.embedding_of(image, Features(features.tokens.flatten(0, 1)))
+        places = self.anchor.embedding_of(self.config.image, Features(features.tokens.flatten(0, 1)))
         return (places.view(*features.tokens.shape[:2], -1) @ query[..., None]).view(-1, *features.grid)
 
     def draw(self, embeddings: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Returns the painter's picture (B, C, H, W) of what has these embeddings, field -> (B, S), of all together."""
-        arms: Mapping[str, Any] = dict(self.arms.items())
-        shown = {name: arms[name].seen(value) if name in arms else value for name, value in embeddings.items()}
-        embedding = measures.joined(shown)
+        embedding = measures.joined(seen_of(embeddings, self.arms))
         pictures: Tensor = self.painter.predict(replace(batch, fields={"embedding": embedding}))[self.config.image]  # type: ignore[union-attr]
         return pictures
 

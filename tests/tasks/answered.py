@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sensorium import Batch, Task
 from sensorium.ops.audio import si_sdr
-from sensorium.ops.boxes import around
+from sensorium.ops.boxes import around_highest
 
 Check = Callable[[Task, Mapping[str, Any], Mapping[str, Any], Batch], None]
 
@@ -111,7 +111,7 @@ def speech2face(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
 
 def localization(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
     for box, heat in zip(answer["box"].data[:, 0].tolist(), rows["heat"], strict=True):
-        assert box == (around(heat >= task.threshold) or [0.0] * 4)
+        assert box == (around_highest(heat, float(task.threshold)) or [0.0] * 4)
 
 
 def lips(task: Any, rows: Any, answer: Any, batch: Batch) -> None:
