@@ -145,7 +145,7 @@ class ImageBind(Task):
         return {"bound": self.arms[name](batch[name]), "image": seen}
 
     def apart_from_others(self, name: str, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Returns the symmetric InfoNCE over the global batch (equation 1), and the error (B,) of what a painter gets."""
+        """Returns the symmetric InfoNCE over the global batch (equation 1), and the error (B,) of what is drawn."""
         arm: Arm = self.arms[name]  # type: ignore[assignment]
         loss = arm.loss(outputs["bound"], outputs["image"], batch.groups.to(outputs["image"].device))
         drawn = {} if self.painter is None else {"seen": arm.seen_losses(outputs["bound"], outputs["image"])}
