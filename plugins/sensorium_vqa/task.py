@@ -43,7 +43,6 @@ class VQA(Looking):
 
     Beside the answer two baselines are trained and reported: `image_blind` has the question alone, `question_blind`
     the picture alone. What they reach is what the questions, or the pictures, give away by themselves.
-
     """
 
     class Config(Looking.Config):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sensorium.contracts.data import Batch
+from sensorium.contracts.data import Batch, Sample
 from sensorium.contracts.dataset import Split, narrow, place_of, source_at, sources_of
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.parts import Loss, given_in
@@ -212,9 +212,14 @@ def _faults(
     """Yields index, field and cause of what cannot be used, in the order of the split."""
     indices = _chosen(len(split))
     by_source = {}
+
+    def at(index: int) -> Sample:
+        sample: Sample = awaited(f"sample {index}", partial(split.__getitem__, index), AT_ONCE)
+        return sample
+
     for source in sources_of(split):
         reads = {name: modality for name, modality in modalities.items() if source.reads(name)}
-        by_source[source.name] = _readable(split[source.indices[0]], reads, media)
+        by_source[source.name] = _readable(at(source.indices[0]), reads, media)
     named = {field for fields in by_source.values() for field in fields}
     if not named:
         return
@@ -223,7 +228,7 @@ def _faults(
     seen: set[tuple[str, str]] = set()
 
     def fault(index: int) -> tuple[int, str, MediaError] | None:
-        sample = awaited(f"sample {index}", partial(split.__getitem__, index), AT_ONCE)
+        sample = at(index)
         for field in by_source[source_at(split, index).name]:
             modality, raw = modalities[field], sample[field]
             if field in files and isinstance(raw, str):

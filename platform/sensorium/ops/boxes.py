@@ -49,16 +49,16 @@ def around_highest(heat: Tensor, threshold: float) -> list[float] | None:
     where nothing is.
     """
     high = heat >= threshold
+    if not high.any():
+        return None
     found = torch.zeros_like(high)
-    found.view(-1)[heat.argmax()] = True
+    found[divmod(int(heat.argmax()), heat.shape[1])] = True
     while True:
-        wider = F.max_pool2d((found & high).float()[None], 3, stride=1, padding=1)[0].bool() & high
+        wider = F.max_pool2d(found.float()[None], 3, stride=1, padding=1)[0].bool() & high
         if torch.equal(wider, found):
             break
         found = wider
     rows, columns = (found.any(axis).nonzero()[:, 0] for axis in (1, 0))
-    if len(rows) == 0:
-        return None
     return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
 
 

@@ -219,3 +219,20 @@ def test_a_server_that_is_away_is_not_a_fault_of_the_sample(tmp_path, monkeypatc
     ) as told:
         assemble(load("recognition", options))
     assert not isinstance(told.value, MediaError)
+
+
+class Away:
+    """A split whose shards lie on a server that is away."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        raise MediaError("shard-0.tar cannot be opened.") from ConnectionRefusedError("refused")
+
+
+def test_nor_is_a_server_that_holds_whole_shards(monkeypatch):
+    monkeypatch.setattr(checks, "AT_ONCE", 0.0)
+    with pytest.raises(SensoriumError, match=r"The server that sample 0 is read from cannot be reached") as told:
+        checks.look({"train": Away()}, {"text": Text.Config().build()}, 0)
+    assert not isinstance(told.value, MediaError)
