@@ -5,8 +5,8 @@ from sensorium import hookimpl
 
 @hookimpl
 def sensorium_datasets() -> dict[str, str]:
-    """Two vectors, of which one is larger."""
-    return {"unequal": "sensorium_balance.unequal:Unequal"}
+    """Two vectors, of which one may be larger or noisier."""
+    return {"two_vectors": "sensorium_balance.two_vectors:TwoVectors"}
 
 
 @hookimpl

@@ -88,9 +88,13 @@ class Result:
 
     def error(self, name: str) -> float | None:
         """Returns the standard error of the mean over the folds, each the mean over its seeds; None without folds."""
-        values, each = self.metrics[name], len(self.seeds)
-        folds = [mean(values[start : start + each]) for start in range(0, len(values), each)]
-        return stdev(folds) / len(folds) ** 0.5 if len(folds) > 1 else None
+        folds = self.folds(self.metrics[name])
+        return _error(folds) if len(folds) > 1 else None
+
+    def folds(self, values: list[float]) -> list[float]:
+        """Returns the mean over the seeds of each fold."""
+        each = len(self.seeds)
+        return [mean(values[start : start + each]) for start in range(0, len(values), each)]
 
 
 def plugins() -> list[str]:
@@ -144,6 +148,22 @@ def without(training: Training, name: str, found: Mapping[str, Result]) -> float
 def lead(training: Training, name: str, found: Mapping[str, Result]) -> float:
     """Returns by how much a metric is better than what it is compared with."""
     return training.reach[name].sign * (found[training.title].mean(name) - without(training, name, found))
+
+
+def lead_error(training: Training, name: str, found: Mapping[str, Result]) -> float | None:
+    """Returns the standard error of a lead over the folds, or the seeds; None where both do not have several."""
+    over, own = training.reach[name].over, found[training.title]
+    other, metric = (found[over], name) if over in found else (own, over)
+    values, others = own.metrics[name], other.metrics[metric]
+    if other.seeds != own.seeds or len(others) != len(values) or len(values) < 2:
+        return None
+    ahead = [one - another for one, another in zip(values, others, strict=True)]
+    folds = own.folds(ahead)
+    return _error(folds if len(folds) > 1 else ahead)
+
+
+def _error(values: list[float]) -> float:
+    return stdev(values) / len(values) ** 0.5
 
 
 def _training(plugin: str, title: str, train: str, reach: dict[str, Any], **more: Any) -> Training:

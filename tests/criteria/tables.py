@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import mean
 
-from goals import ROOT, Result, Training, lead, results, trainings, without
+from goals import ROOT, Result, Training, lead, lead_error, results, trainings, without
 
 BEGIN, END = "<!-- results: written by `make criteria` -->\n", "<!-- end of results -->\n"
 _HEAD = "| training | metric | reached | without the idea | lead | processor time |\n|---|---|---|---|---|---|\n"
@@ -38,7 +38,8 @@ def _lines(training: Training, wanted: dict[str, Training], found: dict[str, Res
         if goal.over and (goal.over in found or goal.over not in wanted):
             label = goal.over if goal.over in wanted else f"`{goal.over}`"
             other = f"{_number(without(training, name, found))}, {label}"
-            ahead = _number(lead(training, name, found))
+            ahead, error = _number(lead(training, name, found)), lead_error(training, name, found)
+            ahead += "" if error is None else f" ± {_number(error)}"
         yield f"| {title} | `{name}` | {_value(own, name)} | {other} | {ahead} | {time} |\n"
         title = time = ""
 

@@ -10,7 +10,7 @@ import goals
 import measuring
 import pytest
 import tables
-from goals import Goal, Result, Training, lead, missed
+from goals import Goal, Result, Training, lead, lead_error, missed
 
 BLIND = Training("sensorium_toy", "blind", "toy model.blind=true", {"accuracy": Goal(most=0.3)})
 SEEING = Training(
@@ -64,12 +64,21 @@ def test_goals_are_of_the_mean_over_seeds_and_of_the_lead() -> None:
     assert lead(SEEING, "rank", found([0.9, 0.9], 4.0)) == pytest.approx(10)
 
 
+def test_the_lead_over_the_same_seeds_has_a_standard_error() -> None:
+    """It is ahead by 0.1 and by 0.5: they deviate by 0.2 * sqrt(2), and their mean by 0.2."""
+    ahead = {"seeing": reached(accuracy=[0.4, 0.9]), "blind": reached(accuracy=[0.3, 0.4])}
+    assert lead_error(SEEING, "accuracy", ahead) == pytest.approx(0.2)
+    assert lead_error(SEEING, "accuracy", found([0.4, 0.9], 2.0)) is None, "one seed of the other"
+    folds = {"seeing": reached(accuracy=[0.5, 0.7, 0.9, 0.9]), "blind": reached(accuracy=[0.5, 0.5, 0.5, 0.7])}
+    assert lead_error(SEEING, "accuracy", folds) == pytest.approx(0.1), "over two folds, ahead by 0.1 and by 0.3"
+
+
 def test_a_table_names_each_training_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "trainings", lambda plugin: WANTED)
     monkeypatch.setattr(tables, "results", lambda plugin: found([0.7, 1.0], 12.0))
     assert tables.table("sensorium_toy").splitlines()[2:] == [
         "| seeing | `accuracy` | 0.850 (0.700 to 1.000) | 0.250, blind | 0.600 | 1 min 2 s |",
-        "|  | `rank` | 12.0 (12.0 to 12.0) | 14.0, `shuffled_rank` | 2.000 |  |",
+        "|  | `rank` | 12.0 (12.0 to 12.0) | 14.0, `shuffled_rank` | 2.000 ± 0.000 |  |",
         "| blind | `accuracy` | 0.250 |  |  | 30 s |",
     ]
 

@@ -42,6 +42,7 @@ def sensorium_encoders() -> dict[str, str]:
         "text_transformer": f"{HERE}.encoders.text_transformer:TextTransformer",
         "rnn": f"{HERE}.encoders.rnn:RNN",
         "identity": f"{HERE}.encoders.identity:Identity",
+        "mlp": f"{HERE}.encoders.mlp:MLP",
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from documents import ROOT
 from gloo import together
 from sensorium import Evaluation, UserError
 from sensorium.assembly.build import assemble
@@ -17,7 +18,8 @@ from sensorium.engine import parallel
 from sensorium_balance.blending import FLOOR, UNMEASURED, blend
 from sensorium_balance.ogm_ge import coefficients
 from sensorium_balance.plot import by_class
-from sensorium_balance.unequal import Unequal
+from sensorium_balance.two_vectors import TwoVectors
+from training import train
 
 SMALL = ("dataset.train=100", "dataset.held_out=20", "training.global_batch=20")
 
@@ -252,12 +254,22 @@ def test_a_split_that_is_both_is_refused():
         load("gradient_blending", ["model.learnt=validation"])
 
 
-# ---- one vector larger than the other ----------------------------------------------------------
+# ---- one vector larger or noisier than the other ----------------------------------------------------------
+
+
+@pytest.mark.learn
+@pytest.mark.parametrize("noisier", ["first", "second"])
+def test_weights_turn_round_with_the_noise(tmp_path, noisier):
+    experiment = str(ROOT / "plugins/sensorium_balance/experiments/noisy.yaml")
+    apart = [f"dataset.{name}_apart={3 if name == noisier else 6}" for name in ("first", "second")]
+    weights = train(experiment, tmp_path, *apart, "training.epochs=6", "dataset.held_out=100").assembly.task.weights
+    first, second, _ = weights.tolist()
+    assert (first < 0.5 * second) if noisier == "first" else (second < 0.5 * first)
 
 
 def test_both_vectors_tell_the_class_equally_well_and_a_spoilt_one_tells_nothing():
-    config = Unequal.Config(train=1500)
-    world = Unequal(config)
+    config = TwoVectors.Config(train=1500, first=1024, second=8)
+    world = TwoVectors(config)
     train, test, spoilt = (world.open(split) for split in ("train", "test", "spoilt"))
 
     def told(split, name):
@@ -271,19 +283,19 @@ def test_both_vectors_tell_the_class_equally_well_and_a_spoilt_one_tells_nothing
             right += int(((means - sample[name]) ** 2).sum(1).argmin()) == int(sample["label"])
         return right / 500
 
-    assert told(test, "small") > 0.95
-    assert told(test, "large") > 0.9
-    assert told(spoilt, "large") < 0.25
-    assert (spoilt[3]["small"] == test[3]["small"]).all()
+    assert told(test, "second") > 0.95
+    assert told(test, "first") > 0.9
+    assert told(spoilt, "first") < 0.25
+    assert (spoilt[3]["second"] == test[3]["second"]).all()
     apart = world.open("train").means
     for means in apart.values():
         assert np.linalg.norm(means[0] - means[1]) == pytest.approx(6)
 
 
-@pytest.mark.parametrize("options", [{"classes": 9}, {"distance": 0}, {"train": 0}])
+@pytest.mark.parametrize("options", [{"classes": 65}, {"first_apart": 0}, {"second_apart": 0}, {"train": 0}])
 def test_a_world_that_cannot_be_is_refused(options):
     with pytest.raises(ValueError, match=r"at least|at most"):
-        Unequal.Config(**options)
+        TwoVectors.Config(**options)
 
 
 def test_shares_that_are_shown_are_of_each_class():

@@ -10,6 +10,7 @@ from torchvision import models
 from sensorium import Padded, UserError
 from sensorium.builtin.encoders.convnet import ConvNet, Halve
 from sensorium.builtin.encoders.frames import Frames
+from sensorium.builtin.encoders.mlp import MLP
 from sensorium.builtin.encoders.pooling import grid_mask, max_pool, mean_pool
 from sensorium.builtin.encoders.rnn import RNN
 from sensorium.builtin.encoders.text_transformer import TextTransformer
@@ -369,3 +370,22 @@ def test_a_transformer_over_frames_tells_their_order_and_the_mean_does_not():
         parse(Frames.Config, {"encoder": picture, "depth": 1, "heads": 3}, plugins).build(video)
     with pytest.raises(UserError, match="no size that is known"):
         parse(Frames.Config, {"encoder": picture, "depth": 1}, plugins).build(Video(Video.Config(size=8)))
+
+
+def test_a_perceptron_is_linear_maps_with_relu_between_them():
+    vector = SimpleNamespace(form="vector", shape=(2,), vocabulary=0)
+    network = MLP.Config(widths=[2], dim=1).build(vector)
+    with torch.no_grad():
+        for name, value in (
+            ("0.weight", [[1.0, 1.0], [1.0, -1.0]]),
+            ("0.bias", [0.0, 0.0]),
+            ("2.weight", [[1.0, -10.0]]),
+            ("2.bias", [-4.0]),
+        ):
+            network.layers.get_parameter(name).copy_(torch.tensor(value))
+    pooled = network(torch.tensor([[1.0, 2.0], [2.0, 1.0]])).pooled
+    assert pooled.tolist() == [[-1.0], [-11.0]], "hidden (3, -1) and (3, 1); nothing cuts the result"
+    linear = MLP.Config(widths=[], dim=5).build(vector)
+    assert [type(layer) for layer in linear.layers] == [nn.Linear]
+    with pytest.raises(ValueError, match="at least 1"):
+        MLP.Config(widths=[0])
