@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -24,17 +25,19 @@ import typer
 import needs
 import reader
 from documents import GUIDE, ROOT, blocks, documents, said, unknown, words
-from sensorium import Dataset, Split
+from drawn_once import drawn_once
+from sensorium.assembly.build import Assembly
 from sensorium.assembly.splits import Subset
 from sensorium.cli.main import app
+from sensorium.engine.loop import Work
 from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check, read
 from sensorium.experiment.yamls import parse_yaml
 from sensorium.plugins import Plugins
 
 ELSEWHERE = {"README.md": "test_readme.py", "CONTRIBUTING.md": "none has a block"}
-MOST = 600
-"""Samples of a split: enough for all words; whole ones cost more than all that is asked here."""
+MOST, MEASURED = 600, 8
+"""Samples of a split, enough for all words, and those that are measured: more cost more than all that is asked here."""
 PLUGINS = [document for document in documents() if document not in (GUIDE, *ELSEWHERE)]
 
 
@@ -50,28 +53,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(scope="module", autouse=True)
-def opened_once() -> Iterator[None]:
-    """Cuts splits to a few hundred samples, and keeps them from one training to the next."""
-    opened: dict[tuple[type, str, str], Split] = {}
-    plugins = Plugins()
+@pytest.fixture(autouse=True)
+def few_samples() -> Iterator[None]:
+    """Cuts splits, and keeps them from one training of a document to the next."""
+    whole = Assembly.work
 
-    def kept(kind: type[Dataset]) -> Callable[[Dataset, str], Split]:
-        draw = kind.open
+    def cut(assembly: Assembly) -> Work:
+        work = whole(assembly)
+        learnt_from = {work.training.plan(stage.name).split for stage in work.task.stages()}
+        few = {name: Subset(split, range(min(len(split), MEASURED))) for name, split in work.splits.items()}
+        return replace(work, splits={name: work.splits[name] if name in learnt_from else few[name] for name in few})
 
-        def open_(self: Dataset, split: str) -> Split:
-            key = (kind, repr(self.config), split)
-            if key not in opened:
-                whole = draw(self, split)
-                opened[key] = Subset(whole, range(min(len(whole), MOST)))
-            return opened[key]
-
-        return open_
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in set(plugins.names("dataset")) - {"union"}:  # whose sources are cut
-            found = plugins.find("dataset", name)
-            patch.setattr(found, "open", kept(found))
+    with drawn_once(MOST), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Assembly, "work", cut)
         yield
 
 

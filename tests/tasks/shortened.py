@@ -33,14 +33,15 @@ def shortened(task: str, steps: int, *more: str) -> list[str]:
     """Returns overrides with which a task trains about so many steps over all its stages, without dropout."""
     loaded = load(task)
     experiment = loaded.experiment
-    assembly = assemble(load(task, ["training.global_batch=8", *_stages(loaded, 8)]))
-    stages = assembly.task.stages()
+    splits = experiment.dataset.build().splits
+    few = f"dataset.limit={json.dumps(dict.fromkeys(splits, LEARNT))}"
+    stages = assemble(load(task, [few, "training.global_batch=8", *_stages(loaded, 8)])).task.stages()
     each = math.ceil(steps / len(stages))
     plain = loaded.plain()
     dropouts = [f"{path}=0.0" for path in _found(plain["model"], "model", "dropout")]
     rates = [f"{path}={CALM * lr}" for path, lr in _found(plain["training"], "training", "lr").items()]
     measured = {*experiment.evaluation.finally_on, *experiment.evaluation.meanwhile_on, "test", "validation"}
-    limits = {name: HELD if name in measured else max(LEARNT, each * BATCH) for name in assembly.splits}
+    limits = {name: HELD if name in measured else max(LEARNT, each * BATCH) for name in splits}
     labels = [name for name, each in plain["modalities"].items() if each["name"] == "label"]
     return [
         f"dataset.limit={json.dumps(limits)}",
