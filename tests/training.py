@@ -6,7 +6,7 @@ import importlib.util
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,9 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
 
 
-def build(task: str, *overrides: str) -> Assembly:
-    """Returns a toy with its data, ready to train."""
-    return assemble(load(task, overrides, Plugins(("toys", "contract_toys"))))
+def build(task: str, *overrides: str, learnt: Mapping[str, Any] | None = None) -> Assembly:
+    """Returns a toy with its data, ready to train; `learnt` is what another process has learnt of them."""
+    return assemble(load(task, overrides, Plugins(("toys", "contract_toys"))), learnt)
 
 
 @dataclass
@@ -88,7 +88,11 @@ class Trained:
 
 
 def train(
-    task: str, folder: Path | str, *overrides: str, events: Callable[[Assembly], object] | None = None
+    task: str,
+    folder: Path | str,
+    *overrides: str,
+    events: Callable[[Assembly], object] | None = None,
+    learnt: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Trains a toy, or goes on with it where the folder holds a checkpoint.
 
@@ -97,10 +101,11 @@ def train(
         folder: The run's, or its URI.
         overrides: Of the experiment.
         events: Makes a plugin that hears the run's events.
+        learnt: What another process has learnt of the data, as workers are told.
     """
     if isinstance(folder, Path):
         folder.mkdir(parents=True, exist_ok=True)
-    assembly = build(task, *overrides)
+    assembly = build(task, *overrides, learnt=learnt)
     trained = Trained(assembly, Outcome("never"), [], [], [])
     for plugin in [_Listener(trained)] + ([events(assembly)] if events else []):
         assembly.loaded.plugins.manager.register(plugin)

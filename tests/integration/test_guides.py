@@ -26,6 +26,7 @@ import needs
 import reader
 from documents import GUIDE, ROOT, blocks, documents, said, unknown, words
 from drawn_once import drawn_once
+from sensorium import Run, Task, hookimpl, tracking
 from sensorium.assembly.build import Assembly
 from sensorium.assembly.splits import Subset
 from sensorium.cli.main import app
@@ -34,6 +35,7 @@ from sensorium.experiment.overrides import override
 from sensorium.experiment.reading import check, read
 from sensorium.experiment.yamls import parse_yaml
 from sensorium.plugins import Plugins
+from sensorium.tracking import models
 
 ELSEWHERE = {"README.md": "test_readme.py", "CONTRIBUTING.md": "none has a block"}
 MOST, MEASURED = 600, 8
@@ -67,6 +69,23 @@ def few_samples() -> Iterator[None]:
     with drawn_once(MOST), pytest.MonkeyPatch.context() as patch:
         patch.setattr(Assembly, "work", cut)
         yield
+
+
+@pytest.fixture(autouse=True)
+def few_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records those trainings alone whose model a later line may ask: a record takes longer than such a training."""
+    begin, store = tracking.sensorium_run_started, models.store
+
+    @hookimpl
+    def sensorium_run_started(run: Run) -> None:
+        if run.tracking.get("register"):
+            begin(run)
+
+    def stored(run: Run, model: str, task: Task) -> models.Stored:
+        return store(run, model, task) if run.tracking.get("register") else models.Stored("", model)
+
+    monkeypatch.setattr(tracking, "sensorium_run_started", sensorium_run_started)
+    monkeypatch.setattr(models, "store", stored)
 
 
 @pytest.mark.learn

@@ -79,11 +79,11 @@ class Watch:
         self.killer.sensorium_step_finished(step)
 
 
-def losses(task: str, folder: str, options: list[str], last: int) -> list[dict[str, float]]:
+def losses(task: str, folder: str, options: list[str], learnt: Any, last: int) -> list[dict[str, float]]:
     """Returns the losses of each step of a training up to the last one, the means over the global batch."""
     watch = Watch(last)
     with pytest.raises(KilledError):  # the measurement after it is compared nowhere
-        train(task, folder, *options, events=lambda assembly: watch)
+        train(task, folder, *options, events=lambda assembly: watch, learnt=learnt)
     assert len(set(watch.after)) == 1, "between steps objects were sent, which are pickled: tensors are to be"
     return watch.losses
 
@@ -101,8 +101,10 @@ def test_two_workers_have_the_losses_of_one(trained: Any, tmp_path: Path) -> Non
     task, options, one = trained
     alone = [{name: float(value) for name, value in step.losses.items()} for step in one.steps]
     assert len(alone) >= STEPS - 4
-    two = (task, str(tmp_path / "two"), [*options, "run.workers=2"], one.steps[-1].number)
-    for found in together(2, losses, *two, seconds=600):
+    learnt, last = one.assembly.learnt(), one.steps[-1].number
+    for found in together(
+        2, losses, task, str(tmp_path / "two"), [*options, "run.workers=2"], learnt, last, seconds=600
+    ):
         assert [set(step) for step in found] == [set(step) for step in alone]
         for number, (one_step, other) in enumerate(zip(alone, found, strict=True)):
             for name, value in one_step.items():
