@@ -36,8 +36,8 @@ class DigitsMoving(Drawn):
 
     Where its way lies does not depend on the direction, so that only the order of the frames tells it. The samples of
     an even index and the next are twins: the same digit goes there and back again. Up to 160 samples of a split differ
-    in what is said of them. The split `shuffled` are the videos of `test` with their frames in another order; there, a
-    group is what moves, wherever it goes.
+    in what is said of them. A group is what moves whereto, in whatever words. The split `shuffled` are the videos of
+    `test` with their frames in another order; there, a group is what moves, wherever it goes.
     """
 
     fields: ClassVar[dict[str, str]] = {
@@ -93,7 +93,7 @@ class Moving(DrawnSplit):
         ink = np.asarray(self.source[int(random.choice(self.pool[digit]))]["image"])
         frames = moving(ink, COLOURS[colour], DIRECTIONS[direction], self.config.side, self.config.frames, random)
         caption = WORDS[random.integers(len(WORDS))].format(colour=colour, digit=digit, direction=direction)
-        group = caption if self.split != "shuffled" else f"{colour} {digit}"
+        group = f"{colour} {digit}" if self.split == "shuffled" else f"{colour} {digit} {direction}"
         if self.split == "shuffled":
             frames = frames[random.permutation(len(frames))]
         return {
