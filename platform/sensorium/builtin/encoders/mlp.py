@@ -25,7 +25,7 @@ class MLP(Encoder):
         widths: list[int] = field(default_factory=lambda: [64])
         """Channels of each hidden layer; none is a linear map."""
         dim: int = 64
-        """D."""
+        """D, channels of the result."""
 
         def __post_init__(self) -> None:
             if min(self.dim, *self.widths, 1) < 1:
