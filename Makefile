@@ -24,7 +24,7 @@ test: .venv/ready  ## Run all tests but those of `cluster` and `criteria`.
 	@$(BIN)/python tests/needs.py set-up
 	@rm -f $(SENSORIUM_TEST_SKIPPED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ray and not cluster and not criteria" -n 3 $(FILES)
-	$(BIN)/python -m pytest -m "ray and not cluster and not criteria"
+	$(BIN)/python -m pytest tests/integration -m "ray and not cluster and not criteria"
 	@$(BIN)/python tests/needs.py told $(SENSORIUM_TEST_SKIPPED)
 
 cluster: .venv/ready  ## Run the tests on real clusters, of searches, endpoints and every task.

@@ -63,6 +63,13 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Holds tests on Ray to the folder that `make test` looks for them in, lest one is never run."""
+    for item in items:
+        if item.get_closest_marker("ray") and not item.get_closest_marker("cluster"):
+            assert item.path.is_relative_to(ROOT / "tests/integration"), f"{item.nodeid} uses Ray"
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Counts what was skipped in one line."""
     if hasattr(terminalreporter.config, "workerinput"):  # a process of xdist, whose reports are counted by its parent

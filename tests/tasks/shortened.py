@@ -18,8 +18,8 @@ CALM = 0.05
 larger with each step, and what is compared would be that, not the mathematics."""
 HELD = 16
 """Samples of the split that is measured."""
-LEARNT = 640
-"""Samples of a split that is learnt from, as far as the steps go: enough to know all words."""
+LEARNT, WORDS = 160, 640
+"""Samples of a split that is learnt from, as far as the steps go; and enough to know all words, where there are any."""
 
 
 def tasks() -> list[str]:
@@ -34,15 +34,17 @@ def shortened(task: str, steps: int, *more: str) -> list[str]:
     loaded = load(task)
     experiment = loaded.experiment
     splits = experiment.dataset.build().splits
-    few = f"dataset.limit={json.dumps(dict.fromkeys(splits, LEARNT))}"
-    stages = assemble(load(task, [few, "training.global_batch=8", *_stages(loaded, 8)])).task.stages()
-    each = math.ceil(steps / len(stages))
+    few = f"dataset.limit={json.dumps(dict.fromkeys(splits, WORDS))}"
+    assembly = assemble(load(task, [few, "training.global_batch=8", *_stages(loaded, 8)]))
+    each = math.ceil(steps / len(assembly.task.stages()))
     plain = loaded.plain()
+    labels = [name for name, each in plain["modalities"].items() if each["name"] == "label"]
+    words = any(each.learns for name, each in assembly.modalities.items() if name not in labels)
     dropouts = [f"{path}=0.0" for path in _found(plain["model"], "model", "dropout")]
     rates = [f"{path}={CALM * lr}" for path, lr in _found(plain["training"], "training", "lr").items()]
     measured = {*experiment.evaluation.finally_on, *experiment.evaluation.meanwhile_on, "test", "validation"}
-    limits = {name: HELD if name in measured else max(LEARNT, each * BATCH) for name in splits}
-    labels = [name for name, each in plain["modalities"].items() if each["name"] == "label"]
+    learnt = max(WORDS if words else LEARNT, each * BATCH)
+    limits = {name: HELD if name in measured else learnt for name in splits}
     return [
         f"dataset.limit={json.dumps(limits)}",
         *(f"modalities.{name}.unknown=ignore" for name in labels),  # so few samples lack some
