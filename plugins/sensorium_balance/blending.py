@@ -1,8 +1,9 @@
 """Gradient-Blending: each input's own loss counts by how much it still generalises, and how little it overfits.
 
 After W. Wang, D. Tran, M. Feiszli, What Makes Training Multi-modal Classification Networks Hard?, CVPR 2020: the
-weights that are best under their model of noise are generalisation over the square of overfitting (equation 5). They
-sum to the number of losses, so that a learning rate is what it is without them.
+weights that are best under their model of noise are generalisation over the square of overfitting (equation 5), each
+measured since the last estimate (online, algorithm 2). They sum to the number of losses, so that a learning rate is
+what it is without them.
 
 Shapes: B samples, K + 1 losses: that of each input alone, and that of all together.
 """
@@ -23,8 +24,8 @@ from sensorium_balance.around import Around
 JOINT = "joint"
 UNMEASURED = -1.0
 """What stands for a loss, none of which is below 0, before its first measurement."""
-FLOOR = 0.02
-"""Least overfitting that counts, in nats: below it differences of two estimates are noise."""
+FLOOR = 0.05
+"""Least overfitting that counts, in nats: below it, losses of a few hundred samples differ by chance."""
 
 
 class GradientBlending(Around):
@@ -82,9 +83,15 @@ class GradientBlending(Around):
         return [replace(stage, objectives=[replace(objective, losses=self.losses)])]
 
     def losses(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
-        """Returns the inner task's loss and that of each input alone, (B,), by their weights."""
+        """Returns the inner task's loss and that of each input alone, (B,), by their weights.
+
+        The inner task's other losses stay as they are: the map that tells what an input says alone learns from one of
+        them, also when the input's own weight is 0. It would else fall behind its encoder, and the input never rise.
+        """
         every = self._losses(outputs, batch)
-        return {name: weight * every[name] for name, weight in zip(self.names, self.weights, strict=True)}
+        weighted = {name: weight * every[name] for name, weight in zip(self.names, self.weights, strict=True)}
+        others = {name: term for name, term in self.inner.losses(outputs, batch).items() if name != self.config.joint}
+        return {**others, **weighted}
 
     def _losses(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
         alone = self.inner.alone(outputs, batch)
@@ -130,6 +137,7 @@ class GradientBlending(Around):
             self.seen += 1
             if int(self.seen) % self.config.every == 0:
                 self.weights.copy_(blend(self.first, self.last))
+                self.first.copy_(self.last)
         self.last.fill_(UNMEASURED)
 
 
@@ -137,7 +145,7 @@ def blend(first: Tensor, last: Tensor) -> Tensor:
     """Returns the weight of each loss, (K + 1,), which sum to K + 1.
 
     Args:
-        first: Losses of training samples and of held-out ones at the beginning, (2, K + 1).
+        first: Losses of training samples and of held-out ones at the last estimate, (2, K + 1).
         last: The same ones now.
     """
     generalised = (first[1] - last[1]).clamp(min=0)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from documents import ROOT
 from gloo import together
 from sensorium import Evaluation, UserError
 from sensorium.assembly.build import assemble
@@ -207,9 +206,21 @@ def test_each_loss_counts_by_its_weight_and_teaches_its_encoder(built):
         parameter.grad is not None and parameter.grad.any() for parameter in task.encoder_of("audio").parameters()
     )
     assert not terms["joint"].any()
+    assert set(terms) == {"image", "audio", "joint", "own_image", "own_audio"}
     together_alone = F.cross_entropy(outputs["logits"], batch["label"])
     rows = task.rows(outputs, batch)
     torch.testing.assert_close(rows["blended.joint"].mean(), together_alone)  # without the maps' own losses
+
+
+def test_what_an_input_says_alone_is_learnt_also_without_weight(built):
+    task, split = built("gradient_blending")
+    task.weights.copy_(torch.tensor([0.0, 1.0, 0.0]))
+    task.zero_grad()
+    batch = some(task, split)
+    sum(term.mean() for term in task.losses(task(batch), batch).values()).backward()
+    task.weights.fill_(1)
+    assert task.inner.own["image"].weight.grad.any()
+    assert not any(parameter.grad.any() for parameter in task.encoder_of("image").parameters())
 
 
 def test_a_loss_that_the_inner_task_lacks_is_refused(built):
@@ -239,7 +250,13 @@ def test_weights_are_estimated_every_so_often_when_both_splits_were_measured(bui
     assert task.weights.tolist() == pytest.approx([1] * 3), "one measurement since the beginning"
     measured("few", 0.5, 1.0, 1.0)
     measured("validation", 1.0, 1.2, 2.5)
-    assert task.weights.tolist() == pytest.approx([3 * 4 / 24, 3 * 20 / 24, 0])
+    raw = torch.tensor([1 / 0.5**2, 0.8 / 0.2**2, 0])  # losses began at 2 everywhere
+    torch.testing.assert_close(task.weights, 3 * raw / raw.sum())
+    for _ in range(2):
+        measured("few", 0.5, 0.6, 0.9)
+        measured("validation", 1.0, 1.0, 2.4)
+    raw = torch.tensor([0, 0.2 / 0.2**2, 0.1 / FLOOR**2])  # since the last estimate, not since the beginning
+    torch.testing.assert_close(task.weights, 3 * raw / raw.sum())
 
 
 def test_an_inner_task_that_is_not_trained_is_refused_with_a_sentence(built, monkeypatch):
@@ -257,12 +274,21 @@ def test_a_split_that_is_both_is_refused():
 # ---- one vector larger or noisier than the other ----------------------------------------------------------
 
 
+VECTORS = (
+    "modalities={first: {name: vector, size: 64}, second: {name: vector, size: 64}, label: label}",
+    "model.inner.encoders={first: mlp, second: mlp}",
+    "model.learnt=train",
+    "evaluation.during=[train,validation]",
+    "training.epochs=6",
+)
+
+
 @pytest.mark.learn
 @pytest.mark.parametrize("noisier", ["first", "second"])
-def test_weights_turn_round_with_the_noise(tmp_path, noisier):
-    experiment = str(ROOT / "plugins/sensorium_balance/experiments/noisy.yaml")
-    apart = [f"dataset.{name}_apart={3 if name == noisier else 6}" for name in ("first", "second")]
-    weights = train(experiment, tmp_path, *apart, "training.epochs=6", "dataset.held_out=100").assembly.task.weights
+def test_what_is_learnt_by_heart_is_given_less_weight(tmp_path, noisier):
+    apart = ", ".join(f"{name}_apart: {3 if name == noisier else 6}" for name in ("first", "second"))
+    world = f"dataset={{name: two_vectors, train: 400, held_out: 100, {apart}}}"
+    weights = train("gradient_blending", tmp_path, world, *VECTORS).assembly.task.weights
     first, second, _ = weights.tolist()
     assert (first < 0.5 * second) if noisier == "first" else (second < 0.5 * first)
 
