@@ -24,7 +24,7 @@ from sensorium_balance.around import Around
 JOINT = "joint"
 UNMEASURED = -1.0
 """What stands for a loss, none of which is below 0, before its first measurement."""
-FLOOR = 0.05
+FLOOR = 0.1
 """Least overfitting that counts, in nats: below it, losses of a few hundred samples differ by chance."""
 
 
