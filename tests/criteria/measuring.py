@@ -138,7 +138,17 @@ def _bare(text: str) -> str:
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             vars(node)["body"] = [each for each in body if not _says(each)]
-    return ast.dump(tree)
+    return repr(_plain(tree))
+
+
+def _plain(node: object) -> object:
+    """Returns a syntax tree as nested tuples, without what is empty: of that each Python has something of its own."""
+    if isinstance(node, list):
+        return tuple(_plain(each) for each in node)
+    if not isinstance(node, ast.AST):
+        return node
+    fields = ((name, _plain(value)) for name, value in ast.iter_fields(node) if value is not None and value != [])
+    return (type(node).__name__, *fields)
 
 
 def _says(node: ast.AST) -> bool:
