@@ -73,6 +73,7 @@ class Result:
         seeds: Those of the training.
         seconds: Processor time of each, whatever else the machine did.
         code: Hash of the code that ran.
+        settings: Hash of the experiment, without defaults.
         short: Hash of the numbers of a short training by that code.
     """
 
@@ -80,6 +81,7 @@ class Result:
     seeds: list[int]
     seconds: list[int]
     code: str
+    settings: str
     short: str
 
     def mean(self, name: str) -> float:

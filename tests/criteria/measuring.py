@@ -30,6 +30,9 @@ from sensorium.conformance.learning import Shuffled
 from sensorium.contracts.run import Step
 from sensorium.engine.checkpoint import Store
 from sensorium.engine.loop import Loop
+from sensorium.experiment.overrides import override
+from sensorium.experiment.reading import read
+from sensorium.plugins import Plugins
 from sensorium.training import runs
 from sensorium.training.execution import execute
 
@@ -60,7 +63,7 @@ def measure(training: Training) -> Result:
         seconds.append(round(time.process_time() - began))
         for name in wanted:
             metrics[name].append(round(reached[name], 5))
-    return Result(metrics, list(training.seeds), seconds, code(training.plugin), short(training))
+    return Result(metrics, list(training.seeds), seconds, code(training.plugin), settings(training), short(training))
 
 
 def run(training: Training, *overrides: str, brief: bool = False) -> dict[str, float]:
@@ -97,6 +100,16 @@ def short(training: Training) -> str:
         Loop(assembly.work(), run, store, torch.device("cpu"), plugins.hook, lambda *_: None, lambda: False).train(None)
         store.wait()
     return hashlib.sha256(json.dumps(losses, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def settings(training: Training) -> str:
+    """Returns a hash of what a training and those before it are told, in which a short one may be like another."""
+    with _elsewhere():
+        told = [
+            override(read(source, Plugins()), options)
+            for source, *options in map(shlex.split, (*training.before, training.train))
+        ]
+    return hashlib.sha256(json.dumps([told, training.shuffled], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _assembled(training: Training, *overrides: str) -> Assembly:

@@ -1,6 +1,7 @@
 """Lists what was measured on code that computes something else today; `make criteria-stale`.
 
-Where the code has changed, a short training says whether its numbers have: if not, the result stands for the new code.
+Where the code has changed, a short training of the same experiment says whether its numbers have: if not, the result
+stands for the new code.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 from dataclasses import replace
 
 from goals import Result, Training, keep, plugins, results, trainings
-from measuring import code, short
+from measuring import code, settings, short
 
 from sensorium.errors import UserError
 
@@ -41,6 +42,8 @@ def main() -> int:
 def _changed(training: Training, result: Result) -> str:
     """Returns why a result does not stand for the new code; empty where it does."""
     try:
+        if settings(training) != result.settings:
+            return "is told something else than what was measured"
         return "" if short(training) == result.short else "computes something else than what was measured"
     except UserError as wrong:
         return f"cannot be compared with what was measured: {wrong}"

@@ -27,13 +27,13 @@ WANTED = {"seeing": SEEING, "blind": BLIND}
 
 
 def reached(**metrics: list[float]) -> Result:
-    return Result(metrics, [0, 1], [61, 63], "code", "short")
+    return Result(metrics, [0, 1], [61, 63], "code", "settings", "short")
 
 
 def found(accuracy: list[float], rank: float) -> dict[str, Result]:
     return {
         "seeing": reached(accuracy=accuracy, rank=[rank, rank], shuffled_rank=[14.0, 14.0]),
-        "blind": Result({"accuracy": [0.25]}, [0], [30], "code", "short"),
+        "blind": Result({"accuracy": [0.25]}, [0], [30], "code", "settings", "short"),
     }
 
 
@@ -86,7 +86,7 @@ def test_a_table_names_each_training_once(monkeypatch: pytest.MonkeyPatch) -> No
 def test_folds_have_a_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Means of the folds are 0.6, 0.7 and 0.8: they deviate by 0.1, and their mean by 0.1 / sqrt(3)."""
     folds = Training("sensorium_toy", "folds", "toy", {"accuracy": Goal()}, seeds=(0, 1), folds=("a=1", "a=2", "a=3"))
-    cross = Result({"accuracy": [0.5, 0.7, 0.7, 0.7, 0.9, 0.7]}, [0, 1], [60.0] * 6, "code", "short")
+    cross = Result({"accuracy": [0.5, 0.7, 0.7, 0.7, 0.9, 0.7]}, [0, 1], [60.0] * 6, "code", "settings", "short")
     assert cross.error("accuracy") == pytest.approx(0.1 / 3**0.5)
     monkeypatch.setattr(tables, "trainings", lambda plugin: {"folds": folds})
     monkeypatch.setattr(tables, "results", lambda plugin: {"folds": cross})
@@ -97,6 +97,7 @@ def test_folds_have_a_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
         measuring, "run", lambda training, *more, brief=False: asked.append((*more, brief)) or {"accuracy": 0.5}
     )
     monkeypatch.setattr(measuring, "code", lambda plugin: "code")
+    monkeypatch.setattr(measuring, "settings", lambda training: "settings")
     monkeypatch.setattr(measuring, "short", lambda training: "short")
     assert len(measuring.measure(folds).metrics["accuracy"]) == 6
     brief, *whole = asked
@@ -145,6 +146,24 @@ def test_a_result_outlives_other_words_and_not_other_numbers(tmp_path: Path, mon
     assert measuring.code("sensorium_toy") == changed
     (package / "experiment.yaml").write_text("width: 5\n")
     assert measuring.code("sensorium_toy") != changed
+
+
+def test_a_hash_of_code_is_the_same_in_every_python() -> None:
+    body = "(('Return', ('value', ('Constant', ('value', 1)))),)"
+    args = "('arguments',)"
+    assert measuring._bare("def f(): return 1") == (
+        f"('Module', ('body', (('FunctionDef', ('name', 'f'), ('args', {args}), ('body', {body})),)))"
+    )
+
+
+def test_what_a_training_is_told_is_more_than_a_short_one_shows() -> None:
+    def told(train: str, *before: str) -> str:
+        return measuring.settings(Training("sensorium_clip", "digits", train, {}, before=before))
+
+    assert told("clip") == told("clip") == told("clip training.epochs=30")
+    assert told("clip") != told("clip training.epochs=99")
+    assert told("clip") != told("clip", "clip tracking.register=eyes")
+    assert told("clip", "clip tracking.register=eyes") != told("clip", "clip training.epochs=9 tracking.register=eyes")
 
 
 @pytest.mark.learn
