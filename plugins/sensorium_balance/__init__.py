@@ -1,6 +1,6 @@
 """Balance: why a network that hears and sees learns from one of both, and three cures."""
 
-from sensorium import hookimpl
+from sensorium import Run, hookimpl
 
 
 @hookimpl
@@ -17,3 +17,12 @@ def sensorium_tasks() -> dict[str, str]:
         "ogm_ge": "sensorium_balance.ogm_ge:OGMGE",
         "gradient_blending": "sensorium_balance.blending:GradientBlending",
     }
+
+
+@hookimpl
+def sensorium_run_started(run: Run) -> None:
+    """Refuses Gradient-Blending before its first step where nothing would be measured to blend by."""
+    if run.experiment["task"] == "gradient_blending":
+        from sensorium_balance.blending import check
+
+        check(run.experiment)

@@ -10,7 +10,7 @@ Shapes: B samples, K + 1 losses: that of each input alone, and that of all toget
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -123,11 +123,7 @@ class GradientBlending(Around):
             return
         measured = self.last[splits.index(evaluation.split)]
         if (measured != UNMEASURED).any():
-            raise UserError(
-                f"Of the splits {' and '.join(splits)} only {evaluation.split!r} is evaluated during training.",
-                "Gradient-Blending compares the losses on both.",
-                f"Set evaluation.during=[{','.join(splits)}].",
-            )
+            raise unmeasured(splits, [evaluation.split])
         measured.copy_(measured.new_tensor([evaluation.metrics[f"{name}_loss"] for name in self.names]))
         if (self.last == UNMEASURED).any():
             return
@@ -139,6 +135,32 @@ class GradientBlending(Around):
                 self.weights.copy_(blend(self.first, self.last))
                 self.first.copy_(self.last)
         self.last.fill_(UNMEASURED)
+
+
+def check(experiment: Mapping[str, Any]) -> None:
+    """Checks, before a training begins, that what the weights follow from will be measured.
+
+    Args:
+        experiment: The whole experiment of the task, as plain data.
+
+    Raises:
+        UserError: One of the splits, or neither, is evaluated during training.
+    """
+    evaluation, model = experiment["evaluation"], experiment["model"]
+    during = [evaluation["during"]] if isinstance(evaluation["during"], str) else evaluation["during"]
+    splits = (model["learnt"], model["held"])
+    measured = [name for name in splits if name in during and evaluation["epochs"]]
+    if len(measured) < len(splits):
+        raise unmeasured(splits, measured)
+
+
+def unmeasured(splits: Sequence[str], measured: Sequence[str]) -> UserError:
+    """Returns the error that not both splits are evaluated during training."""
+    return UserError(
+        f"Of the splits {' and '.join(splits)}, {' and '.join(measured) or 'none'} is evaluated during training.",
+        "Gradient-Blending compares the losses on both.",
+        f"Set evaluation.during=[{','.join(splits)}] and evaluation.epochs=1.",
+    )
 
 
 def blend(first: Tensor, last: Tensor) -> Tensor:

@@ -44,6 +44,8 @@ def shortened(task: str, steps: int, *more: str) -> list[str]:
     rates = [f"{path}={CALM * lr}" for path, lr in _found(plain["training"], "training", "lr").items()]
     measured = {*experiment.evaluation.finally_on, *experiment.evaluation.meanwhile_on, "test", "validation"}
     learnt = max(WORDS if words else LEARNT, each * BATCH)
+    during = experiment.evaluation.during  # a task that names several splits learns from what is measured on them
+    meanwhile = "" if isinstance(during, str) else f", during: {json.dumps(during)}, epochs: 1"
     limits = {name: HELD if name in measured else learnt for name in splits}
     return [
         f"dataset.limit={json.dumps(limits)}",
@@ -54,7 +56,7 @@ def shortened(task: str, steps: int, *more: str) -> list[str]:
         *dropouts,
         *rates,
         "training.checkpoints={epochs: 1000}",
-        f"evaluation={{batch: 16, split: {experiment.evaluation.finally_on[0]}}}",
+        f"evaluation={{batch: 16, split: {experiment.evaluation.finally_on[0]}{meanwhile}}}",
         "tracking.system=false",
         *more,
     ]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,7 +245,7 @@ def test_weights_are_estimated_every_so_often_when_both_splits_were_measured(bui
     assert task.weights.tolist() == pytest.approx([1] * 3), "that was the beginning"
     measured("few", 0.5, 1.0, 1.0)
     assert task.weights.tolist() == pytest.approx([1] * 3), "the other one is of before"
-    with pytest.raises(UserError, match=r"only 'few' is evaluated.*during=\[few,validation\]"):
+    with pytest.raises(UserError, match=r"few is evaluated.*during=\[few,validation\]"):
         measured("few", 0.5, 1.0, 1.0)
     measured("validation", 1.0, 1.2, 2.5)
     assert task.weights.tolist() == pytest.approx([1] * 3), "one measurement since the beginning"
@@ -281,6 +282,29 @@ VECTORS = (
     "evaluation.during=[train,validation]",
     "training.epochs=6",
 )
+
+
+def estimated(place, *more):
+    options = (
+        "dataset={name: two_vectors, train: 100, held_out: 60}",
+        *VECTORS,
+        "training.global_batch=20",
+        "model.every=2",
+    )
+    return train("gradient_blending", Path(place), *options, *more).assembly.task.weights
+
+
+def test_two_workers_estimate_the_weights_of_one(tmp_path):
+    alone = estimated(tmp_path / "one")
+    assert max(alone) - min(alone) > 0.1
+    for found in together(2, estimated, str(tmp_path / "two"), "run.workers=2"):
+        torch.testing.assert_close(found, alone, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("evaluation", ["{epochs: 1}", "{epochs: 1, during: few}", "{during: [few, validation]}"])
+def test_splits_that_would_not_be_measured_are_told_before_the_first_step(tmp_path, evaluation):
+    with pytest.raises(UserError, match=r"Of the splits few and validation.*evaluation.during=\[few,validation\]"):
+        train("gradient_blending", tmp_path, *SMALL, f"evaluation={evaluation}", "training.steps=1")
 
 
 @pytest.mark.learn
